@@ -1,0 +1,1 @@
+"""What to learn from an interaction, one module a method."""

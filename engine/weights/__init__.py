@@ -1,0 +1,1 @@
+"""The bundled weights of nano, and their model card."""

@@ -1,0 +1,1 @@
+"""Turning weights into files, each checked against PyTorch before it is kept."""

@@ -1,0 +1,247 @@
+"""The five models by name: what they are, and how they are built and loaded.
+
+Importing this module imports no torch; ``spec`` serves the click path, which runs without it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from livesam.engine.download import OFFICIAL_FILES, OfficialFile
+from livesam.engine.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from segment_anything.modeling import Sam
+    from torch import Tensor, nn
+
+EMBEDDING_CHANNELS = 256
+PATCH = 16
+PIXEL_MEAN = (123.675, 116.28, 103.53)  # RGB, 0 to 255; segment_anything/build_sam.py
+PIXEL_STD = (58.395, 57.12, 57.375)
+DECODER_TENSORS = 120
+NANO_WEIGHTS = "nano.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """A model by its name.
+
+    Attributes:
+        name: ``nano``, ``vit_t``, ``vit_b``, ``vit_l`` or ``vit_h``.
+        image_size: side of the square encoder input in pixels.
+        checkpoint: the official weights file, or None where the weights are bundled.
+    """
+
+    name: str
+    image_size: int
+    checkpoint: OfficialFile | None
+
+    @property
+    def embedding_hw(self) -> tuple[int, int]:
+        """Height and width of the image embedding."""
+        return (self.image_size // PATCH, self.image_size // PATCH)
+
+    @property
+    def low_res_hw(self) -> tuple[int, int]:
+        """Height and width of the low-res logits and of a mask prompt."""
+        return (self.image_size // 4, self.image_size // 4)
+
+
+MODELS: dict[str, ModelSpec] = {
+    "nano": ModelSpec("nano", 512, None),
+    "vit_t": ModelSpec("vit_t", 1024, OFFICIAL_FILES["vit_t"]),
+    "vit_b": ModelSpec("vit_b", 1024, OFFICIAL_FILES["vit_b"]),
+    "vit_l": ModelSpec("vit_l", 1024, OFFICIAL_FILES["vit_l"]),
+    "vit_h": ModelSpec("vit_h", 1024, OFFICIAL_FILES["vit_h"]),
+}
+
+# embed_dim, depth, heads, blocks with global attention; segment_anything/build_sam.py
+_VIT: dict[str, tuple[int, int, int, tuple[int, ...]]] = {
+    "vit_b": (768, 12, 12, (2, 5, 8, 11)),
+    "vit_l": (1024, 24, 16, (5, 11, 17, 23)),
+    "vit_h": (1280, 32, 16, (7, 15, 23, 31)),
+}
+
+
+def spec(name: str) -> ModelSpec:
+    """The model of this name.
+
+    Raises:
+        ValueError: there is no such model; the message names those there are.
+    """
+    if name not in MODELS:
+        raise ValueError(f"unknown model {name!r}: choose one of {', '.join(MODELS)}")
+    return MODELS[name]
+
+
+def build(name: str, *, seed: int = 0) -> Sam:
+    """The model with random weights, float32 on the CPU, in eval mode; works with ``SamPredictor``.
+
+    The same seed gives the same weights, and torch's global generator is left as it was. Tensors that the reference
+    starts at a constant (position biases, normalisation statistics) are random too, so that nothing which depends on
+    them can go wrong unseen.
+
+    Raises:
+        ValueError: there is no such model.
+    """
+    import torch
+
+    model = spec(name)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        sam = assemble(_encoder(model), model.image_size)
+        randomise_constants(sam)
+    return sam
+
+
+def load(name: str, checkpoint: Path | None = None) -> Sam:
+    """The model with the weights of a checkpoint: an official ``.pth``/``.pt``, safetensors or a Hugging Face folder.
+
+    ``nano`` takes its bundled weights when ``checkpoint`` is None. Tensors are mapped from the file where its layout
+    allows, so a vit_h needs its 2.5 GB once, not twice.
+
+    Raises:
+        ValueError: there is no such model.
+        CheckpointError: there is no checkpoint, or it is damaged, unsafe or of another model.
+    """
+    import torch
+    from livesam.engine.checkpoints import read_checkpoint
+
+    model = spec(name)
+    path = _bundled_nano() if checkpoint is None and name == "nano" else checkpoint
+    if path is None:
+        official = model.checkpoint
+        where = "" if official is None else f"get {official.filename} from {official.url} and "
+        raise CheckpointError(f"{name} has no bundled weights and no checkpoint was given: {where}pass its path")
+    with torch.device("meta"):  # no memory and no random numbers for weights that the file replaces
+        sam = assemble(_encoder(model), model.image_size)
+    state = read_checkpoint(Path(path), {key: tuple(value.shape) for key, value in sam.state_dict().items()}, name)
+    return fill(sam, state)
+
+
+def split(sam: Sam) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
+    """The model's tensors as (image encoder, prompt encoder, mask decoder), keys without their prefix, not copied."""
+    return (
+        dict(sam.image_encoder.state_dict()),
+        dict(sam.prompt_encoder.state_dict()),
+        dict(sam.mask_decoder.state_dict()),
+    )
+
+
+def decoder_weights(sam: Sam) -> dict[str, npt.NDArray[np.float32]]:
+    """A copy of the mask decoder's 120 tensors as float32 arrays, by their official names without ``mask_decoder.``."""
+    return {
+        key: np.array(value.detach().float().cpu().numpy(), dtype=np.float32, order="C", copy=True)
+        for key, value in sam.mask_decoder.state_dict().items()
+    }
+
+
+def assemble(image_encoder: nn.Module, image_size: int) -> Sam:
+    """A ``Sam`` in eval mode from any encoder with 256 output channels at stride 16, and the official other parts."""
+    from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
+
+    side = image_size // PATCH
+    sam = Sam(
+        image_encoder=image_encoder,
+        prompt_encoder=PromptEncoder(
+            embed_dim=EMBEDDING_CHANNELS,
+            image_embedding_size=(side, side),
+            input_image_size=(image_size, image_size),
+            mask_in_chans=16,
+        ),
+        mask_decoder=MaskDecoder(
+            num_multimask_outputs=3,
+            transformer=TwoWayTransformer(depth=2, embedding_dim=EMBEDDING_CHANNELS, mlp_dim=2048, num_heads=8),
+            transformer_dim=EMBEDDING_CHANNELS,
+            iou_head_depth=3,
+            iou_head_hidden_dim=256,
+        ),
+        pixel_mean=list(PIXEL_MEAN),
+        pixel_std=list(PIXEL_STD),
+    )
+    return sam.eval()
+
+
+def vit_encoder(
+    embed_dim: int, depth: int, heads: int, global_blocks: tuple[int, ...], image_size: int = 1024, window: int = 14
+) -> nn.Module:
+    """An image encoder of SAM's ViT class, of any size; ``image_size`` is a multiple of 16."""
+    from functools import partial
+
+    from segment_anything.modeling import ImageEncoderViT
+    from torch import nn
+
+    encoder: nn.Module = ImageEncoderViT(
+        depth=depth,
+        embed_dim=embed_dim,
+        img_size=image_size,
+        mlp_ratio=4,
+        norm_layer=partial(nn.LayerNorm, eps=1e-6),
+        num_heads=heads,
+        patch_size=PATCH,
+        qkv_bias=True,
+        use_rel_pos=True,
+        global_attn_indexes=global_blocks,
+        window_size=window,
+        out_chans=EMBEDDING_CHANNELS,
+    )
+    return encoder
+
+
+def fill(sam: Sam, state: dict[str, Tensor]) -> Sam:
+    """Put checked tensors into a model that was assembled on the meta device, without copying them."""
+    import torch
+
+    sam.load_state_dict(state, strict=True, assign=True)
+    # These two are not in the state dict, so they are still on the meta device.
+    sam.register_buffer("pixel_mean", torch.tensor(PIXEL_MEAN).view(-1, 1, 1), persistent=False)
+    sam.register_buffer("pixel_std", torch.tensor(PIXEL_STD).view(-1, 1, 1), persistent=False)
+    return sam.eval()
+
+
+def randomise_constants(module: nn.Module) -> None:
+    """Draw the tensors that the reference initialises to a constant from torch's generator.
+
+    Zero position embeddings and unit normalisation would make many wrong exports look right.
+    """
+    import torch
+    from torch import nn
+
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            if name.endswith(("pos_embed", "rel_pos_h", "rel_pos_w", "attention_biases")):
+                parameter.normal_(std=0.2)
+        for part in module.modules():
+            if isinstance(part, nn.BatchNorm2d) and part.running_mean is not None and part.running_var is not None:
+                part.weight.uniform_(0.5, 1.5)
+                part.bias.normal_(std=0.1)
+                part.running_mean.normal_(std=0.1)
+                part.running_var.uniform_(0.5, 1.5)
+
+
+def _encoder(model: ModelSpec) -> nn.Module:
+    if model.name == "nano":
+        from livesam.engine.nano import NanoEncoder
+
+        encoder: nn.Module = NanoEncoder()
+        return encoder
+    if model.name == "vit_t":
+        from livesam.engine.tinyvit import TinyViT
+
+        return TinyViT()
+    embed_dim, depth, heads, global_blocks = _VIT[model.name]
+    return vit_encoder(embed_dim, depth, heads, global_blocks, model.image_size)
+
+
+def _bundled_nano() -> Path:
+    path = Path(str(resources.files("livesam.engine.weights") / NANO_WEIGHTS))
+    if not path.is_file():
+        raise CheckpointError(
+            f"this installation has no bundled nano weights ({NANO_WEIGHTS}): reinstall livesam, or pass a checkpoint"
+        )
+    return path

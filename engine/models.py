@@ -120,8 +120,25 @@ def load(name: str, checkpoint: Path | None = None) -> Sam:
         raise CheckpointError(f"{name} has no bundled weights and no checkpoint was given: {where}pass its path")
     with torch.device("meta"):  # no memory and no random numbers for weights that the file replaces
         sam = assemble(_encoder(model), model.image_size)
-    state = read_checkpoint(Path(path), {key: tuple(value.shape) for key, value in sam.state_dict().items()}, name)
-    return fill(sam, state)
+    return fill(sam, read_checkpoint(Path(path), shapes_of(sam), name))
+
+
+def state_shapes(name: str) -> dict[str, tuple[int, ...]]:
+    """The model's tensor names and shapes, without making its weights.
+
+    Raises:
+        ValueError: there is no such model.
+    """
+    import torch
+
+    model = spec(name)
+    with torch.device("meta"):
+        return shapes_of(assemble(_encoder(model), model.image_size))
+
+
+def shapes_of(sam: Sam) -> dict[str, tuple[int, ...]]:
+    """The names and shapes of a model's state dict."""
+    return {key: tuple(value.shape) for key, value in sam.state_dict().items()}
 
 
 def split(sam: Sam) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:

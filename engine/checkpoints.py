@@ -109,7 +109,7 @@ def _folder(path: Path) -> dict[str, Tensor]:
         return _tensors(path / HF_FILE)
     if not (path / HF_INDEX).is_file():
         raise CheckpointError(
-            f"{path} is a folder without {HF_FILE}: give a weights file, or a folder from Hugging Face's save_pretrained"
+            f"{path} is a folder without {HF_FILE}: give a weights file or a folder from Hugging Face's save_pretrained"
         )
     try:
         index = json.loads((path / HF_INDEX).read_bytes()[:MAX_HEADER_BYTES])

@@ -67,10 +67,3 @@ def data_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no data sets at {folder}: set LIVESAM_DATA to their folder")
     return folder
-
-    """Puts torch's thread count back after a test that changes it."""
-    import torch
-
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)

@@ -8,11 +8,11 @@ evaluation, or the background loop of the product) does this for every object::
         answer = method.answer(embedding, prompt)       # evaluation only; in the product the serving decoder answers
         for report in method.learn_click(interaction):  # the object so far; between two clicks
             ...                                         # a micro-step is done; stop iterating to yield
-    for report in method.learn_object(interaction):     # at the end; `interaction.accepted` is the mask, None: given up
+    for report in method.learn_object(interaction):     # at the end; `accepted_mask` None: given up
         ...
 
 ``prompt`` is what a session sends: all clicks so far, and the shown mask's logits of the previous answer as mask prompt
-(none at the first click). Steps are counted by interactions, never by the clock, so a run is deterministic given a seed.
+(none at the first click). Steps are counted by interactions, never by the clock, so a run is deterministic.
 A caller may drop a half-used iterator (``close`` it): the method stays usable, the rest of the steps are lost.
 """
 
@@ -96,7 +96,7 @@ class AdaptationMethod(Protocol):
         ...
 
     def learn_object(self, interaction: Interaction) -> Iterator[StepReport]:
-        """Learn from a finished object. ``accepted`` None: the user gave it up, only its clicks are certain."""
+        """Learn from a finished object. ``accepted_mask`` None: the user gave it up, only its clicks are certain."""
         ...
 
     def weights(self) -> DecoderWeights:
@@ -194,7 +194,7 @@ class DcttaConfig:
 
 @dataclass(frozen=True, slots=True)
 class LiveConfig:
-    """Ours: a fast copy for the object on top of a slow copy for the domain. Fields are documented in methods/live.py."""
+    """Ours: a fast copy for the object on top of a slow copy for the domain. See methods/live.py."""
 
     seed: int = 0
 
@@ -205,7 +205,7 @@ METHODS = ("frozen", "paper", "dctta", "live")
 
 
 def create(name: str, sam: Sam, *, device: str = "cpu", **overrides: Any) -> AdaptationMethod:
-    """A method by name: ``frozen``, ``paper``, ``paper/PRESET``, ``dctta`` or ``live``. The model is copied, not changed.
+    """A method by name: ``frozen``, ``paper``, ``paper/PRESET``, ``dctta`` or ``live``. The model is copied.
 
     Args:
         sam: the model whose prompt encoder and mask decoder are adapted; its image encoder is not touched.

@@ -1,0 +1,45 @@
+"""What the session hands to whoever learns from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from livesam.engine.embedding import ImageEmbedding
+from livesam.engine.prompt import Prompt
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Interaction:
+    """One object as far as the user has come with it: every prompt so far with its answer.
+
+    Handed over after each answer (``accepted_mask`` is None) and once more when the user accepts the mask.
+
+    Attributes:
+        embedding: the image.
+        prompts: the prompt after each click or box, oldest first; as the decoder saw it, fed-back mask included.
+        answers: for each prompt the low-res logits of the mask that the user was shown, float32 ``(4h, 4w)``.
+        accepted_mask: bool ``(H, W)`` at the original size once the user has said "this is it", else None.
+        decoder_version: the decoder slot's version that gave the last answer.
+        domain: a name for where the image comes from, so that what is learnt can be kept apart.
+    """
+
+    embedding: ImageEmbedding
+    prompts: tuple[Prompt, ...]
+    answers: tuple[npt.NDArray[np.float32], ...]
+    accepted_mask: npt.NDArray[np.bool_] | None
+    decoder_version: int
+    domain: str = "default"
+
+    def __post_init__(self) -> None:
+        if not self.prompts or len(self.prompts) != len(self.answers):
+            raise ValueError(
+                f"an interaction needs one answer for each prompt and at least one, got {len(self.prompts)} prompts "
+                f"and {len(self.answers)} answers"
+            )
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the user has accepted a mask."""
+        return self.accepted_mask is not None

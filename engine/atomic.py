@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+
+
+class AtomicFile(io.BufferedWriter):
+    """An open binary file that is also a path (``os.PathLike``), for writers that open the file themselves."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(io.FileIO(path, "xb"))
+        self._path = str(path)
+
+    def __fspath__(self) -> str:
+        return self._path
 
 
 @contextlib.contextmanager
-def atomic_write(path: Path | str) -> Iterator[IO[bytes]]:
+def atomic_write(path: Path | str) -> Iterator[AtomicFile]:
     """A binary file that takes the name ``path`` when the block ends well, and vanishes when it does not.
 
     The data goes to ``.<name>.<random>.tmp`` in the same folder, reaches the disk (fsync) before the rename, and the
-    folder after it: without that a power loss may leave a file of zeros under the final name. ``file.name`` is the
-    temporary path, for writers that want one.
+    folder after it: without that a power loss may leave a file of zeros under the final name.
 
     Raises:
         OSError: the folder is missing or read-only, or the disk is full; whatever ``path`` was before, it still is.
@@ -25,24 +35,21 @@ def atomic_write(path: Path | str) -> Iterator[IO[bytes]]:
     # Not tempfile: its files are private (0600) and the rename would keep that, whatever the umask allows.
     temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(6)}.tmp")
     try:
-        with open(temporary, "xb") as file:
+        with AtomicFile(temporary) as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
+        _sync(temporary, os.O_RDWR)  # opened anew: a writer that took the path may have put another file there
         os.replace(temporary, target)
     except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
-    _sync_folder(target.parent)
+    with contextlib.suppress(OSError):  # Windows and some network file systems refuse it; the file itself is safe
+        _sync(target.parent, os.O_RDONLY)
 
 
-def _sync_folder(folder: Path) -> None:
-    if os.name == "nt":  # a folder cannot be opened there
-        return
-    with contextlib.suppress(OSError):  # some network file systems refuse it; the file itself is safe already
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+def _sync(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 from livesam.engine.atomic import atomic_write
 
@@ -50,3 +51,13 @@ def test_a_target_that_is_a_folder_leaves_no_temporary_file(tmp_path: Path) -> N
     with pytest.raises(OSError, match="folder"), atomic_write(tmp_path / "folder") as file:
         file.write(b"x")
     assert os.listdir(tmp_path) == ["folder"]
+
+
+def test_the_file_is_also_a_path_for_writers_that_open_it_themselves(tmp_path: Path) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    values = np.arange(5, dtype=np.float32)
+    with atomic_write(tmp_path / "a.safetensors") as file:
+        save_file({"a": values}, file)
+    np.testing.assert_array_equal(load_file(tmp_path / "a.safetensors")["a"], values)
+    assert os.listdir(tmp_path) == ["a.safetensors"]

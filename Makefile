@@ -1,0 +1,51 @@
+# make run: the demo. make test: lint, types, tests. Both first make .venv, and again when pyproject.toml or the list of files changed.
+PYTHON ?= python3
+VENV ?= .venv
+OUT ?= out/demo
+EXTRAS ?= cpu,rtx,app,dev
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+FOLDERS := engine export adapter benchmarks app
+
+.PHONY: run test lint venv clean FORCE
+.DELETE_ON_ERROR:
+
+run: venv
+	$(BIN)/livesam demo --out $(OUT)
+
+test: venv lint
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q
+
+lint: venv
+	$(BIN)/ruff check .
+
+venv: $(VENV)/.linked
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "livesam needs Python 3.11 or newer, $(PYTHON) is $$($(PYTHON) -V 2>&1): use make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# Dependencies: only when pyproject.toml changed.
+$(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
+	$(PIP) install --quiet "setuptools>=77" wheel
+	$(PIP) install --no-build-isolation --config-settings editable_mode=strict --editable ".[$(EXTRAS)]"
+	@touch $@
+
+# The strict editable mode links each file at install time, so a new or a removed file needs the links made anew.
+$(VENV)/.sources: FORCE | $(VENV)/bin/python
+	@find $(FOLDERS) -type f -not -path '*/__pycache__/*' -not -name '*.tmp' | LC_ALL=C sort > $@.new
+	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+
+$(VENV)/.linked: $(VENV)/.installed $(VENV)/.sources
+	@rm -rf build
+	$(PIP) install --quiet --no-deps --no-build-isolation --config-settings editable_mode=strict --editable .
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info out .mypy_cache .ruff_cache .pytest_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+FORCE:

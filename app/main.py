@@ -1,0 +1,115 @@
+"""The ``livesam`` command.
+
+Every command sits in a module of its own, which imports nothing heavier than typer; torch and the runtimes are imported
+by the function that needs them, so that ``livesam --help`` and ``livesam segment`` start fast.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+from livesam.app.bench import bench
+from livesam.app.demo import demo
+from livesam.app.doctor import doctor
+from livesam.app.embed import embed
+from livesam.app.segment import segment
+from livesam.engine.errors import LivesamError
+
+# typer carries its own copy of click since 0.20 or so; the base of its public BadParameter is right for both.
+UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+ClickException: type[Exception] = typer.BadParameter.__mro__[2]
+
+app = typer.Typer(
+    name="livesam",
+    help="Interactive segmentation that learns while it is being used.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(version("livesam"))
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """Interactive segmentation that learns while it is being used."""
+
+
+app.command()(doctor)
+app.command()(demo)
+app.command()(segment)
+app.command()(embed)
+app.add_typer(bench, name="bench")
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code: 0, 1 for a failure, 2 for bad usage, 130 when interrupted.
+
+    Every foreseen error is one sentence on stderr. ``LIVESAM_DEBUG=1`` shows the traceback instead.
+    """
+    try:
+        outcome = app(args=None if arguments is None else list(arguments), prog_name="livesam", standalone_mode=False)
+        sys.stdout.flush()
+        return outcome if isinstance(outcome, int) else 0
+    except typer.Abort:
+        return _say("interrupted", 130)
+    except KeyboardInterrupt:
+        return _say("interrupted", 130)
+    except BrokenPipeError:
+        # The reader (`| head`) has gone; a second flush at exit would raise again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        if os.environ.get("LIVESAM_DEBUG"):
+            raise
+        return _explain(error)
+
+
+def _explain(error: Exception) -> int:
+    if isinstance(error, ClickException):
+        message = error.format_message() if hasattr(error, "format_message") else str(error)
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context is not None else "livesam"
+        if type(error).__name__ == "NoArgsIsHelpError":
+            typer.echo(message, err=True)
+            return 2
+        return _say(f"{message} (see `{command} --help`)", 2 if isinstance(error, UsageError) else 1)
+    if isinstance(error, LivesamError):
+        return _say(str(error), 1)
+    if isinstance(error, ValueError):
+        return _say(str(error), 2)
+    if isinstance(error, OSError):
+        where = f": {error.filename}" if error.filename else ""
+        return _say(f"{error.strerror or error}{where}", 1)
+    if isinstance(error, MemoryError):
+        return _say("not enough memory for this", 1)
+    return _say(f"unexpected {type(error).__name__}: {error} (set LIVESAM_DEBUG=1 for the traceback)", 1)
+
+
+def _say(message: str, code: int) -> int:
+    typer.echo(f"livesam: {' '.join(message.split())}", err=True)
+    return code
+
+
+def main() -> None:
+    """Entry point of the ``livesam`` command."""
+    sys.exit(run())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""One way for every command to open a session."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from livesam.engine.session import Session
+
+
+def open_session(
+    model: str,
+    *,
+    checkpoint: Path | None = None,
+    runtime: str = "auto",
+    precision: str | None = None,
+    device: str | None = None,
+    cache_dir: Path | None = None,
+) -> Session:
+    """`livesam.export.serving.open_session`, with a sign of life on a terminal: the first call of a model exports it.
+
+    Raises:
+        ValueError: unknown model, runtime or precision.
+        LivesamError: weights that are missing or damaged, or a runtime that this machine cannot run.
+    """
+    from livesam.export.serving import open_session as open_it
+
+    def run() -> Session:
+        return open_it(
+            model,
+            checkpoint=checkpoint,
+            runtime=str(runtime),
+            precision=None if precision is None else str(precision),
+            device=device,
+            cache_dir=cache_dir,
+        )
+
+    if not sys.stderr.isatty():
+        return run()
+    from rich.console import Console
+
+    with Console(stderr=True).status(f"opening {model} (the first time takes longer: engines are built and kept)"):
+        return run()

@@ -1,0 +1,42 @@
+"""The options that several commands share, so that they read and mean the same everywhere."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+
+class Runtime(StrEnum):
+    """What runs the encoder and the decoder; ``auto`` takes the fastest that is usable here."""
+
+    auto = "auto"
+    torch = "torch"
+    onnxruntime = "onnxruntime"
+    openvino = "openvino"
+    tensorrt = "tensorrt"
+
+
+class Precision(StrEnum):
+    """Number format of weights and arithmetic."""
+
+    fp32 = "fp32"
+    fp16 = "fp16"
+    bf16 = "bf16"
+
+
+ModelOption: TypeAlias = Annotated[
+    str, typer.Option("--model", "-m", help="nano (bundled), vit_t, vit_b, vit_l or vit_h.", metavar="MODEL")
+]
+CheckpointOption: TypeAlias = Annotated[
+    Path | None, typer.Option("--checkpoint", help="Weights file of that model; nano needs none.", metavar="FILE")
+]
+RuntimeOption: TypeAlias = Annotated[Runtime, typer.Option("--runtime", "-r", help="What runs it.")]
+PrecisionOption: TypeAlias = Annotated[
+    Precision | None, typer.Option("--precision", help="Number format; the runtime's best when not given.")
+]
+DeviceOption: TypeAlias = Annotated[
+    str | None, typer.Option("--device", help="cpu or cuda; asking for cuda where there is none fails.")
+]

@@ -1,0 +1,141 @@
+"""Masks and clicks drawn on an image, for a person's eye."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from livesam.engine.prompt import Box, Click
+
+Pixels = npt.NDArray[np.uint8]
+
+# Distinct on photos and for colour-blind eyes (Okabe and Ito's palette, brightened), RGB.
+COLOURS: tuple[tuple[int, int, int], ...] = (
+    (30, 144, 255),
+    (255, 140, 0),
+    (50, 205, 100),
+    (230, 90, 200),
+    (250, 220, 40),
+    (0, 210, 220),
+)
+_POSITIVE, _NEGATIVE, _WHITE = (46, 190, 80), (225, 50, 50), (255, 255, 255)
+_TINT, _DIM = 0.45, 0.72
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """One object: its mask, bool ``(H, W)``, and what the user said about it."""
+
+    mask: npt.NDArray[np.bool_]
+    clicks: Sequence[Click] = ()
+    box: Box | None = None
+    colour: tuple[int, int, int] | None = None
+
+
+def draw(image: Pixels, layers: Sequence[Layer], min_long_side: int = 900) -> Pixels:
+    """The image with each layer tinted and outlined, the rest dimmed, clicks on top.
+
+    Args:
+        image: RGB, uint8 ``(H, W, 3)``.
+        layers: drawn in order, the last on top.
+        min_long_side: smaller images are enlarged to it, so that outlines and click markers stay fine.
+
+    Returns:
+        RGB, uint8, the image's size times a factor of at least 1.
+    """
+    height, width = image.shape[:2]
+    factor = max(1.0, min_long_side / max(height, width))
+    size = (round(width * factor), round(height * factor))
+    canvas = cv2.resize(image, size, interpolation=cv2.INTER_CUBIC).astype(np.float32)
+    masks = [_smooth(layer.mask, size) for layer in layers]  # (H, W) bool each
+    covered = np.zeros(canvas.shape[:2], bool)
+    for mask in masks:
+        covered |= mask
+    canvas[~covered] *= _DIM
+    colours = [layer.colour or COLOURS[i % len(COLOURS)] for i, layer in enumerate(layers)]
+    for mask, colour in zip(masks, colours, strict=True):
+        canvas[mask] = canvas[mask] * (1 - _TINT) + np.float32(colour) * _TINT
+    picture: Pixels = np.clip(canvas, 0, 255).astype(np.uint8)
+
+    line = max(2, round(max(size) / 450))
+    for mask, colour in zip(masks, colours, strict=True):
+        outlines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(picture, outlines, -1, _WHITE, line + 2, cv2.LINE_AA)
+        cv2.drawContours(picture, outlines, -1, colour, line, cv2.LINE_AA)
+    for layer, colour in zip(layers, colours, strict=True):
+        if layer.box is not None:
+            x0, y0, x1, y1 = (round(v * factor) for v in layer.box.as_tuple())
+            cv2.rectangle(picture, (x0, y0), (x1, y1), _WHITE, line + 2, cv2.LINE_AA)
+            cv2.rectangle(picture, (x0, y0), (x1, y1), colour, line, cv2.LINE_AA)
+        for click in layer.clicks:
+            _mark(picture, click, factor, max(7, round(max(size) / 95)))
+    return picture
+
+
+def tile(pictures: Sequence[Pixels], columns: int, cell_hw: tuple[int, int], gap: int = 8) -> Pixels:
+    """Pictures on a white sheet, row by row, each scaled to fit its cell ``(height, width)`` and centred in it."""
+    cell_height, cell_width = cell_hw
+    rows = -(-len(pictures) // columns)
+    sheet = np.full((rows * (cell_height + gap) + gap, columns * (cell_width + gap) + gap, 3), 255, np.uint8)
+    for i, picture in enumerate(pictures):
+        scale = min(cell_height / picture.shape[0], cell_width / picture.shape[1])
+        size = (round(picture.shape[1] * scale), round(picture.shape[0] * scale))
+        small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+        top = gap + (i // columns) * (cell_height + gap) + (cell_height - size[1]) // 2
+        left = gap + (i % columns) * (cell_width + gap) + (cell_width - size[0]) // 2
+        sheet[top : top + size[1], left : left + size[0]] = small
+    return sheet
+
+
+def caption(picture: Pixels, text: str) -> Pixels:
+    """The picture with a line of text on a dark bar in its lower left corner."""
+    out = picture.copy()
+    scale = max(out.shape[:2]) / 1100
+    thickness = max(1, round(1.6 * scale))
+    (width, height), base = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thickness)
+    pad = round(10 * scale)
+    bottom = out.shape[0]
+    bar = out[bottom - height - base - 2 * pad : bottom, : width + 2 * pad]
+    bar[:] = (bar * 0.35).astype(np.uint8)
+    origin = (pad, bottom - base - pad)
+    cv2.putText(out, text, origin, cv2.FONT_HERSHEY_SIMPLEX, scale, _WHITE, thickness, cv2.LINE_AA)
+    return out
+
+
+def save(path: Path, picture: Pixels) -> None:
+    """Write a PNG or JPEG by its suffix, whole or not at all.
+
+    Raises:
+        OSError: the disk is full, read-only, or the folder does not exist.
+    """
+    from io import BytesIO
+
+    from livesam.engine.atomic import atomic_write
+    from PIL import Image
+
+    buffer = BytesIO()
+    jpeg = path.suffix.lower() in (".jpg", ".jpeg")
+    Image.fromarray(picture).save(buffer, **({"format": "JPEG", "quality": 90} if jpeg else {"format": "PNG"}))
+    with atomic_write(path) as file:
+        file.write(buffer.getvalue())
+
+
+def _smooth(mask: npt.NDArray[np.bool_], size: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    """The mask at ``(width, height)``, its edge between pixels rounded instead of stepped."""
+    if mask.shape == (size[1], size[0]):
+        return mask
+    return np.asarray(cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_CUBIC) > 0.5)
+
+
+def _mark(picture: Pixels, click: Click, factor: float, radius: int) -> None:
+    centre = (round((click.x + 0.5) * factor), round((click.y + 0.5) * factor))
+    cv2.circle(picture, centre, radius + 2, _WHITE, -1, cv2.LINE_AA)
+    cv2.circle(picture, centre, radius, _POSITIVE if click.positive else _NEGATIVE, -1, cv2.LINE_AA)
+    arm, thick = round(radius * 0.55), max(2, radius // 4)
+    cv2.line(picture, (centre[0] - arm, centre[1]), (centre[0] + arm, centre[1]), _WHITE, thick, cv2.LINE_AA)
+    if click.positive:
+        cv2.line(picture, (centre[0], centre[1] - arm), (centre[0], centre[1] + arm), _WHITE, thick, cv2.LINE_AA)

@@ -1,0 +1,151 @@
+"""What it costs to put new decoder weights into service, and what clicks feel of it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from livesam.engine.protocols import DecoderWeights
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class TimedClick:
+    """One click: when it was made, how long it took and how long of that it waited for a decoder; seconds and ms."""
+
+    start_s: float
+    latency_ms: float
+    wait_ms: float
+
+    @property
+    def end_s(self) -> float:
+        return self.start_s + self.latency_ms / 1e3
+
+
+@dataclass(frozen=True)
+class SwapRun:
+    """Publishing ``swap_ms.size`` times while another thread clicks without a pause.
+
+    Attributes:
+        swap_ms: from new weights at hand to the version that serves them, checks and warm-up included.
+        during: clicks that a swap overlapped.
+        apart: clicks that none did, and the clicks before the first.
+    """
+
+    model: str
+    runtime: str
+    swap_ms: npt.NDArray[np.float64]
+    during: tuple[TimedClick, ...]
+    apart: tuple[TimedClick, ...]
+
+    def to_json(self) -> dict[str, object]:
+        """The summary; ``stall_ms`` is the longest wait for a decoder of any click that a swap overlapped."""
+        return {
+            "model": self.model,
+            "runtime": self.runtime,
+            "swaps": int(self.swap_ms.size),
+            "swap_ms": spread(self.swap_ms),
+            "clicks": {"apart": len(self.apart), "during": len(self.during)},
+            "click_apart_ms": spread([click.latency_ms for click in self.apart]),
+            "click_during_ms": spread([click.latency_ms for click in self.during]),
+            "wait_ms": spread([click.wait_ms for click in self.during]),
+            "stall_ms": round(max((click.wait_ms for click in self.during), default=0.0), 4),
+        }
+
+
+def spread(values: Sequence[float] | npt.NDArray[np.float64]) -> dict[str, float]:
+    """p50, p95, p99 and max, in the values' unit; empty when there are none."""
+    if len(values) == 0:
+        return {}
+    points = np.percentile(np.asarray(values), [50, 95, 99, 100])
+    return {name: round(float(point), 4) for name, point in zip(("p50", "p95", "p99", "max"), points, strict=True)}
+
+
+def run_swaps(
+    click: Callable[[], Mapping[str, float]],
+    publish: Callable[[DecoderWeights], int],
+    variants: Sequence[DecoderWeights],
+    *,
+    model: str,
+    runtime: str,
+    swaps: int = 50,
+    gap_s: float = 0.05,
+    progress: Progress | None = None,
+) -> SwapRun:
+    """Publish the variants in turn, ``gap_s`` apart, while a thread clicks; every click and every swap is timed.
+
+    Args:
+        click: one click; returns its stages in milliseconds, of which ``wait`` is looked at.
+        publish: puts weights into service and returns the version.
+        variants: at least two sets of weights, so that each swap changes something.
+
+    Raises:
+        ValueError: fewer than two variants, or no swap.
+        Exception: whatever a click or a swap raised; none is dropped.
+    """
+    if len(variants) < 2 or swaps < 1:
+        raise ValueError(f"a swap run needs two sets of weights and a swap, got {len(variants)} and {swaps}")
+    for _ in range(5):
+        click()
+    clicks: list[TimedClick] = []
+    failures: list[BaseException] = []
+    stop = threading.Event()
+
+    def keep_clicking() -> None:
+        try:
+            while not stop.is_set():
+                start = time.perf_counter()
+                stages = click()
+                latency_ms = (time.perf_counter() - start) * 1e3
+                clicks.append(TimedClick(start, latency_ms, float(stages.get("wait", 0.0))))
+        except BaseException as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=keep_clicking, name="livesam-bench-clicks")
+    spans: list[tuple[float, float]] = []
+    thread.start()
+    try:
+        time.sleep(10 * gap_s)  # clicks without any swap, to compare with
+        for i in range(swaps):
+            if failures:
+                break
+            start = time.perf_counter()
+            publish(variants[i % len(variants)])
+            spans.append((start, time.perf_counter()))
+            if progress is not None:
+                progress(i + 1, swaps)
+            time.sleep(gap_s)
+    finally:
+        stop.set()
+        thread.join()
+    if failures:
+        raise failures[0]
+    during, apart = _divide(clicks, spans)
+    swap_ms = np.array([(end - start) * 1e3 for start, end in spans])
+    return SwapRun(model, runtime, swap_ms, during, apart)
+
+
+def perturbed(weights: DecoderWeights, share: float = 1e-3, seed: int = 0) -> dict[str, npt.NDArray[np.float32]]:
+    """The weights with noise of ``share`` of each tensor's spread: as far away as a few learning steps."""
+    rng = np.random.default_rng(seed)
+    return {
+        name: np.asarray(
+            value + share * (float(value.std()) or 1e-3) * rng.standard_normal(value.shape), dtype=np.float32
+        )
+        for name, value in weights.items()
+    }
+
+
+def _divide(
+    clicks: Sequence[TimedClick], spans: Sequence[tuple[float, float]]
+) -> tuple[tuple[TimedClick, ...], tuple[TimedClick, ...]]:
+    during, apart = [], []
+    for click in clicks:
+        overlaps = any(click.start_s < end and start < click.end_s for start, end in spans)
+        (during if overlaps else apart).append(click)
+    return tuple(during), tuple(apart)

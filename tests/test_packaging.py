@@ -1,0 +1,187 @@
+"""The package on disk is the package that is installed, and its layers hold."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+SETUPTOOLS = PYPROJECT["tool"]["setuptools"]
+
+MAY_IMPORT = {
+    "engine": set(),
+    "export": {"engine"},
+    "adapter": {"engine"},
+    "benchmarks": {"engine", "export", "adapter"},
+    "app": {"engine", "export", "adapter", "benchmarks"},
+}
+CORE_HEAVY = {"torch", "torchvision", "segment_anything", "onnx"}
+EXTRAS = {
+    "onnxruntime",
+    "openvino",
+    "tensorrt",
+    "tensorrt_rtx",
+    "skimage",
+    "matplotlib",
+    "pycocotools",
+    "transformers",
+    "pynvml",
+    "psutil",
+    "scipy",
+    "hypothesis",
+}
+
+
+def _sources(folder: str) -> list[Path]:
+    return sorted(path for path in (ROOT / folder).rglob("*.py") if "__pycache__" not in path.parts)
+
+
+def _module(path: Path) -> str:
+    parts = ["livesam", *path.relative_to(ROOT).with_suffix("").parts]
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = [_module(path) for folder in MAY_IMPORT for path in _sources(folder)]
+
+
+def _imports(path: Path) -> Iterator[tuple[int, str]]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: relative import"
+            yield node.lineno, node.module or ""
+            if node.module == "livesam":
+                yield from ((node.lineno, f"livesam.{alias.name}") for alias in node.names)
+
+
+def test_package_list_is_what_is_on_disk() -> None:
+    folders = {path.parent for folder in MAY_IMPORT for path in _sources(folder)}
+    on_disk = {"livesam." + ".".join(folder.relative_to(ROOT).parts) for folder in folders}
+    assert set(SETUPTOOLS["packages"]) == on_disk
+    mapped = dict(SETUPTOOLS["package-dir"])
+    assert mapped == {name: name.removeprefix("livesam.").replace(".", "/") for name in on_disk}
+    for folder in folders:
+        assert (folder / "__init__.py").is_file(), f"{folder} would be left out of the install"
+
+
+def test_nothing_at_the_root_shadows_the_install() -> None:
+    assert not (ROOT / "livesam").exists()
+    assert not (ROOT / "__init__.py").exists()
+    assert not list((ROOT / "tests").rglob("__init__.py"))
+
+
+@pytest.mark.parametrize("folder", MAY_IMPORT)
+def test_layers(folder: str) -> None:
+    allowed = {folder} | MAY_IMPORT[folder]
+    wrong = [
+        f"{path.relative_to(ROOT)}:{line} imports {name}"
+        for path in _sources(folder)
+        for line, name in _imports(path)
+        if name.split(".")[0] == "livesam" and name != "livesam" and name.split(".")[1] not in allowed
+    ]
+    bare = [
+        f"{path.relative_to(ROOT)}:{line} imports {name}"
+        for path in _sources(folder)
+        for line, name in _imports(path)
+        if name.split(".")[0] in MAY_IMPORT
+    ]
+    assert wrong == []
+    assert bare == []
+
+
+def test_each_runtime_is_imported_where_it_is_needed_only() -> None:
+    """Heavy optional packages are never imported at a module's top level: the module must import without them."""
+    wrong = []
+    for folder in MAY_IMPORT:
+        for path in _sources(folder):
+            for node in ast.parse(path.read_text()).body:
+                names = (
+                    [alias.name for alias in node.names]
+                    if isinstance(node, ast.Import)
+                    else [node.module or ""]
+                    if isinstance(node, ast.ImportFrom)
+                    else []
+                )
+                wrong += [f"{path.relative_to(ROOT)}:{node.lineno} {n}" for n in names if n.split(".")[0] in EXTRAS]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("folder", ["engine", "export", "adapter", "benchmarks"])
+def test_library_code_never_prints(folder: str) -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in _sources(folder)
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
+    ]
+    assert wrong == []
+
+
+BLOCKER = """
+import importlib, sys
+blocked = set({blocked!r})
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in blocked:
+            raise ModuleNotFoundError(f"blocked: {{name}}", name=name)
+        return None
+sys.meta_path.insert(0, Block())
+for module in {modules!r}:
+    importlib.import_module(module)
+loaded = sorted(name for name in {watched!r} if name in sys.modules)
+sys.exit(f"imported: {{loaded}}" if loaded else 0)
+"""
+
+
+def _import_in_fresh_process(modules: list[str], blocked: set[str], watched: set[str]) -> None:
+    code = BLOCKER.format(blocked=sorted(blocked), modules=modules, watched=sorted(watched))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd="/", env={**os.environ})
+    assert done.returncode == 0, done.stderr
+
+
+def test_engine_imports_nothing_heavy() -> None:
+    _import_in_fresh_process(["livesam.engine"], set(), CORE_HEAVY | EXTRAS | {"cv2"})
+
+
+def test_the_command_imports_nothing_heavy() -> None:
+    _import_in_fresh_process(["livesam.app.main"], set(), CORE_HEAVY | EXTRAS | {"cv2", "numba", "PIL"})
+
+
+def test_every_module_imports_without_the_extras() -> None:
+    _import_in_fresh_process(MODULES, EXTRAS, set())
+
+
+def test_version_is_the_installed_one() -> None:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        installed = version("livesam")
+    except PackageNotFoundError:
+        pytest.skip("livesam is linked into this environment, not installed")
+    assert installed == PYPROJECT["project"]["version"]
+
+
+def test_both_onnxruntimes_are_never_in_one_extra() -> None:
+    for name, packages in PYPROJECT["project"]["optional-dependencies"].items():
+        found = [p for p in packages if p.startswith("onnxruntime")]
+        assert len(found) <= 1, name
+
+
+def test_files_stay_small() -> None:
+    """A file beyond 400 lines has more than one noun in it; the aim is 300."""
+    long = {
+        str(path.relative_to(ROOT)): lines
+        for folder in MAY_IMPORT
+        for path in _sources(folder)
+        if (lines := len(path.read_text().splitlines())) > 400
+    }
+    assert long == {}

@@ -61,7 +61,7 @@ MODELS: dict[str, ModelSpec] = {
 }
 
 # embed_dim, depth, heads, blocks with global attention; segment_anything/build_sam.py
-_VIT: dict[str, tuple[int, int, int, tuple[int, ...]]] = {
+VIT_SHAPES: dict[str, tuple[int, int, int, tuple[int, ...]]] = {
     "vit_b": (768, 12, 12, (2, 5, 8, 11)),
     "vit_l": (1024, 24, 16, (5, 11, 17, 23)),
     "vit_h": (1280, 32, 16, (7, 15, 23, 31)),
@@ -251,7 +251,7 @@ def _encoder(model: ModelSpec) -> nn.Module:
         from livesam.engine.tinyvit import TinyViT
 
         return TinyViT()
-    embed_dim, depth, heads, global_blocks = _VIT[model.name]
+    embed_dim, depth, heads, global_blocks = VIT_SHAPES[model.name]
     return vit_encoder(embed_dim, depth, heads, global_blocks, model.image_size)
 
 

@@ -1,0 +1,241 @@
+"""SAM-shaped models in the evaluator: served by any runtime, or owned by a method that learns.
+
+The mask that is shown and measured is the official single-mask rule's: the best of tokens 1 to 3 by predicted IoU after
+the first click, token 0 afterwards (``segment_anything/utils/onnx.py``, ``select_masks``). ``token="single"`` shows
+token 0 throughout, as the papers' own code does. From the second click on, the previous answer's low-res logits are fed
+back.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from livesam.benchmarks.datasets import Image, Mask
+from livesam.benchmarks.protocol import Answer, Predictor
+from livesam.engine.embedding import ImageEmbedding
+from livesam.engine.geometry import ResizeGeometry, postprocess
+from livesam.engine.interaction import Interaction
+from livesam.engine.prompt import Click, Prompt
+from livesam.engine.protocols import ImageEncoder, MaskDecoder
+from livesam.engine.result import DecoderOutput
+
+if TYPE_CHECKING:
+    from livesam.adapter.method import AdaptationMethod
+
+TokenRule: TypeAlias = Literal["official", "single"]
+Logits: TypeAlias = npt.NDArray[np.float32]
+
+EMBEDDING_BYTES = 512 * 2**20  # 512 images of nano, 128 of a 1024-px model
+
+
+def shown_token(output: DecoderOutput, clicks: int, rule: TokenRule) -> int:
+    """Which of the four masks a user sees after so many clicks."""
+    if rule == "single" or clicks > 1:
+        return 0
+    return 1 + int(np.argmax(output.ious[0, 1:]))
+
+
+class _Embedded:
+    """What both kinds of predictor share: embeddings kept by image, prompts with feedback, masks at image size."""
+
+    def __init__(self, encoder: ImageEncoder, image_size: int) -> None:
+        self._encoder, self._image_size = encoder, image_size
+        self._embeddings: OrderedDict[str, ImageEmbedding] = OrderedDict()
+        self._embedding: ImageEmbedding | None = None
+        self._counts: Counter[str] = Counter()
+
+    def begin_image(self, image: Image, key: str) -> None:
+        if key in self._embeddings:
+            self._embeddings.move_to_end(key)
+        else:
+            self._embeddings[key] = self._encoder.encode(image)
+            size = 4 * int(np.prod(self._embeddings[key].features.shape))
+            while len(self._embeddings) > max(1, EMBEDDING_BYTES // size):
+                self._embeddings.popitem(last=False)
+        self._embedding = self._embeddings[key]
+
+    @property
+    def embedding(self) -> ImageEmbedding:
+        if self._embedding is None:
+            raise ValueError("no image: call begin_image before the first click")
+        return self._embedding
+
+    def prompt(self, clicks: tuple[Click, ...], previous: Logits | None) -> Prompt:
+        if previous is not None and not np.isfinite(previous).all():
+            self._counts["nonfinite_answers"] += 1
+            previous = None
+        return Prompt(clicks, mask_logits=previous)
+
+    def shown(self, logits: Logits) -> Answer:
+        geometry = ResizeGeometry.of(self.embedding.original_hw, self._image_size)
+        return Answer(postprocess(logits, geometry) > 0, logits)
+
+
+class DecoderPredictor(_Embedded):
+    """A decoder that never changes, on whatever runtime serves it."""
+
+    adapts = False
+
+    def __init__(
+        self, encoder: ImageEncoder, decoder: MaskDecoder, image_size: int, token: TokenRule = "official"
+    ) -> None:
+        super().__init__(encoder, image_size)
+        self._decoder, self._token = decoder, token
+
+    def begin_set(self, name: str, seed: int) -> None:
+        self._counts.clear()
+
+    def begin_object(self) -> None: ...
+
+    def click(self, clicks: tuple[Click, ...], previous: Logits | None) -> Answer:
+        output = self._decoder.decode(self.embedding, [self.prompt(clicks, previous)])
+        return self.shown(output.low_res_logits[0, shown_token(output, len(clicks), self._token)])
+
+    def after_click(self, clicks: tuple[Click, ...], answer: Answer, last: bool) -> None: ...
+
+    def finish_object(self, clicks: tuple[Click, ...], accepted: Mask | None) -> None: ...
+
+    def stats(self) -> dict[str, Any]:
+        return dict(self._counts)
+
+
+class MethodPredictor(_Embedded):
+    """A method of ``livesam.adapter``, driven by the count of interactions and never by the clock.
+
+    ``learn_click`` runs to its end after every click but an object's last; ``learn_object`` follows that one at once
+    and sees its click too. ``method`` must have been created with the seed of the run; ``begin_set`` resets it.
+    """
+
+    def __init__(
+        self, method: AdaptationMethod, encoder: ImageEncoder, image_size: int, token: TokenRule = "official"
+    ) -> None:
+        super().__init__(encoder, image_size)
+        self._method, self._token = method, token
+        self._domain = "default"
+        self._prompts: list[Prompt] = []
+        self._answers: list[Logits] = []
+
+    @property
+    def adapts(self) -> bool:
+        return self._method.name not in ("frozen", "paper/none")
+
+    def begin_set(self, name: str, seed: int) -> None:
+        self._method.reset()
+        self._counts.clear()
+        self._domain = name
+
+    def begin_object(self) -> None:
+        self._prompts, self._answers = [], []
+
+    def click(self, clicks: tuple[Click, ...], previous: Logits | None) -> Answer:
+        prompt = self.prompt(clicks, previous)
+        answer = self._method.answer(self.embedding, prompt)
+        token = 0 if self._token == "single" else answer.token
+        logits = np.array(answer.output.low_res_logits[0, token])
+        self._prompts.append(prompt)
+        self._answers.append(logits)
+        return self.shown(logits)
+
+    def after_click(self, clicks: tuple[Click, ...], answer: Answer, last: bool) -> None:
+        if not last:
+            self._count("click", self._method.learn_click(self._interaction(None)))
+
+    def finish_object(self, clicks: tuple[Click, ...], accepted: Mask | None) -> None:
+        if self._prompts:
+            self._count("object", self._method.learn_object(self._interaction(accepted)))
+
+    def stats(self) -> dict[str, Any]:
+        return {**dict(self._counts), "method": self._method.counts()}
+
+    def _interaction(self, accepted: Mask | None) -> Interaction:
+        return Interaction(self.embedding, tuple(self._prompts), tuple(self._answers), accepted, 0, self._domain)
+
+    def _count(self, when: str, reports: Any) -> None:
+        for report in reports:
+            self._counts[f"{when}_steps"] += 1
+            self._counts[f"{when}_steps_skipped"] += not report.applied
+
+
+def open_predictor(
+    method: str,
+    model: str,
+    *,
+    checkpoint: Path | None = None,
+    seed: int = 0,
+    token: str = "official",
+    runtime: str = "torch",
+    device: str = "cpu",
+    overrides: Mapping[str, Any] | None = None,
+) -> tuple[Predictor, dict[str, Any]]:
+    """A predictor by its method's name, and the details that belong into its result.
+
+    Args:
+        method: ``grabcut``, ``frozen``, or a name that ``livesam.adapter.method.create`` takes.
+        runtime: ``torch``; ``frozen`` also runs on what ``livesam.export.serving`` offers.
+        overrides: numbers of the method's configuration to change.
+
+    Raises:
+        ValueError: an unknown method, model, token rule or setting, or a runtime that the method cannot learn on.
+        CheckpointError: the weights are missing or damaged.
+    """
+    if token not in ("official", "single"):
+        raise ValueError(f"the token rule is official or single, got {token!r}")
+    rule: TokenRule = "single" if token == "single" else "official"
+    if method == "grabcut":
+        from livesam.benchmarks.grabcut import GrabCutPredictor
+
+        if overrides:
+            raise ValueError("grabcut has no settings to change")
+        grabcut = GrabCutPredictor()
+        return grabcut, {"settings": grabcut.settings()}
+    if runtime != "torch":
+        if method != "frozen" or overrides:
+            raise ValueError(f"{method} learns in PyTorch: the runtime must be torch, got {runtime}")
+        return _served(model, checkpoint, rule, runtime)
+    return _learning(method, model, checkpoint, seed, rule, device, dict(overrides or {}))
+
+
+def _learning(
+    name: str, model: str, checkpoint: Path | None, seed: int, token: TokenRule, device: str, overrides: dict[str, Any]
+) -> tuple[Predictor, dict[str, Any]]:
+    from livesam.adapter.method import create
+    from livesam.engine.hashing import weights_hash
+    from livesam.engine.models import load, spec
+    from livesam.engine.runtimes.torch import TorchEncoder
+
+    sam = load(model, checkpoint)
+    encoder = TorchEncoder(sam, device)
+    method = create(name, sam, device=device, **{"seed": seed, **overrides})
+    state: dict[str, npt.NDArray[Any]] = {key: value.detach().cpu().numpy() for key, value in sam.state_dict().items()}
+    details = {
+        "weights": weights_hash(state),
+        "token": token,
+        "runtime": encoder.runtime,
+        "config": asdict(method.config),
+    }
+    return MethodPredictor(method, encoder, spec(model).image_size, token), details
+
+
+def _served(model: str, checkpoint: Path | None, token: TokenRule, runtime: str) -> tuple[Predictor, dict[str, Any]]:
+    from livesam.engine.hashing import weights_hash
+    from livesam.engine.models import decoder_weights, load, spec
+    from livesam.export.serving import decoder_compiler, open_encoder
+
+    weights = decoder_weights(load(model, checkpoint))
+    encoder = open_encoder(model, checkpoint, runtime=runtime)
+    compile_decoder: Callable[[Mapping[str, Logits]], MaskDecoder] = decoder_compiler(
+        model, checkpoint, runtime=runtime
+    )
+    decoder = compile_decoder(weights)
+    details = {
+        "decoder_weights": weights_hash(weights),
+        "token": token,
+        "runtime": f"{encoder.runtime}, {decoder.runtime}",
+    }
+    return DecoderPredictor(encoder, decoder, spec(model).image_size, token), details

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import onnx
 from livesam.engine.hashing import file_sha256, weights_hash
 from livesam.export.decoder_nodes import build_decoder, prompt_constants
 from livesam.export.manifest import Manifest, Tensor, versions
 from livesam.export.parity import Difference, difference, require, run_onnx
 from livesam.export.precision import checkable, convert
-from livesam.export.staging import staged
+from livesam.export.staging import save_graph, staged
 
 if TYPE_CHECKING:
     from livesam.engine.models import ModelSpec
@@ -91,7 +90,7 @@ def export_serving_decoder(
     model, used = build_decoder(weights, prompt, weights_as_inputs=weights_as_inputs, opset=opset)
     model = convert(model, precision)
     with staged(path) as target:
-        onnx.save(model, str(target))
+        save_graph(model, target)
         check, note = checkable(target, precision)
         differences: list[Difference] = []
         for probe in PROBES:

@@ -252,7 +252,8 @@ def build_decoder(
     """The serving decoder graph and how its initializers come from the 120 decoder tensors.
 
     Inputs (float32): ``embedding (1, 256, h, w)``, ``point_coords (P, N, 2)`` in the model's input frame,
-    ``point_labels (P, N)``, ``mask_input (M, 1, 4h, 4w)``, ``has_mask (M,)``, with M = P, or M = 1 for all prompts alike; N may be 0.
+    ``point_labels (P, N)``, ``mask_input (M, 1, 4h, 4w)``, ``has_mask (M,)``, with M = P, or M = 1 for all prompts
+    alike; N may be 0.
     Outputs: ``low_res_logits (P, 4, 4h, 4w)``, ``ious (P, 4)``, token 0 first.
 
     Args:

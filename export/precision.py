@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+from livesam.export.staging import save_graph
 from onnx import TensorProto, helper, numpy_helper
 
 PRECISIONS = ("fp32", "fp16", "bf16")
@@ -53,6 +54,7 @@ def convert(model: onnx.ModelProto, precision: str) -> onnx.ModelProto:
     if precision == "fp32":
         return model
     graph = model.graph
+    _constants_to_initializers(graph)
     wide = {node.name for node in graph.node if node.name.startswith(KEEP_FLOAT32)}
     duplicates = _convert_initializers(graph, wide, elem)
     initializers = {t.name: t.data_type for t in graph.initializer}
@@ -102,6 +104,20 @@ def convert(model: onnx.ModelProto, precision: str) -> onnx.ModelProto:
     return model
 
 
+def _constants_to_initializers(graph: onnx.GraphProto) -> None:
+    """Tracing writes constants as nodes; as initializers their uses can be told apart."""
+    nodes = []
+    for node in graph.node:
+        if node.op_type == "Constant" and len(node.attribute) == 1 and node.attribute[0].name == "value":
+            graph.initializer.add().CopyFrom(node.attribute[0].t)
+            graph.initializer[-1].name = node.output[0]
+        else:
+            nodes.append(node)
+    kept = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    del graph.node[:]
+    graph.node.extend(kept)
+
+
 def _convert_initializers(graph: onnx.GraphProto, wide: set[str], elem: int) -> set[str]:
     """Convert in place; names of those that float32 nodes use too, which get a low-precision copy ``NAME_low``."""
     kept, wanted = set(), set()
@@ -147,5 +163,5 @@ def checkable(path: Path, precision: str) -> tuple[Path, str]:
             if node.op_type == "Cast" and attribute.name == "to" and attribute.i == TensorProto.BFLOAT16:
                 attribute.i = TensorProto.FLOAT
     twin = path.with_name(f"{path.stem}.twin.onnx")
-    onnx.save(model, str(twin))
+    save_graph(model, twin)
     return twin, "a twin of the file: its bf16-rounded weights in float32 arithmetic (no CPU kernels for bf16)"

@@ -8,8 +8,15 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from livesam.engine.errors import ExportError
+
+if TYPE_CHECKING:
+    import onnx
+
+# Protobuf ends at 2 GiB; graphs beyond this keep their weights in one file beside them.
+INLINE_LIMIT = 1_900_000_000
 
 
 def _sync(path: Path) -> None:
@@ -47,3 +54,19 @@ def staged(path: Path) -> Iterator[Path]:
         raise ExportError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def save_graph(model: onnx.ModelProto, path: Path) -> list[Path]:
+    """Write a graph; beyond 2 GB its weights go to ``NAME.data``. Returns the files. ``model`` is used up.
+
+    Raises:
+        OSError: it could not be written.
+    """
+    import onnx
+
+    if sum(len(t.raw_data) for t in model.graph.initializer) < INLINE_LIMIT:
+        onnx.save(model, str(path))
+        return [path]
+    data = path.with_name(f"{path.name}.data")
+    onnx.save(model, str(path), save_as_external_data=True, all_tensors_to_one_file=True, location=data.name)
+    return [path, data]

@@ -19,7 +19,7 @@ A caller may drop a half-used iterator (``close`` it): the method stays usable, 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 import numpy as np
@@ -49,7 +49,8 @@ class Answer:
     @property
     def low_res_logits(self) -> npt.NDArray[np.float32]:
         """The shown mask, float32 ``(4h, 4w)``; goes back as the next prompt's ``mask_logits``."""
-        return self.output.low_res_logits[0, self.token]
+        logits: npt.NDArray[np.float32] = self.output.low_res_logits[0, self.token]
+        return logits
 
     @property
     def iou(self) -> float:
@@ -183,20 +184,79 @@ class DcttaConfig:
         lr: AdamW's rate; the public code has 1e-5 in its README and 1e-6 as its default.
         steps: gradient steps a unit and click.
         merge: factor of the task arithmetic.
+        max_units: positive clicks beyond so many units join the nearest one; bounds memory and time.
     """
 
     lr: float = 1e-5
     weight_decay: float = 0.01
     steps: int = 1
     merge: float = 0.7
+    max_units: int = 8
     seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
+class GuardConfig:
+    """Limits of the guard; see guard.py.
+
+    Attributes:
+        max_gradient_norm: longer gradients are scaled to this L2 length.
+        trust_region: the weights' largest L2 distance from the base, relative to the base's L2 norm.
+        held_back: how many accepted masks the gate keeps.
+        hold_every: of so many accepted masks one goes to the gate; it is learned from when it leaves the gate.
+        worse_than_before: how much mean IoU on the held-back masks a candidate may lose against the weights before.
+        worse_than_base: how much it may lose against the base.
+        rejects: after so many rejects in a row the breaker opens.
+        pause: interactions without learning while the breaker is open.
+    """
+
+    max_gradient_norm: float = 1.0
+    trust_region: float = 0.1
+    held_back: int = 4
+    hold_every: int = 4
+    worse_than_before: float = 0.03
+    worse_than_base: float = 0.01
+    rejects: int = 3
+    pause: int = 10
+
+    def __post_init__(self) -> None:
+        if min(self.max_gradient_norm, self.trust_region) <= 0 or min(self.held_back, self.hold_every) < 1:
+            raise ValueError(f"norms must be above 0 and held_back and hold_every at least 1, got {self}")
+
+
+@dataclass(frozen=True, slots=True)
 class LiveConfig:
-    """Ours: a fast copy for the object on top of a slow copy for the domain. See methods/live.py."""
+    """Ours: a fast copy for the object on top of a slow copy for the domain; ``methods/live.py`` says how.
+
+    Attributes:
+        click_lr: rate of the fast copy's Adam, which starts anew with every object.
+        click_steps: steps after a click.
+        keep: weight of staying with the own mask while a click is learned.
+        carry: share of the fast copy's way that the slow copy goes along when the object ends.
+        lr: rate of the slow copy's Adam.
+        steps: micro-steps after an accepted object, half of them on the object itself.
+        memory: accepted objects that are kept for replay.
+        border: width of the unknown band on each side of an accepted mask's border, in square roots of its area.
+        simulated: share of the correction prompts that are clicked anew on the current weights; the others are
+            the user's own prompts.
+        distil: weight of the base's masks under correction prompts, where the accepted mask says nothing.
+        iou_weight: weight of the IoU head's regression.
+        guard: limits of the guard.
+    """
 
     seed: int = 0
+    click_lr: float = 1e-4
+    click_steps: int = 1
+    keep: float = 1.0
+    carry: float = 0.2
+    lr: float = 1e-4
+    steps: int = 10
+    memory: int = 48
+    border: float = 0.04
+    simulated: float = 0.3
+    distil: float = 0.5
+    iou_weight: float = 0.5
+    guard: GuardConfig = field(default_factory=GuardConfig)
 
 
 AdaptationConfig: TypeAlias = FrozenConfig | PaperConfig | DcttaConfig | LiveConfig

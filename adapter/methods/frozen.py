@@ -1,0 +1,55 @@
+"""The base decoder as it is: what every other method is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from livesam.adapter.method import Answer, FrozenConfig, StepReport
+from livesam.adapter.torch_decoder import Decoding, FlatDecoder, shown_token
+from livesam.engine.embedding import ImageEmbedding
+from livesam.engine.interaction import Interaction
+from livesam.engine.prompt import Prompt
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    from livesam.engine.protocols import DecoderWeights
+    from segment_anything.modeling import Sam
+
+
+class FrozenMethod:
+    """Learns nothing."""
+
+    name = "frozen"
+
+    def __init__(self, sam: Sam, config: FrozenConfig, *, device: str = "cpu") -> None:
+        self.config = config
+        self._decoding = Decoding(sam, device)
+        self._decoder = FlatDecoder(sam.mask_decoder, device)
+        self._base = self._decoder.vector.clone()
+
+    def answer(self, embedding: ImageEmbedding, prompt: Prompt) -> Answer:
+        output = self._decoding.decode(self._decoder, embedding, [prompt])
+        return Answer(output, shown_token(prompt, output.ious[0]))
+
+    def learn_click(self, interaction: Interaction) -> Iterator[StepReport]:
+        yield from ()
+
+    def learn_object(self, interaction: Interaction) -> Iterator[StepReport]:
+        yield from ()
+
+    def weights(self) -> dict[str, npt.NDArray[np.float32]]:
+        return self._decoder.weights()
+
+    def domain_weights(self) -> dict[str, npt.NDArray[np.float32]]:
+        return self._decoder.weights()
+
+    def load_domain(self, weights: DecoderWeights) -> None:
+        self._decoder.load(weights)
+
+    def reset(self) -> None:
+        self._decoder.vector.copy_(self._base)
+
+    def counts(self) -> dict[str, int]:
+        return {}

@@ -1,0 +1,138 @@
+"""Finished objects as training examples: what is kept of them, and the prompts that are made from them."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from livesam.adapter.labels import MaskLabel, erode, label_map
+from livesam.adapter.oracle import next_click
+from livesam.engine.embedding import ImageEmbedding
+from livesam.engine.geometry import ResizeGeometry, postprocess
+from livesam.engine.interaction import Interaction
+from livesam.engine.points import geometry_of
+from livesam.engine.prompt import Click, Prompt
+from torch import Tensor
+
+Mask = npt.NDArray[np.bool_]
+MAX_BAND = 12  # pixels
+
+
+@dataclass(slots=True, eq=False)
+class Example:
+    """An accepted object.
+
+    Attributes:
+        embedding: its image, features float16 in host memory; examples of one image share them.
+        geometry: its image's geometry.
+        mask: the accepted mask, bool ``(H, W)``.
+        known: bool ``(H, W)``, False in the band around the mask's border.
+        target, weight: the label on the low-res grid, ``(4h, 4w)``.
+        prompts: what the user gave, oldest first; fed-back logits float16.
+        teacher: token 0 of the base under a prompt of ``prompts``, by its position, float16; filled when first used.
+        scores: mean IoU by weights' name, for the gate.
+    """
+
+    embedding: ImageEmbedding
+    geometry: ResizeGeometry
+    mask: Mask
+    known: Mask
+    target: Tensor
+    weight: Tensor
+    prompts: tuple[Prompt, ...]
+    teacher: dict[int, Tensor] = field(default_factory=dict)
+    scores: dict[str, float] = field(default_factory=dict)
+
+    def features(self, device: torch.device) -> Tensor:
+        """float32 ``(1, 256, h, w)``."""
+        found = self.embedding.features
+        tensor = torch.from_numpy(found) if isinstance(found, np.ndarray) else found
+        return tensor.to(device, torch.float32)
+
+
+def make_example(
+    interaction: Interaction, border: float, embedding: ImageEmbedding, device: torch.device
+) -> Example | None:
+    """An example of an accepted object; None where its mask is empty, full, or too thin to know anything of it.
+
+    Args:
+        border: width of the unknown band on each side of the border, in square roots of the mask's area.
+        embedding: the interaction's embedding as the memory keeps it.
+    """
+    mask = interaction.accepted_mask
+    if mask is None:
+        return None
+    geometry = geometry_of(interaction.embedding)
+    found = banded_label(mask, geometry, border)
+    if found is None:
+        return None
+    label, known = found
+    return Example(
+        embedding,
+        geometry,
+        mask,
+        known,
+        torch.from_numpy(label.target).to(device),
+        torch.from_numpy(label.weight).to(device),
+        tuple(p for p in interaction.prompts if p.clicks),
+    )
+
+
+def banded_label(mask: Mask, geometry: ResizeGeometry, border: float) -> tuple[MaskLabel, Mask] | None:
+    """The label with an unknown band, as wide as asked for or as the object allows; and the known pixels."""
+    band = min(round(border * float(np.count_nonzero(mask)) ** 0.5), MAX_BAND)
+    while True:
+        inside, outside = erode(mask, band, outside=True), erode(~mask, band, outside=True)
+        label = label_map(inside, outside, geometry)
+        if label.has_object and label.has_background:
+            return label, inside | outside
+        if band == 0:
+            return None
+        band //= 2
+
+
+def any_click(mask: Mask, rng: np.random.Generator) -> Click:
+    """A first click as people make it: half of the time the deepest point, else anywhere, by depth."""
+    import cv2
+
+    depth = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
+    if rng.random() < 0.5:
+        index = int(np.argmax(depth))
+    else:
+        total = np.cumsum(depth.ravel(), dtype=np.float64)
+        index = min(int(np.searchsorted(total, rng.random() * total[-1], side="right")), depth.size - 1)
+    y, x = divmod(index, mask.shape[1])
+    return Click(float(x), float(y), positive=True)
+
+
+def correcting_click(example: Example, logits: npt.NDArray[np.float32], clicks: tuple[Click, ...]) -> Click | None:
+    """The oracle's next click on an answer, as if the accepted mask were the truth and its border band ignored."""
+    predicted = postprocess(logits, example.geometry) > 0
+    return next_click(example.mask, predicted, ~example.known, clicks)
+
+
+class EmbeddingStore:
+    """Embeddings in float16, one copy an image, for as long as somebody uses the key."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._kept: OrderedDict[str, ImageEmbedding] = OrderedDict()
+
+    def keep(self, embedding: ImageEmbedding) -> ImageEmbedding:
+        """The embedding with float16 features in host memory (2 MB for a 1024-px model, 0.5 MB for nano)."""
+        if embedding.key in self._kept:
+            self._kept.move_to_end(embedding.key)
+            return self._kept[embedding.key]
+        # A torch tensor: NumPy's float16 would be mistaken for the float32 array that the type promises.
+        features = torch.from_numpy(embedding.numpy()).half()
+        small = ImageEmbedding(features, embedding.original_hw, embedding.resized_hw, embedding.key)
+        self._kept[embedding.key] = small
+        while len(self._kept) > self._limit:
+            self._kept.popitem(last=False)
+        return small
+
+    def clear(self) -> None:
+        self._kept.clear()

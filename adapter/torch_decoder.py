@@ -1,0 +1,248 @@
+"""SAM's mask decoder with gradients: prompts on embeddings in, all four masks out, all its tensors in one vector.
+
+The forward pass is the official ``MaskDecoder.predict_masks`` on the official module's own parameters, written for
+training on a CPU: image tokens stay ``(P, h*w, 256)``, the two transposed convolutions of stride 2 are matrix products
+whose pixels are put in order only after the hyper-networks have reduced 32 channels to 4, and attention and layer norm
+are the fused ones. It differs from the official one by rounding only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from livesam.engine.embedding import ImageEmbedding
+from livesam.engine.points import geometry_of, point_count, prompts_to_arrays
+from livesam.engine.prompt import Prompt
+from livesam.engine.result import DecoderOutput
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from livesam.engine.protocols import DecoderWeights
+    from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam
+
+
+class FlatDecoder:
+    """A mask decoder whose trainable tensors and gradients are views into two vectors.
+
+    A snapshot, a restore, a norm, a check for NaN or an optimiser step is then one operation instead of 120.
+
+    Attributes:
+        module: the official ``MaskDecoder``.
+        vector: float32 ``(n,)``, all trainable numbers; ``vector.grad`` their gradients.
+    """
+
+    def __init__(
+        self, decoder: MaskDecoder, device: str = "cpu", trainable: Callable[[str], bool] | None = None
+    ) -> None:
+        self.module: Any = deepcopy(decoder).float().to(device).eval()
+        chosen = []
+        for name, parameter in self.module.named_parameters():
+            parameter.requires_grad_(trainable is None or trainable(name))
+            if parameter.requires_grad:
+                chosen.append(parameter)
+        if not chosen:
+            raise ValueError("no tensor of the mask decoder was chosen to be trained")
+        self.vector = torch.cat([p.detach().reshape(-1) for p in chosen])
+        self.vector.grad = torch.zeros_like(self.vector)
+        position = 0
+        for parameter in chosen:
+            part = slice(position, position + parameter.numel())
+            parameter.data = self.vector[part].view_as(parameter)
+            parameter.grad = self.vector.grad[part].view_as(parameter)
+            position += parameter.numel()
+
+    @property
+    def gradient(self) -> Tensor:
+        """float32 ``(n,)``; autograd adds to it in place."""
+        return cast(Tensor, self.vector.grad)
+
+    def weights(self) -> dict[str, npt.NDArray[np.float32]]:
+        """A copy of all tensors, float32, by their official names."""
+        return {
+            name: np.array(value.detach().float().cpu().numpy(), np.float32, copy=True)
+            for name, value in self.module.state_dict().items()
+        }
+
+    def load(self, weights: DecoderWeights) -> None:
+        """Put weights in place.
+
+        Raises:
+            ValueError: names or shapes are not this decoder's, or a value is not finite; nothing was changed.
+        """
+        state = self.module.state_dict()
+        if {k: tuple(v.shape) for k, v in weights.items()} != {k: tuple(v.shape) for k, v in state.items()}:
+            raise ValueError(f"these are not the {len(state)} tensors of a mask decoder, got {len(weights)}")
+        bad = [k for k, v in weights.items() if not np.isfinite(v).all()]
+        if bad:
+            raise ValueError(f"the weights are not finite in {bad[0]}: go back to an earlier version")
+        with torch.no_grad():
+            for name, value in weights.items():
+                state[name].copy_(torch.from_numpy(np.ascontiguousarray(value, np.float32)))
+
+
+class PromptReader:
+    """The frozen prompt encoder: from prompts to the tensors that the decoder takes. It never gets a gradient."""
+
+    def __init__(self, prompt_encoder: PromptEncoder, device: str = "cpu") -> None:
+        self.device = torch.device(device)
+        self._encoder: Any = deepcopy(prompt_encoder).float().to(device).eval().requires_grad_(False)
+
+    @torch.no_grad()
+    def position(self) -> Tensor:
+        """The positional encoding of the image tokens, ``(1, h*w, 256)``."""
+        return cast(Tensor, self._encoder.get_dense_pe()).flatten(2).transpose(1, 2)
+
+    @torch.no_grad()
+    def features(self, embedding: ImageEmbedding) -> Tensor:
+        """The image's features on this device, float32 ``(1, 256, h, w)``."""
+        found = embedding.features
+        tensor = torch.from_numpy(found) if isinstance(found, np.ndarray) else found.detach()
+        return tensor.to(self.device, torch.float32)
+
+    @torch.no_grad()
+    def read(self, coords: Tensor, labels: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Sparse ``(P, N, 256)`` and dense ``(P or 1, 256, h, w)`` prompt embeddings.
+
+        Args:
+            coords: ``(P, N, 2)`` in the model's input frame, without the half pixel.
+            labels: ``(P, N)``: 1, 0, box corners 2 and 3, padding -1.
+            mask: logits ``(P, 1, 4h, 4w)`` or None.
+        """
+        encoder = self._encoder
+        sparse = encoder.pe_layer.forward_with_coords(coords + 0.5, encoder.input_image_size)
+        padding = (labels == -1).unsqueeze(-1)
+        sparse = torch.where(padding, encoder.not_a_point_embed.weight.expand_as(sparse), sparse)
+        for kind in range(4):
+            sparse = sparse + (labels == kind).unsqueeze(-1) * encoder.point_embeddings[kind].weight
+        if mask is None:
+            dense = encoder.no_mask_embed.weight.view(1, -1, 1, 1).expand(1, -1, *encoder.image_embedding_size)
+        else:
+            dense = encoder.mask_downscaling(mask)
+        return sparse, dense
+
+
+def forward(decoder: MaskDecoder, source: Tensor, position: Tensor, sparse: Tensor) -> tuple[Tensor, Tensor]:
+    """All four masks of P prompts, with gradients to the decoder's parameters.
+
+    Args:
+        source: image features plus dense prompt embedding, ``(P, 256, h, w)``.
+        position: ``(1, h*w, 256)``.
+        sparse: point embeddings ``(P, N, 256)``; N may be 0.
+
+    Returns:
+        low-res logits ``(P, 4, 4h, 4w)`` and IoU predictions ``(P, 4)``.
+    """
+    d: Any = decoder
+    count, _, height, width = source.shape
+    output = torch.cat([d.iou_token.weight, d.mask_tokens.weight], 0).unsqueeze(0).expand(count, -1, -1)
+    tokens = torch.cat([output, sparse], 1)  # (P, 5 + N, 256)
+    image = source.flatten(2).transpose(1, 2)  # (P, h*w, 256)
+    queries = tokens
+    for layer in d.transformer.layers:
+        if layer.skip_first_layer_pe:
+            queries = _attend(layer.self_attn, queries, queries, queries)
+        else:
+            placed = queries + tokens
+            queries = queries + _attend(layer.self_attn, placed, placed, queries)
+        queries = layer.norm1(queries)
+        image_placed = image + position
+        queries = layer.norm2(queries + _attend(layer.cross_attn_token_to_image, queries + tokens, image_placed, image))
+        queries = layer.norm3(queries + layer.mlp(queries))
+        image = layer.norm4(image + _attend(layer.cross_attn_image_to_token, image_placed, queries + tokens, queries))
+    last = d.transformer.final_attn_token_to_image
+    queries = d.transformer.norm_final_attn(queries + _attend(last, queries + tokens, image + position, image))
+
+    first, norm, _, second, _ = d.output_upscaling
+    fine = _upscale(image, first)  # (P, h*w, 4, 64)
+    fine = F.gelu(F.layer_norm(fine, (fine.shape[-1],), norm.weight, norm.bias, norm.eps))
+    fine = F.gelu(_upscale(fine, second)).flatten(1, 3)  # (P, h*w*16, 32)
+    hyper = torch.stack([mlp(queries[:, 1 + i]) for i, mlp in enumerate(d.output_hypernetworks_mlps)], 1)
+    masks = hyper @ fine.transpose(1, 2)  # (P, 4, h*w*16), pixels in the order (y, x, y2, x2, y4, x4)
+    masks = masks.view(count, 4, height, width, 2, 2, 2, 2).permute(0, 1, 2, 4, 6, 3, 5, 7)
+    return masks.reshape(count, 4, 4 * height, 4 * width), d.iou_prediction_head(queries[:, 0])
+
+
+def shown_token(prompt: Prompt, ious: npt.NDArray[np.float32]) -> int:
+    """The mask that official single-mask clients show: the best of 1 to 3 for up to two points, else token 0.
+
+    Points count as the decoder gets them, with padding and box corners (``segment_anything/utils/onnx.py``:
+    ``score + (num_points - 2.5) * 1000 * [1,0,0,0]``).
+
+    Args:
+        ious: the four predicted IoUs of the prompt.
+    """
+    return 0 if point_count(prompt) > 2 else 1 + int(np.argmax(ious[1:]))
+
+
+class Decoding:
+    """A prompt reader and its geometry, for decoders that share them."""
+
+    def __init__(self, sam: Sam, device: str = "cpu") -> None:
+        self.reader = PromptReader(sam.prompt_encoder, device)
+        self._position: Tensor | None = None
+
+    @property
+    def device(self) -> torch.device:
+        return self.reader.device
+
+    def position(self) -> Tensor:
+        """``(1, h*w, 256)``, made once."""
+        if self._position is None:
+            self._position = self.reader.position()
+        return self._position
+
+    def run(
+        self, decoder: FlatDecoder, embedding: ImageEmbedding, prompts: Sequence[Prompt], features: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Logits ``(P, 4, 4h, 4w)`` and IoU predictions ``(P, 4)`` in the order of the prompts, with gradients.
+
+        Args:
+            features: the embedding's features, where the caller has them on the device already.
+        """
+        source = self.reader.features(embedding) if features is None else features
+        masks: list[Tensor | None] = [None] * len(prompts)
+        ious: list[Tensor | None] = [None] * len(prompts)
+        for group in prompts_to_arrays(prompts, geometry_of(embedding)):
+            coords, labels = self._tensor(group.point_coords), self._tensor(group.point_labels)
+            mask = self._tensor(group.mask_input) if group.has_mask[0] > 0 else None
+            sparse, dense = self.reader.read(coords, labels, mask)
+            batch = (source + dense).expand(len(group.indices), -1, -1, -1)
+            group_masks, group_ious = forward(decoder.module, batch, self.position(), sparse)
+            for row, index in enumerate(group.indices):
+                masks[index], ious[index] = group_masks[row], group_ious[row]
+        return torch.stack([m for m in masks if m is not None]), torch.stack([i for i in ious if i is not None])
+
+    @torch.no_grad()
+    def decode(self, decoder: FlatDecoder, embedding: ImageEmbedding, prompts: Sequence[Prompt]) -> DecoderOutput:
+        """The same without gradients, as the serving decoders answer."""
+        masks, ious = self.run(decoder, embedding, prompts)
+        return DecoderOutput(masks.float().cpu().numpy(), ious.float().cpu().numpy())
+
+    def _tensor(self, array: npt.NDArray[np.float32]) -> Tensor:
+        return torch.from_numpy(array).to(self.device)
+
+
+def _attend(attention: Any, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    heads = attention.num_heads
+
+    def separate(x: Tensor) -> Tensor:
+        return x.view(*x.shape[:2], heads, -1).transpose(1, 2)  # (P, heads, n, c)
+
+    mixed = F.scaled_dot_product_attention(
+        separate(attention.q_proj(queries)), separate(attention.k_proj(keys)), separate(attention.v_proj(values))
+    )
+    return cast(Tensor, attention.out_proj(mixed.transpose(1, 2).flatten(2)))
+
+
+def _upscale(x: Tensor, convolution: nn.ConvTranspose2d) -> Tensor:
+    """A transposed convolution of kernel and stride 2 on ``(..., c)``: ``(..., 4, c_out)``, the four by (y, x)."""
+    weight = convolution.weight  # (c_in, c_out, 2, 2)
+    bias = cast(Tensor, convolution.bias)
+    flat = F.linear(x, weight.permute(2, 3, 1, 0).reshape(-1, weight.shape[0]), bias.repeat(4))
+    return flat.view(*x.shape[:-1], 4, weight.shape[1])

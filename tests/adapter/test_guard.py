@@ -1,0 +1,112 @@
+"""Optimiser and guard, one rule at a time."""
+
+import pytest
+import torch
+from livesam.adapter.guard import CircuitBreaker, ReplayGate, StepGuard, mean_over
+from livesam.adapter.method import GuardConfig
+from livesam.adapter.optimiser import Adam
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+def test_adam_is_torchs(weight_decay):
+    generator = torch.Generator().manual_seed(0)
+    ours = torch.randn(50, generator=generator)
+    theirs = ours.clone().requires_grad_()
+    adam = Adam(ours, 1e-2, weight_decay=weight_decay)
+    reference = torch.optim.AdamW([theirs], lr=1e-2, weight_decay=weight_decay)
+    for _ in range(5):
+        gradient = torch.randn(50, generator=generator)
+        adam.step(gradient)
+        theirs.grad = gradient
+        reference.step()
+        assert torch.allclose(ours, theirs, atol=1e-6)
+
+
+def test_adam_state_comes_back_exactly():
+    vector = torch.ones(4)
+    adam = Adam(vector, 0.1)
+    adam.step(torch.tensor([1.0, -1.0, 2.0, 0.0]))
+    weights, state = vector.clone(), adam.state()
+    adam.step(torch.ones(4))
+    expected = vector.clone()
+    adam.step(-torch.ones(4))
+    vector.copy_(weights)
+    adam.restore(state)
+    adam.step(torch.ones(4))
+    assert torch.equal(vector, expected)
+    adam.clear()
+    vector.zero_()
+    adam.step(torch.full((4,), 1e-4))
+    assert torch.allclose(vector, torch.full((4,), -0.1), rtol=1e-3)  # a first step is one rate long
+
+
+def test_bad_losses_and_gradients_are_refused_and_counted():
+    guard = StepGuard(torch.ones(3), GuardConfig(max_gradient_norm=2.0))
+    assert guard.loss_is_good(torch.tensor(1.0))
+    assert not guard.loss_is_good(torch.tensor(float("nan")))
+    assert not guard.loss_is_good(torch.tensor(float("inf")))
+    for bad in (float("nan"), float("inf")):
+        assert not guard.clip(torch.tensor([1.0, bad, 0.0]))
+    short, long = torch.tensor([1.0, 0.0, 1.0]), torch.tensor([0.0, 30.0, 40.0])
+    assert guard.clip(short)
+    assert torch.equal(short, torch.tensor([1.0, 0.0, 1.0]))
+    assert guard.clip(long)
+    assert torch.allclose(long, torch.tensor([0.0, 1.2, 1.6]))
+    assert guard.counts == {"bad_loss": 2, "bad_gradient": 2, "clipped": 1}
+
+
+def test_weights_stay_in_the_trust_region():
+    base = torch.tensor([3.0, 4.0])
+    guard = StepGuard(base, GuardConfig(trust_region=0.2))
+    inside = base + torch.tensor([0.5, 0.0])
+    assert guard.hold(inside)
+    assert torch.equal(inside, torch.tensor([3.5, 4.0]))
+    far = base + torch.tensor([0.0, 100.0])
+    assert guard.hold(far)
+    assert torch.allclose(far, torch.tensor([3.0, 5.0]))
+    assert guard.distance(far) == pytest.approx(0.2, rel=1e-5)
+    assert not guard.hold(torch.tensor([float("nan"), 0.0]))
+    assert guard.counts["pulled_back"] == 1
+    assert guard.counts["bad_weights"] == 1
+
+
+def test_gate_holds_back_every_nth_and_gives_it_back_later():
+    gate = ReplayGate[int](GuardConfig(held_back=2, hold_every=3))
+    learned = [gate.offer(i) for i in range(1, 10)]
+    assert learned == [1, None, 3, 4, None, 6, 7, 2, 9]
+    assert gate.held == (5, 8)
+    gate.clear()
+    assert gate.held == ()
+
+
+def test_gate_with_every_object_held_back():
+    gate = ReplayGate[int](GuardConfig(held_back=2, hold_every=1))
+    assert [gate.offer(i) for i in range(4)] == [None, None, 0, 1]
+
+
+def test_gate_compares_with_before_and_with_the_base():
+    gate = ReplayGate[int](GuardConfig(worse_than_before=0.02, worse_than_base=0.01))
+    assert gate.passes(0.80, before=0.81, base=0.70)
+    assert not gate.passes(0.78, before=0.81, base=0.70)
+    assert not gate.passes(0.80, before=0.80, base=0.82)
+    assert not gate.passes(float("nan"), before=0.8, base=0.8)
+    assert gate.counts == {"passed": 1, "rejected_before": 1, "rejected_base": 2}
+
+
+def test_breaker_opens_after_rejects_in_a_row_and_closes_again():
+    breaker = CircuitBreaker(GuardConfig(rejects=2, pause=3))
+    for passed in (False, True, False):
+        assert breaker.allows()
+        breaker.record(passed)
+    assert not breaker.is_open
+    breaker.record(False)
+    assert breaker.is_open
+    assert [breaker.allows() for _ in range(4)] == [False, False, False, True]
+    assert breaker.counts == {"opened": 1, "refused": 3}
+
+
+def test_limits_must_make_sense():
+    with pytest.raises(ValueError, match="above 0"):
+        GuardConfig(trust_region=0)
+    assert mean_over([1, 2], float) == 1.5
+    assert mean_over([], float) != mean_over([], float)  # NaN

@@ -41,7 +41,7 @@ CLIP = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """``steps`` optimiser steps at ``size`` px, each of ``images`` x ``objects`` masks and at most ``clicks`` clicks."""
+    """``steps`` optimiser steps at ``size`` px, of ``images`` x ``objects`` masks and at most ``clicks`` clicks."""
 
     size: int
     steps: int

@@ -60,7 +60,7 @@ def load_sources(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """``image`` uint8 (3, S, S), zero-padded; ``targets`` float32 (P, S/4, S/4) in 0..1; ``valid_hw`` in target cells."""
+    """``image`` uint8 (3, S, S), zero-padded; ``targets`` float32 (P, S/4, S/4) in 0..1; ``valid_hw`` in cells."""
 
     image: npt.NDArray[np.uint8]
     targets: npt.NDArray[np.float32]

@@ -58,7 +58,7 @@ def draw(image: Pixels, layers: Sequence[Layer], min_long_side: int = 900) -> Pi
     canvas[~covered] *= _DIM
     colours = [layer.colour or COLOURS[i % len(COLOURS)] for i, layer in enumerate(layers)]
     for mask, colour in zip(masks, colours, strict=True):
-        canvas[mask] = canvas[mask] * (1 - _TINT) + np.float32(colour) * _TINT
+        canvas[mask] = canvas[mask] * (1 - _TINT) + np.array(colour, np.float32) * _TINT
     picture: Pixels = np.clip(canvas, 0, 255).astype(np.uint8)
 
     line = max(2, round(max(size) / 450))

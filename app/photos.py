@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -45,10 +46,8 @@ def _loader(function: str) -> Callable[[], object]:
         raise LivesamError(
             "the demo's photos come with scikit-image, which is not installed: pip install 'livesam[app]'"
         ) from None
-    if function == "stereo_motorcycle":
-        return lambda: data.stereo_motorcycle()[0]
-    found: Callable[[], object] = getattr(data, function)
-    return found
+    found: Callable[[], Any] = getattr(data, function)
+    return (lambda: found()[0]) if function == "stereo_motorcycle" else found  # left, right, disparity
 
 
 def _clicks(*points: tuple[int, int] | tuple[int, int, bool]) -> tuple[Click, ...]:

@@ -144,7 +144,8 @@ def perturbed(weights: DecoderWeights, share: float = 1e-3, seed: int = 0) -> di
 def _divide(
     clicks: Sequence[TimedClick], spans: Sequence[tuple[float, float]]
 ) -> tuple[tuple[TimedClick, ...], tuple[TimedClick, ...]]:
-    during, apart = [], []
+    during: list[TimedClick] = []
+    apart: list[TimedClick] = []
     for click in clicks:
         overlaps = any(click.start_s < end and start < click.end_s for start, end in spans)
         (during if overlaps else apart).append(click)

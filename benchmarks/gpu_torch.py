@@ -1,0 +1,104 @@
+"""What PyTorch alone gives on a device: the baseline of every other runtime, and the only one that is always there.
+
+Never run on a GPU yet; on the CPU only its control flow is tested.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from livesam.benchmarks.device_clock import flops_of, time_calls
+
+if TYPE_CHECKING:
+    import torch
+    from segment_anything.modeling import Sam
+
+
+def encoder_latency(sam: Sam, device: str, *, seconds: float = 1.0) -> dict[str, Any]:
+    """The image encoder of ``segment_anything`` itself, eager, batch 1, by number format."""
+    import torch
+
+    found: dict[str, Any] = {}
+    for name, dtype in _formats(device).items():
+        encoder = _encoder(sam, device, dtype)
+        image = torch.randn(1, 3, sam.image_encoder.img_size, sam.image_encoder.img_size, device=device, dtype=dtype)
+        with torch.inference_mode():
+            found[name] = time_calls(lambda e=encoder, x=image: e(x), device, seconds=seconds).to_json()  # type: ignore[misc]
+    return found
+
+
+def encoder_throughput(
+    sam: Sam, device: str, batches: Sequence[int], ceilings_tflops: Mapping[str, float], *, seconds: float = 1.0
+) -> list[dict[str, Any]]:
+    """Images a second in bf16 over batch sizes, with TFLOP/s and their share of the measured matrix ceiling.
+
+    A batch that does not fit into memory ends the list with a row that says so.
+    """
+    import torch
+
+    dtype = torch.bfloat16
+    encoder = _encoder(sam, device, dtype)
+    side = int(sam.image_encoder.img_size)
+    flops = flops_of(encoder, torch.randn(1, 3, side, side, device=device, dtype=dtype))
+    rows: list[dict[str, Any]] = []
+    for batch in batches:
+        try:
+            images = torch.randn(batch, 3, side, side, device=device, dtype=dtype)
+            with torch.inference_mode():
+                timing = time_calls(lambda x=images: encoder(x), device, seconds=seconds)  # type: ignore[misc]
+        except torch.OutOfMemoryError:
+            rows.append({"batch": batch, "skipped": "out of memory"})
+            break
+        tflops = batch * flops / timing.p50_ms / 1e9
+        row: dict[str, Any] = {
+            "batch": batch,
+            "images_per_s": round(batch * 1e3 / timing.p50_ms, 2),
+            "tflops": round(tflops, 2),
+            **timing.to_json(),
+        }
+        if ceilings_tflops.get("bf16"):
+            row["share_of_matmul"] = round(tflops / ceilings_tflops["bf16"], 4)
+        rows.append(row)
+    return rows
+
+
+def peak_memory_mib(device: str) -> float | None:
+    """The most device memory that PyTorch has held since the last reset; None where it does not count."""
+    if not device.startswith("cuda"):
+        return None
+    import torch
+
+    return round(torch.cuda.max_memory_allocated() / 2**20, 1)
+
+
+def device_facts(device: str) -> dict[str, Any]:
+    """Name, compute capability, memory and driver-side versions of the device."""
+    import torch
+
+    facts: dict[str, Any] = {"device": device, "torch": torch.__version__}
+    if device.startswith("cuda"):
+        properties = torch.cuda.get_device_properties(device)
+        facts |= {
+            "name": properties.name,
+            "compute_capability": f"{properties.major}.{properties.minor}",
+            "memory_mib": properties.total_memory // 2**20,
+            "multiprocessors": properties.multi_processor_count,
+            "cuda": torch.version.cuda,
+            "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
+        }
+    return facts
+
+
+def _formats(device: str) -> dict[str, torch.dtype]:
+    import torch
+
+    formats = {"fp32": torch.float32, "bf16": torch.bfloat16}
+    return {**formats, "fp16": torch.float16} if device.startswith("cuda") else formats
+
+
+def _encoder(sam: Sam, device: str, dtype: torch.dtype) -> torch.nn.Module:
+    from copy import deepcopy
+
+    encoder: torch.nn.Module = deepcopy(sam.image_encoder).to(device=device, dtype=dtype)
+    return encoder.eval()

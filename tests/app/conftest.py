@@ -1,0 +1,14 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_engine_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Graphs are exported once for all tests of this folder, and never into the user's cache."""
+    patch = pytest.MonkeyPatch()
+    patch.setenv("LIVESAM_CACHE", str(tmp_path_factory.mktemp("cache")))
+    yield
+    patch.undo()

@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import errno
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from livesam.app.main import run
+from PIL import Image
+
+
+@pytest.fixture
+def picture(tmp_path: Path, photo: np.ndarray) -> Path:
+    path = tmp_path / "photo.png"
+    Image.fromarray(photo).save(path)
+    return path
+
+
+def _fails(capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, *words: str) -> None:
+    """The promise for every bad input: this exit code, one sentence on stderr, nothing on stdout."""
+    assert run(arguments) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("livesam: ")
+    assert err.count("\n") == 1
+    assert err.endswith("\n")
+    assert "Traceback" not in err
+    for word in words:
+        assert word in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nonsense"], ["nonsense", "--help"]),
+        (["segment"], ["--help"]),
+        (["segment", "photo.png", "--click", "1,1"], ["--out"]),
+        (["segment", "photo.png", "--out", "m.png", "--nonsense"], ["--nonsense"]),
+        (["segment", "photo.png", "--out", "m.png"], ["at least one --click"]),
+        (["segment", "photo.png", "--out", "m.png", "--click", "1"], ["X,Y", "'1'"]),
+        (["segment", "photo.png", "--out", "m.png", "--click", "nan,1"], ["finite"]),
+        (["segment", "photo.png", "--out", "m.png", "--box", "9,9,1,1"], ["x0 < x1"]),
+        (["segment", "photo.png", "--out", "m.png", "--box", "1,1,1,9"], ["x0 < x1"]),
+        (["segment", "photo.png", "--out", "m.txt", "--click", "1,1"], ["--out", ".png"]),
+        (["segment", "photo.png", "--out", "no/m.png", "--click", "1,1"], ["does not exist"]),
+        (["segment", "photo.png", "--out", "m.png", "--click", "1,1", "--overlay", "no/o.png"], ["does not exist"]),
+        (["segment", "photo.png", "--out", "m.png", "--click", "1,1", "--runtime", "warp"], ["warp", "openvino"]),
+        (["segment", "photo.png", "--out", "m.png", "--click", "1,1", "--precision", "fp8"], ["fp8", "bf16"]),
+        (["segment", "photo.png", "--out", "m.png", "--click", "1,1", "--model", "vit_x"], ["vit_x", "vit_b"]),
+        (["segment", "photo.png", "--out", "m.png", "--click", "512,1"], ["outside", "512"]),
+        (["segment", "photo.png", "--out", "m.png", "--click=-1,1"], ["outside"]),
+        (["bench"], ["--help"]),
+        (["bench", "latency", "--clicks", "0"], ["--clicks"]),
+        (["embed"], ["--help"]),
+    ],
+)
+def test_bad_usage(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    picture: Path,
+    arguments: list[str],
+    words: list[str],
+) -> None:
+    monkeypatch.chdir(picture.parent)
+    if arguments == ["bench"]:
+        assert run(arguments) == 2  # a group without a command shows its help
+        assert "latency" in capsys.readouterr().err
+        return
+    _fails(capsys, arguments, 2, *words)
+    assert os.listdir() == ["photo.png"]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, ["No such file"]),
+        (b"", ["empty"]),
+        (b"no image at all, just words", ["no image"]),
+        ("truncated", ["truncated"]),
+        ("bomb", ["million"]),
+    ],
+)
+def test_unreadable_images(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, picture: Path, content: bytes | str | None, words: list[str]
+) -> None:
+    path = tmp_path / "bad.png"
+    if content == "truncated":
+        path.write_bytes(picture.read_bytes()[:5000])
+    elif content == "bomb":
+        header = bytearray(picture.read_bytes()[:33])
+        header[16:24] = (60000).to_bytes(4) + (60000).to_bytes(4)
+        import zlib
+
+        header[29:33] = zlib.crc32(bytes(header[12:29])).to_bytes(4)
+        path.write_bytes(bytes(header) + picture.read_bytes()[33:])
+    elif isinstance(content, bytes):
+        path.write_bytes(content)
+    _fails(capsys, ["segment", str(path), "--click", "1,1", "--out", str(tmp_path / "m.png")], 1, "bad.png", *words)
+    assert not (tmp_path / "m.png").exists()
+
+
+def test_a_folder_is_no_image(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    _fails(capsys, ["segment", str(tmp_path), "--click", "1,1", "--out", str(tmp_path / "m.png")], 1)
+
+
+def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--help"]) == 0
+    out = capsys.readouterr().out
+    for command in ("doctor", "demo", "segment", "embed", "bench", "export"):
+        assert command in out
+
+
+def test_segment_json_is_pure_and_the_mask_has_the_images_size(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, picture: Path
+) -> None:
+    mask, overlay = tmp_path / "m.png", tmp_path / "o.jpg"
+    arguments = ["segment", str(picture), "--click", "150,260", "--click", "20,20,-", "--box", "10,10,400,500"]
+    assert run([*arguments, "--out", str(mask), "--overlay", str(overlay), "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert set(answer) == {"mask", "iou", "decoder_version", "timings_ms", "runtime"}
+    assert answer["mask"] == str(mask)
+    assert answer["timings_ms"]["total"] > 0
+    pixels = np.asarray(Image.open(mask))
+    assert pixels.shape == (512, 512)
+    assert set(np.unique(pixels)) <= {0, 255}
+    with Image.open(overlay) as drawn:
+        assert drawn.format == "JPEG"
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS])
+def test_a_full_or_read_only_disk_leaves_nothing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, picture: Path, code: int
+) -> None:
+    assert run(["segment", str(picture), "--click", "150,260", "--out", str(tmp_path / "m.png")]) == 0  # engines cached
+    (tmp_path / "m.png").unlink()
+    capsys.readouterr()
+
+    def fail(_: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    _fails(
+        capsys, ["segment", str(picture), "--click", "150,260", "--out", str(tmp_path / "m.png")], 1, os.strerror(code)
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["photo.png"]
+
+
+def test_checkpoints_that_are_no_checkpoints(capsys: pytest.CaptureFixture[str], tmp_path: Path, picture: Path) -> None:
+    base = ["segment", str(picture), "--click", "1,1", "--out", str(tmp_path / "m.png"), "--model", "vit_t"]
+    _fails(capsys, base, 1, "vit_t", "checkpoint")
+    _fails(capsys, [*base, "--checkpoint", str(tmp_path / "none.pt")], 1, "none.pt")
+    _fails(capsys, [*base, "--checkpoint", str(tmp_path)], 1)
+    (tmp_path / "text.pt").write_text("hello")
+    _fails(capsys, [*base, "--checkpoint", str(tmp_path / "text.pt")], 1, "text.pt")
+    assert not (tmp_path / "m.png").exists()
+
+
+def test_asking_for_a_gpu_that_is_not_there_fails(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, picture: Path
+) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    arguments = ["segment", str(picture), "--click", "1,1", "--out", str(tmp_path / "m.png"), "--device", "cuda"]
+    _fails(capsys, arguments, 1, "cuda")
+
+
+def test_unforeseen_errors_are_one_sentence_too(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def explode(_: object) -> None:
+        raise RuntimeError("two\nlines")
+
+    monkeypatch.setattr("livesam.engine.image.read_image", explode)
+    arguments = ["segment", "photo.png", "--click", "1,1", "--out", str(tmp_path / "m.png")]
+    _fails(capsys, arguments, 1, "RuntimeError", "LIVESAM_DEBUG")
+    monkeypatch.setenv("LIVESAM_DEBUG", "1")
+    with pytest.raises(RuntimeError, match="two"):
+        run(arguments)

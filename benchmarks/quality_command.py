@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+TABLE_COLUMNS = 140
+NO_STEP_S = 1e-4  # calls that learn nothing take microseconds
 LINES_A_SET = 10  # progress lines where there is no terminal to draw a bar on
 
 
@@ -59,7 +61,8 @@ def evaluate(
     from livesam.benchmarks.quality import Settings
     from rich.console import Console
 
-    screen, log = Console(), Console(stderr=True)
+    # Without a terminal rich assumes 80 columns and cuts the table.
+    screen, log = Console(width=None if sys.stdout.isatty() else TABLE_COLUMNS), Console(stderr=True)
     folders = resolve_sets(sets, data)
     others = {path.stem: read_result(path) for path in compare or []}
     for path in (json_path, plot, learning_plot):
@@ -167,16 +170,19 @@ def read_result(path: Path) -> dict[str, Any]:
 
 def quality_table(results: Mapping[str, Mapping[str, Any]]) -> Table:
     """All results in one table, a block of rows a set, the mean over the sets last."""
+    from rich import box
     from rich.table import Table
 
     first = next(iter(results.values()))
     table = Table(
-        title=f"target IoU {first['target_iou']:g}, at most {first['max_clicks']} clicks, seed {first['seed']}"
+        box=box.SIMPLE,
+        padding=(0, 1, 0, 0),
+        title=f"target IoU {first['target_iou']:g}, at most {first['max_clicks']} clicks, seed {first['seed']}",
     )
     table.add_column("set")
     table.add_column("method")
     for heading in ("objects", "NoC", "FR", *(f"IoU@{k}" for k in first["mean"]["iou_at"]), "s/click", "s/step"):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     for name in dict.fromkeys(name for result in results.values() for name in result["sets"]):
         present = {label: result["sets"][name] for label, result in results.items() if name in result["sets"]}
         _add_rows(table, name, present)
@@ -258,6 +264,6 @@ def _add_rows(table: Table, name: str, blocks: Mapping[str, Mapping[str, Any]]) 
             f"{figures['fr']:.3f}",
             *("-" if value is None else f"{value:.3f}" for value in figures["iou_at"].values()),
             f"{seconds['per_click']['p50']:.3f}",
-            "-" if step is None else f"{step['p50']:.3f}",
+            "-" if step is None or step["p95"] < NO_STEP_S else f"{step['p50']:.3f}",
             end_section=row == len(blocks) - 1,
         )

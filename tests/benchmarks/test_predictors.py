@@ -1,0 +1,181 @@
+"""What the two kinds of predictor tell the model, and what they show of its answer."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from livesam.benchmarks.datasets import LabelledObject
+from livesam.benchmarks.predictors import DecoderPredictor, MethodPredictor, open_predictor, shown_token
+from livesam.benchmarks.protocol import evaluate_object
+from livesam.engine.embedding import ImageEmbedding
+from livesam.engine.prompt import Click
+from livesam.engine.result import DecoderOutput
+
+SIZE = 64
+
+
+class Encoder:
+    runtime = "fake"
+
+    def __init__(self):
+        self.encoded = 0
+
+    def encode(self, image):
+        self.encoded += 1
+        height, width = image.shape[:2]
+        scale = SIZE / max(height, width)
+        resized = (int(height * scale + 0.5), int(width * scale + 0.5))
+        return ImageEmbedding(np.zeros((1, 256, 4, 4), np.float32), (height, width), resized, str(self.encoded))
+
+    def close(self): ...
+
+
+def output_for(clicks, ious=(0.9, 0.2, 0.8, 0.3)):
+    """Token t covers the left t + 1 of 16 columns, one more for every click."""
+    logits = np.full((1, 4, 16, 16), -1.0, np.float32)
+    for token in range(4):
+        logits[0, token, :, : token + clicks] = 1.0
+    return DecoderOutput(logits, np.array([ious], np.float32))
+
+
+class Decoder:
+    runtime = "fake"
+
+    def __init__(self):
+        self.prompts = []
+
+    def decode(self, embedding, prompts):
+        self.prompts += prompts
+        return output_for(len(prompts[0].clicks))
+
+    def load_weights(self, weights): ...
+
+    def close(self): ...
+
+
+class Method:
+    """Counts what it is given; ``answer`` chooses token 3 at the first click."""
+
+    name = "counting"
+    config = SimpleNamespace()
+
+    def __init__(self, nonfinite=False):
+        self.calls, self.nonfinite = [], nonfinite
+
+    def reset(self):
+        self.calls.append("reset")
+
+    def answer(self, embedding, prompt):
+        output = output_for(len(prompt.clicks))
+        if self.nonfinite:
+            output.low_res_logits[:] = np.nan
+        self.calls.append(("answer", prompt))
+        return SimpleNamespace(output=output, token=3 if len(prompt.clicks) == 1 else 0)
+
+    def learn_click(self, interaction):
+        self.calls.append(("click", interaction))
+        yield SimpleNamespace(applied=True)
+        yield SimpleNamespace(applied=False)
+
+    def learn_object(self, interaction):
+        self.calls.append(("object", interaction))
+        yield SimpleNamespace(applied=True)
+
+    def counts(self):
+        return {"calls": len(self.calls)}
+
+
+IMAGE = np.zeros((32, 64, 3), np.uint8)
+
+
+def evaluate(predictor, columns, target=1.0, limit=3):
+    truth = np.zeros((32, 64), bool)
+    truth[:, : 4 * columns] = True  # 64 px of the input for 16 logits: 4 px a column
+    predictor.begin_set("some_set", 0)
+    return evaluate_object(predictor, "x#1", "some_set/x", LabelledObject(IMAGE, truth, None), target, limit)
+
+
+def test_official_rule_takes_the_best_of_three_at_the_first_click_only():
+    output = output_for(1)
+    assert [shown_token(output, clicks, "official") for clicks in (1, 2, 5)] == [2, 0, 0]
+    assert [shown_token(output, clicks, "single") for clicks in (1, 2)] == [0, 0]
+
+
+def test_decoder_predictor_shows_the_chosen_mask_and_feeds_it_back():
+    decoder = Decoder()
+    predictor = DecoderPredictor(Encoder(), decoder, SIZE)
+    record = evaluate(predictor, columns=6, limit=2)
+    assert record.ious == pytest.approx((3 / 6, 2 / 6), abs=0.05)  # token 2 with one click, then token 0 with two
+    assert decoder.prompts[0].mask_logits is None
+    np.testing.assert_array_equal(decoder.prompts[1].mask_logits, output_for(1).low_res_logits[0, 2])
+    assert [len(p.clicks) for p in decoder.prompts] == [1, 2]
+    assert not predictor.adapts
+
+
+def test_every_image_is_encoded_once():
+    encoder = Encoder()
+    predictor = DecoderPredictor(encoder, Decoder(), SIZE)
+    predictor.begin_set("s", 0)
+    for key in ("a", "b", "a", "b", "b"):
+        predictor.begin_image(IMAGE, key)
+    assert encoder.encoded == 2
+    with pytest.raises(ValueError, match="begin_image"):
+        DecoderPredictor(encoder, Decoder(), SIZE).click((Click(1, 1),), None)
+
+
+def test_method_learns_from_every_click_but_the_last_and_then_from_the_object():
+    method = Method()
+    predictor = MethodPredictor(method, Encoder(), SIZE)
+    record = evaluate(predictor, columns=6, limit=3)
+    assert not record.reached
+    assert [call if isinstance(call, str) else call[0] for call in method.calls] == [
+        *("reset", "answer", "click", "answer", "click", "answer", "object"),
+    ]
+    first, last = method.calls[2][1], method.calls[-1][1]
+    assert len(first.prompts) == len(first.answers) == 1
+    np.testing.assert_array_equal(first.answers[0], output_for(1).low_res_logits[0, 3])
+    assert len(last.prompts) == 3
+    assert last.prompts[2].mask_logits is not None
+    np.testing.assert_array_equal(last.prompts[2].mask_logits, last.answers[1])
+    assert last.accepted_mask is None
+    assert last.domain == "some_set"
+    assert predictor.stats() == {
+        "click_steps": 4,
+        "click_steps_skipped": 2,
+        "object_steps": 1,
+        "object_steps_skipped": 0,
+        "method": {"calls": 7},
+    }
+
+
+def test_accepted_mask_is_the_one_that_was_shown():
+    method = Method()
+    evaluate(MethodPredictor(method, Encoder(), SIZE), columns=4, target=0.9)
+    (kind, interaction) = method.calls[-1]
+    assert kind == "object"
+    assert interaction.accepted_mask.shape == (32, 64)
+    assert interaction.accepted_mask[:, :15].all()
+    assert not interaction.accepted_mask[:, 17:].any()
+
+
+def test_single_token_rule_overrules_the_method():
+    method = Method()
+    evaluate(MethodPredictor(method, Encoder(), SIZE, "single"), columns=6, limit=2)
+    np.testing.assert_array_equal(method.calls[-1][1].answers[0], output_for(1).low_res_logits[0, 0])
+
+
+def test_a_decoder_that_broke_is_an_empty_mask_and_no_crash():
+    method = Method(nonfinite=True)
+    predictor = MethodPredictor(method, Encoder(), SIZE)
+    record = evaluate(predictor, columns=6, limit=3)
+    assert record.ious == (0.0, 0.0, 0.0)
+    assert predictor.stats()["nonfinite_answers"] == 2
+
+
+def test_unknown_choices_are_refused():
+    with pytest.raises(ValueError, match="official or single"):
+        open_predictor("frozen", "nano", token="best")
+    with pytest.raises(ValueError, match="learns in PyTorch"):
+        open_predictor("live", "nano", runtime="openvino")
+    with pytest.raises(ValueError, match="no settings"):
+        open_predictor("grabcut", "nano", overrides={"lr": 1})

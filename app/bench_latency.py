@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from livesam.app.progress import counting
 from livesam.benchmarks.environment import environment
 from livesam.benchmarks.latency import LatencyRun, Learning, report, run_stream
 from livesam.benchmarks.stream import Event, Pace, click_stream, picture
@@ -14,8 +15,6 @@ from livesam.benchmarks.targets import SessionTarget
 
 if TYPE_CHECKING:
     from livesam.engine.session import Session
-
-Progress = Callable[[int, int], None]
 
 
 def measure_latency(
@@ -60,7 +59,7 @@ def measure_latency(
                 stack.callback(session.close)
                 stats = None
             features = session.set_image(image).numpy()
-            with progress_bar(f"learning {learning}", len(events)) as progress:
+            with counting(f"learning {learning}", len(events)) as progress:
                 run = run_stream(
                     SessionTarget(session, model), events, image.shape[:2], learning=learning, progress=progress
                 )
@@ -100,22 +99,6 @@ def print_latency(runs: Sequence[LatencyRun], content: Mapping[str, Any]) -> Non
         console.print(f"{name}: median {ratio:.1f} times ours (learning off)", highlight=False)
 
 
-@contextlib.contextmanager
-def progress_bar(what: str, total: int) -> Iterator[Progress]:
-    """A progress bar on stderr where that is a terminal, silence elsewhere."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield lambda done, all_: None
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda done, all_: bar.update(task, completed=done, total=all_)
-
-
 def _peers(model: str, checkpoint: Path | None, events: Sequence[Event], features: Any) -> list[LatencyRun]:
     """The same weights through ``segment_anything`` itself, and through the official ONNX decoder."""
     from importlib.util import find_spec
@@ -126,12 +109,12 @@ def _peers(model: str, checkpoint: Path | None, events: Sequence[Event], feature
 
     sam, image = load(model, checkpoint), picture()
     image_hw = (image.shape[0], image.shape[1])
-    with progress_bar("SamPredictor", len(events)) as progress:
+    with counting("SamPredictor", len(events)) as progress:
         predictor = PredictorTarget(sam, image, model)
         runs = [run_stream(predictor, events, image_hw, peer="SamPredictor, eager", progress=progress)]
     if find_spec("onnxruntime") is None:
         return runs
-    with TemporaryDirectory() as folder, progress_bar("official ONNX", len(events)) as progress:
+    with TemporaryDirectory() as folder, counting("official ONNX", len(events)) as progress:
         path = Path(folder) / "decoder.onnx"
         export_official_decoder(sam, path)
         side = int(sam.image_encoder.img_size)

@@ -11,8 +11,8 @@ def measure_swap(
     model: str, *, checkpoint: Path | None, runtime: str, precision: str | None, device: str | None, swaps: int
 ) -> dict[str, Any]:
     """Publish changed weights again and again while a thread clicks; returns the report."""
-    from livesam.app.bench_latency import progress_bar
     from livesam.app.opening import open_session
+    from livesam.app.progress import counting
     from livesam.benchmarks.environment import environment
     from livesam.benchmarks.stream import picture
     from livesam.benchmarks.swap import perturbed, run_swaps
@@ -25,7 +25,7 @@ def measure_swap(
         prompt = Prompt((Click(image.shape[1] / 2, image.shape[0] / 2),))
         slot = session.slot
         base = slot.weights(slot.current)
-        with progress_bar("swaps", swaps) as progress:
+        with counting("swaps", swaps) as progress:
             run = run_swaps(
                 lambda: session.predict(prompt).timings_ms,
                 slot.publish,

@@ -19,7 +19,7 @@ def measure_throughput(
     seconds: float,
 ) -> dict[str, Any]:
     """Every batch size with every number of workers; returns the report."""
-    from livesam.app.bench_latency import progress_bar
+    from livesam.app.progress import counting
     from livesam.benchmarks.environment import environment
     from livesam.benchmarks.stream import picture
     from livesam.benchmarks.throughput import measure
@@ -28,7 +28,7 @@ def measure_throughput(
     image = picture()
     settings = [(batch, count) for batch in batches for count in workers]
     rows: list[dict[str, object]] = []
-    with progress_bar("throughput", len(settings)) as progress:
+    with counting("throughput", len(settings)) as progress:
         for batch, count in settings:
             run = measure(
                 lambda: open_encoder(model, checkpoint, runtime=runtime, precision=precision, device=device),

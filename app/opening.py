@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from livesam.app.progress import working
 
 if TYPE_CHECKING:
     from livesam.engine.session import Session
@@ -37,9 +38,5 @@ def open_session(
             cache_dir=cache_dir,
         )
 
-    if not sys.stderr.isatty():
-        return run()
-    from rich.console import Console
-
-    with Console(stderr=True).status(f"opening {model} (the first time takes longer: engines are built and kept)"):
+    with working(f"opening {model} (the first time takes longer: engines are built and kept)"):
         return run()

@@ -85,7 +85,7 @@ def _check_pickle(path: Path, data: bytes) -> None:
     except Exception as error:  # genops raises whatever its readers raise on nonsense
         raise CheckpointError(f"{path} is damaged (its index cannot be read): get it again") from error
     if strange:
-        shown = ", ".join(sorted(strange)[:3])
+        shown = ", ".join(sorted(strange, key=lambda what: (what.startswith("instruction "), what))[:3])
         raise CheckpointError(
             f"{path} is a pickle that asks Python for {shown}, which may run code, so it was not opened: {_SAVE_PLAIN}"
         )

@@ -25,7 +25,7 @@ def test_specs():
 
 @pytest.mark.parametrize("call", [models.spec, models.build, models.load, models.state_shapes])
 def test_an_unknown_name_is_answered_with_the_known_ones(call):
-    with pytest.raises(ValueError, match="unknown model 'vit_x'.*nano, vit_t, vit_b, vit_l, vit_h"):
+    with pytest.raises(ValueError, match=r"unknown model 'vit_x'.*nano, vit_t, vit_b, vit_l, vit_h"):
         call("vit_x")
 
 
@@ -64,7 +64,7 @@ def test_small_vit_is_the_reference_with_its_weights(small_sam, small_spec):
     assert [block.window_size for block in small_sam.image_encoder.blocks] == [7, 0, 7, 0]
 
 
-@pytest.mark.parametrize("name", ["nano", "vit_b"])
+@pytest.mark.parametrize("name", ["nano", "vit_t"])
 def test_build_is_a_function_of_the_seed_and_leaves_the_generator_alone(name):
     torch.manual_seed(7)
     before = torch.get_rng_state()
@@ -76,17 +76,15 @@ def test_build_is_a_function_of_the_seed_and_leaves_the_generator_alone(name):
     assert not torch.equal(first["mask_decoder.iou_token.weight"], other["mask_decoder.iou_token.weight"])
 
 
-@pytest.mark.parametrize("name", ["vit_t", "vit_b"])
-def test_random_weights_leave_no_position_or_statistic_at_its_constant_start(name):
+def test_random_weights_leave_no_position_or_statistic_at_its_constant_start(small_sam):
+    states = {**small_sam.state_dict(), **models.build("vit_t").state_dict()}
     constant = {
         key
-        for key, value in models.build(name).state_dict().items()
+        for key, value in states.items()
         if value.is_floating_point() and value.numel() > 1 and value.min() == value.max()
     }
     # What is left are affine parts of layer norms and zero biases of single layers.
-    assert not {
-        key for key in constant if "pos" in key or "attention_biases" in key or ".bn." in key or "running" in key
-    }
+    assert not {key for key in constant if any(word in key for word in ("pos", "attention_biases", ".bn.", "running"))}
 
 
 def test_build_works_with_the_predictor(nano_sam, photo):
@@ -135,7 +133,7 @@ def test_a_model_without_weights_says_where_to_get_them():
 
 def test_a_lost_bundle_is_told(monkeypatch):
     monkeypatch.setattr(models, "NANO_WEIGHTS", "lost.safetensors")
-    with pytest.raises(CheckpointError, match="no bundled nano weights.*reinstall"):
+    with pytest.raises(CheckpointError, match=r"no bundled nano weights.*reinstall"):
         models.load("nano")
 
 

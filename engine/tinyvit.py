@@ -133,7 +133,7 @@ class Block(nn.Module):
         b, c, h, w = x.shape
         side = self.window
         # The padding is zero before the norm and takes part in attention, as it did in MobileSAM's training.
-        rows, columns = -(-h // side), -(-w // side)
+        rows, columns = (h + side - 1) // side, (w + side - 1) // side  # tracing rounds a negative quotient up
         x = F.pad(x, (0, columns * side - w, 0, rows * side - h))
         windows = x.reshape(b, c, rows, side, columns, side).permute(0, 2, 4, 3, 5, 1)
         mixed = self.attn(windows.reshape(b * rows * columns, side * side, c))

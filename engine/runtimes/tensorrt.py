@@ -1,0 +1,270 @@
+"""TensorRT and TensorRT for RTX: one backend for both, over plan files that ``livesam.export.tensorrt`` builds.
+
+Nothing in this module that touches a device has ever run on a GPU: it was written on a machine without one, against the
+documentation of TensorRT 10 and 11 and of torch. What the tests prove is what comes before the first kernel: libraries,
+plan files, versions, drivers, weight names, mask packing (on the CPU).
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from livesam.engine.embedding import ImageEmbedding
+from livesam.engine.errors import RuntimeUnavailable, SessionError, SwapError
+from livesam.engine.geometry import ResizeGeometry, resize
+from livesam.engine.hashing import file_sha256
+from livesam.engine.image import image_hash
+from livesam.engine.models import PIXEL_MEAN, PIXEL_STD
+from livesam.engine.protocols import DecoderWeights
+
+if TYPE_CHECKING:
+    import torch
+
+LIBRARIES = ("tensorrt", "tensorrt_rtx")
+_EXTRA = {"tensorrt": "tensorrt", "tensorrt_rtx": "rtx"}
+GRAPHS_KEPT = 32  # captured CUDA graphs, one for each (weights, prompts, points, masks)
+
+
+@dataclass(frozen=True)
+class Library:
+    """One of the two Python packages; both have the same API as far as it is used here."""
+
+    name: str
+    version: str
+    module: Any
+
+    @property
+    def ahead_of_time(self) -> bool:
+        """Builds plans for GPUs that are not in this machine."""
+        return self.name == "tensorrt_rtx"
+
+
+def load_library(name: str = "auto") -> Library:
+    """Import TensorRT (``tensorrt``), TensorRT for RTX (``tensorrt_rtx``), or the first that is there (``auto``).
+
+    Raises:
+        ValueError: the name is unknown.
+        RuntimeUnavailable: the package is not installed or does not load.
+    """
+    if name not in (*LIBRARIES, "auto"):
+        raise ValueError(f"library must be auto, {' or '.join(LIBRARIES)}, got {name!r}")
+    reasons = []
+    for candidate in LIBRARIES if name == "auto" else (name,):
+        try:
+            module = importlib.import_module(candidate)
+        except Exception as error:  # a missing CUDA library shows up as OSError, a wrong one as RuntimeError
+            reasons.append(f"{candidate}: {type(error).__name__}: {error} (pip install 'livesam[{_EXTRA[candidate]}]')")
+            continue
+        return Library(candidate, str(module.__version__), module)
+    raise RuntimeUnavailable(f"TensorRT cannot be used: {'; '.join(reasons)}")
+
+
+def device_name() -> str:
+    """The GPU that plans are bound to, e.g. ``sm90:NVIDIA H200``.
+
+    Raises:
+        RuntimeUnavailable: there is no NVIDIA GPU, or its driver is missing or too old for this PyTorch.
+    """
+    import torch
+
+    if not torch.cuda.is_available():
+        built = torch.version.cuda or "no CUDA at all"
+        raise RuntimeUnavailable(
+            f"no usable NVIDIA GPU: PyTorch {torch.__version__} (built for CUDA {built}) finds no device; check "
+            "nvidia-smi and that the driver is new enough, or choose another runtime"
+        )
+    major, minor = torch.cuda.get_device_capability()
+    return f"sm{major}{minor}:{torch.cuda.get_device_name()}"
+
+
+def read_plan(path: Path, library: Library) -> dict[str, Any]:
+    """The manifest of a plan after all checks that need no GPU.
+
+    Raises:
+        RuntimeUnavailable: no plan or no manifest, a damaged plan, or one of another library or version.
+    """
+    again = "build it again (livesam.export.tensorrt.build_plan)"
+    try:
+        manifest: dict[str, Any] = json.loads(path.with_name(path.name + ".json").read_text())
+        options = manifest["options"]
+        built_with, version = options["library"], options["library_version"]
+        expected = manifest["files"][path.name]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RuntimeUnavailable(f"{path} has no readable plan manifest ({error}): {again}") from error
+    if manifest.get("kind") != "plan":
+        raise RuntimeUnavailable(f"{path} is a {manifest.get('kind')}, not a TensorRT plan: {again}")
+    if not path.is_file() or file_sha256(path) != expected:
+        raise RuntimeUnavailable(f"{path} is missing or damaged (its SHA-256 is not that of its manifest): {again}")
+    if (built_with, version) != (library.name, library.version):
+        raise RuntimeUnavailable(
+            f"{path} was built with {built_with} {version}, here is {library.name} {library.version}: {again}"
+        )
+    return manifest
+
+
+class PlanEngine:
+    """A deserialised plan on the current GPU, with one execution context. Never run on a GPU so far."""
+
+    def __init__(self, path: Path, library: str = "auto") -> None:
+        self.library = load_library(library)
+        self.manifest = read_plan(path, self.library)
+        built_for = self.manifest["options"]["device"]
+        here = device_name()
+        if not built_for.startswith("aot:") and built_for != here:
+            raise RuntimeUnavailable(f"{path} was built for {built_for}, this machine has {here}: build it again")
+        trt = self.library.module
+        self._logger = trt.Logger(trt.Logger.WARNING)
+        self._runtime = trt.Runtime(self._logger)
+        self.engine = self._runtime.deserialize_cuda_engine(path.read_bytes())
+        if self.engine is None:
+            raise RuntimeUnavailable(f"{self.library.name} {self.library.version} refuses {path} on {here}")
+        self.context = self.engine.create_execution_context()
+        if self.context is None:
+            raise RuntimeUnavailable(f"no execution context for {path}: the GPU's memory may be full")
+
+    @property
+    def runtime(self) -> str:
+        return f"{self.library.name}:{device_name()}:{self.manifest['precision']}"
+
+    def bind(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Point the context at device tensors and tell it their shapes; they must stay alive and in place."""
+        trt = self.library.module
+        for name, tensor in tensors.items():
+            if self.engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT and not self.context.set_input_shape(
+                name, tuple(tensor.shape)
+            ):
+                raise ValueError(f"{name} of shape {tuple(tensor.shape)} is outside of the plan's profile")
+            self.context.set_tensor_address(name, tensor.data_ptr())
+
+    def enqueue(self, stream: torch.cuda.Stream) -> None:
+        if not self.context.execute_async_v3(stream.cuda_stream):
+            raise SessionError("TensorRT could not run the engine: see its log")
+
+
+def capture(run: Callable[[], None], stream: torch.cuda.Stream) -> torch.cuda.CUDAGraph:
+    """Record ``run`` as a CUDA graph, after one run outside of it. Never run on a GPU so far."""
+    import torch
+
+    with torch.cuda.stream(stream):
+        run()
+    stream.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, stream=stream):
+        run()
+    return graph
+
+
+class TrtEncoder:
+    """An image encoder over a plan. Never run on a GPU so far.
+
+    The resized image goes up as uint8 through pinned memory (3 MB instead of 12), is normalised and padded on the
+    device, and everything after the upload is one CUDA graph. Features stay on the device.
+    """
+
+    def __init__(self, plan: Path, image_size: int, identity: str, library: str = "auto") -> None:
+        """Open ``plan``; ``identity`` names model and weights for embedding keys.
+
+        Raises:
+            RuntimeUnavailable: no library, no GPU, or a plan that does not belong here.
+        """
+        self._plan: PlanEngine | None = PlanEngine(plan, library)
+        import torch
+
+        self._identity, self._size = identity, image_size
+        self._stream = torch.cuda.Stream()
+        shape = (image_size, image_size, 3)
+        self._host = torch.zeros(shape, dtype=torch.uint8).pin_memory()
+        self._pixels = torch.zeros(shape, dtype=torch.uint8, device="cuda")
+        self._inside = torch.zeros((image_size, image_size, 1), device="cuda")
+        self._mean = torch.tensor(PIXEL_MEAN, device="cuda")
+        self._std = torch.tensor(PIXEL_STD, device="cuda")
+        self._image = torch.zeros((1, 3, image_size, image_size), device="cuda")
+        self._output = torch.zeros((1, 256, image_size // 16, image_size // 16), device="cuda")
+        self._plan.bind({"image": self._image, "embedding": self._output})
+        plan_engine = self._plan
+
+        def run() -> None:
+            normalised = (self._pixels.float() - self._mean) / self._std * self._inside
+            self._image.copy_(normalised.permute(2, 0, 1).unsqueeze(0))
+            plan_engine.enqueue(self._stream)
+
+        self._graph = capture(run, self._stream)
+
+    @property
+    def runtime(self) -> str:
+        return self._require().runtime
+
+    def encode(self, image: npt.NDArray[np.uint8]) -> ImageEmbedding:
+        """Encode one RGB image, uint8 ``(H, W, 3)``. Features are a CUDA tensor."""
+        self._require()
+        import torch
+
+        geometry = ResizeGeometry.of((image.shape[0], image.shape[1]), self._size)
+        small = resize(image, self._size)
+        h, w = small.shape[:2]
+        with torch.cuda.stream(self._stream):
+            self._stream.synchronize()  # the previous upload has left the pinned buffer
+            self._host[:h, :w] = torch.from_numpy(small)
+            self._pixels.copy_(self._host, non_blocking=True)
+            self._inside.zero_()
+            self._inside[:h, :w] = 1
+            self._graph.replay()
+            features = self._output.clone()
+        self._stream.synchronize()
+        key = f"{image_hash(image)}-{self._identity}"
+        return ImageEmbedding(features, geometry.original_hw, geometry.resized_hw, key)
+
+    def close(self) -> None:
+        self._plan = None
+
+    def _require(self) -> PlanEngine:
+        if self._plan is None:
+            raise SessionError("this encoder is closed: open a new one")
+        return self._plan
+
+
+@dataclass(frozen=True)
+class WeightInput:
+    """One decoder tensor as an input of the engine."""
+
+    name: str
+    key: str
+    transpose: bool
+    shape: tuple[int, ...]
+
+
+def weight_inputs(manifest: Mapping[str, Any]) -> list[WeightInput]:
+    """The 120 tensors by the plan's input names, from a plan's manifest."""
+    return [
+        WeightInput(name, w["key"], bool(w["transpose"]), tuple(w["shape"]))
+        for name, w in sorted(manifest["weights"].items())
+    ]
+
+
+def checked_weights(weights: DecoderWeights, inputs: Sequence[WeightInput]) -> dict[str, npt.NDArray[np.float32]]:
+    """Weights by input name, transposed as the engine wants them.
+
+    Raises:
+        SwapError: a tensor is missing, unknown, of another shape or not finite.
+    """
+    keys = {w.key for w in inputs}
+    if set(weights) != keys:
+        odd = sorted(keys ^ set(weights))
+        raise SwapError(f"a mask decoder has {len(keys)} tensors by official names; missing or unknown: {odd[:3]}")
+    ready = {}
+    for w in inputs:
+        array = np.asarray(weights[w.key], np.float32)
+        array = np.ascontiguousarray(array.T if w.transpose else array)
+        if array.shape != w.shape:
+            raise SwapError(f"{w.key} has shape {array.shape}, the engine takes {w.shape}")
+        if not np.isfinite(array).all():
+            raise SwapError(f"{w.key} has values that are not finite")
+        ready[w.name] = array
+    return ready

@@ -261,6 +261,15 @@ class LiveConfig:
 
 AdaptationConfig: TypeAlias = FrozenConfig | PaperConfig | DcttaConfig | LiveConfig
 
+ObjectId: TypeAlias = tuple[object, ...]
+
+
+def object_id(interaction: Interaction) -> ObjectId:
+    """What tells one object of a user from the next: its image and its first prompt."""
+    first = interaction.prompts[0]
+    return (interaction.embedding.key, first.clicks, first.box)
+
+
 METHODS = ("frozen", "paper", "dctta", "live")
 
 

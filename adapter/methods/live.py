@@ -8,8 +8,8 @@ Slow: an accepted mask was looked at by a person, so it is dense supervision, bu
 A band around its border is unknown. Micro-steps replay it and earlier ones from memory:
 
 * first clicks, at the centre or anywhere in the object: the best of the three multi-mask tokens learns, and so does
-  the one that would be shown; the IoU head learns which one that should be. Official clients show one of these three at a
-  first click, so a decoder that trains token 0 alone looks unchanged there;
+  the one that would be shown; the IoU head learns which one that should be. Official clients show one of these three
+  at a first click, so a decoder that trains token 0 alone looks unchanged there;
 * corrections: the user's own prompts, or clicks of the oracle on what the current weights make of it. Token 0 learns
   the accepted mask, and in the unknown band the base's opinion under the same prompt, so that the precision which many
   clicks can reach does not shrink to that of the accepted masks.
@@ -29,7 +29,7 @@ import torch
 from livesam.adapter.guard import CircuitBreaker, ReplayGate, StepGuard, mean_over
 from livesam.adapter.labels import click_labels
 from livesam.adapter.losses import click_bce, dice, distillation, focal, soft_iou, sparse_bce
-from livesam.adapter.method import Answer, LiveConfig, StepReport
+from livesam.adapter.method import Answer, LiveConfig, ObjectId, StepReport, object_id
 from livesam.adapter.optimiser import Adam
 from livesam.adapter.replay import EmbeddingStore, Example, any_click, correcting_click, make_example
 from livesam.adapter.torch_decoder import Decoding, FlatDecoder, shown_token
@@ -65,7 +65,7 @@ class LiveMethod:
         self._memory: deque[Example] = deque(maxlen=config.memory)
         self._counts: Counter[str] = Counter()
         self._rng = np.random.default_rng(config.seed)
-        self._learned_clicks = 0
+        self._object: ObjectId | None = None  # the object that the fast copy belongs to
 
     # What the user sees
 
@@ -76,9 +76,9 @@ class LiveMethod:
     # Between two clicks
 
     def learn_click(self, interaction: Interaction) -> Iterator[StepReport]:
-        if len(interaction.prompts) == 1 or self._learned_clicks == 0:
+        if self._object != object_id(interaction):
             self._start_object()
-        self._learned_clicks = len(interaction.prompts)
+            self._object = object_id(interaction)
         if not interaction.prompts[-1].clicks:
             return
         for _ in range(self.config.click_steps):
@@ -87,7 +87,7 @@ class LiveMethod:
     def _start_object(self) -> None:
         self._decoder.vector.copy_(self._slow)
         self._fast_adam.clear()
-        self._learned_clicks = 0
+        self._object = None
 
     def _click_loss(self, interaction: Interaction) -> Tensor:
         prompt = interaction.prompts[-1]
@@ -107,9 +107,8 @@ class LiveMethod:
     # After an object
 
     def learn_object(self, interaction: Interaction) -> Iterator[StepReport]:
-        way = self._decoder.vector - self._slow if self._learned_clicks else None
-        self._decoder.vector.copy_(self._slow)
-        self._learned_clicks = 0
+        way = self._decoder.vector - self._slow if self._object == object_id(interaction) else None
+        self._start_object()
         if not self._breaker.allows():
             return
         example = self._keep(interaction)
@@ -129,7 +128,7 @@ class LiveMethod:
 
     def learn_idle(self, steps: int) -> Iterator[StepReport]:
         """Replay memory while nothing else is to be done, then let the gate judge; the object at hand must be over."""
-        if self._learned_clicks or not self._memory or self._breaker.is_open:
+        if self._object is not None or not self._memory or self._breaker.is_open:
             return
         for _ in range(steps):
             yield self._replay_step(None)

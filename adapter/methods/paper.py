@@ -21,7 +21,7 @@ import numpy.typing as npt
 import torch
 from livesam.adapter.labels import MaskLabel, click_labels, confident_label, result_label
 from livesam.adapter.losses import balanced, click_bce, sample
-from livesam.adapter.method import Answer, PaperConfig, StepReport
+from livesam.adapter.method import Answer, ObjectId, PaperConfig, StepReport, object_id
 from livesam.adapter.optimiser import Adam, AdamState
 from livesam.adapter.torch_decoder import Decoding, FlatDecoder, shown_token
 from livesam.engine.embedding import ImageEmbedding
@@ -47,6 +47,7 @@ class PaperMethod:
         self._adam = Adam(self._decoder.vector, config.lr)
         self._base = self._decoder.vector.clone()
         self._start: tuple[Tensor, AdamState] | None = None  # as it was before the object
+        self._object: ObjectId | None = None
         self._learned_clicks = 0
         self._counts: Counter[str] = Counter()
 
@@ -57,14 +58,17 @@ class PaperMethod:
     def learn_click(self, interaction: Interaction) -> Iterator[StepReport]:
         if not self.config.click_adaptation:
             return
-        if len(interaction.prompts) == 1 or self._start is None:
+        if self._object != object_id(interaction):
             self._end_object()
+            self._object = object_id(interaction)
             self._start = (self._decoder.vector.clone(), self._adam.state())
         if interaction.prompts[-1].clicks:
             yield self._step("click", self._click_loss(interaction))
         self._learned_clicks = len(interaction.prompts)
 
     def learn_object(self, interaction: Interaction) -> Iterator[StepReport]:
+        if self._object != object_id(interaction):
+            self._end_object()  # an object whose clicks were not handed over
         pending = self._learned_clicks < len(interaction.prompts) and bool(interaction.prompts[-1].clicks)
         continual = self.config.click_adaptation and not self.config.reset
         self._end_object()
@@ -80,7 +84,7 @@ class PaperMethod:
             vector, state = self._start
             self._decoder.vector.copy_(vector)
             self._adam.restore(state)
-        self._start, self._learned_clicks = None, 0
+        self._start, self._object, self._learned_clicks = None, None, 0
 
     def _step(self, kind: str, loss: Tensor) -> StepReport:
         value = float(loss.detach())
@@ -158,12 +162,12 @@ class PaperMethod:
     def load_domain(self, weights: DecoderWeights) -> None:
         self._decoder.load(weights)
         self._adam.clear()
-        self._start, self._learned_clicks = None, 0
+        self._start, self._object, self._learned_clicks = None, None, 0
 
     def reset(self) -> None:
         self._decoder.vector.copy_(self._base)
         self._adam.clear()
-        self._start, self._learned_clicks = None, 0
+        self._start, self._object, self._learned_clicks = None, None, 0
         self._counts.clear()
 
     def counts(self) -> dict[str, int]:

@@ -1,0 +1,357 @@
+"""The background thread that learns while somebody clicks.
+
+``submit`` hands an interaction over and returns at once: it takes a lock for some appends, never for learning. Learning
+happens in micro-steps on the method's own copy of the decoder; before each of them the thread waits for the interactive
+gate, so a click waits for at most the micro-step that is running. What was learned goes out through ``publish``.
+
+The waiting line is bounded. Its rule: a newer state of an object replaces an older one that still waits (it contains
+all of its clicks); when the line is full, the oldest object that is not finished goes first, then the oldest finished
+one. Everything that is dropped is counted.
+
+There is one method, and so one decoder copy, for each domain name. A domain whose saved file cannot be loaded starts at
+the base, is reported, and is not saved over that file. ``switch`` makes a domain's decoder the one that is
+published; interactions of other domains are learned all the same, and published when their domain is switched to.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from livesam.adapter.loop_state import Gate, IdleLearner, LoopConfig, LoopStats
+from livesam.adapter.method import AdaptationMethod, StepReport, object_id
+from livesam.adapter.store import DecoderStore, Learned
+from livesam.engine.errors import AdaptationError, CheckpointError
+from livesam.engine.interaction import Interaction
+
+if TYPE_CHECKING:
+    from livesam.engine.protocols import DecoderWeights
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Domain:
+    method: AdaptationMethod
+    good: DecoderWeights  # the domain weights before the latest interaction
+    counts: dict[str, int] = field(default_factory=dict)
+    changed: bool = False  # not yet published
+    idle_left: int = 0
+
+
+class AdaptationLoop:
+    """Learns from interactions in the background. All public calls are thread-safe."""
+
+    def __init__(
+        self,
+        make_method: Callable[[str], AdaptationMethod],
+        publish: Callable[[DecoderWeights], object],
+        *,
+        gate: Gate | None = None,
+        config: LoopConfig | None = None,
+        store: DecoderStore | None = None,
+        on_error: Callable[[Exception], None] | None = None,
+        learning: Callable[[], AbstractContextManager[object]] = nullcontext,
+        domain: str = "default",
+    ) -> None:
+        """
+        Args:
+            make_method: a fresh method for a domain's name.
+            publish: takes weights and puts them into service; the decoder slot's ``publish``.
+            gate: clicks announce themselves here.
+            store: where each domain is saved and, if it was, begun from.
+            on_error: is told every exception, on the loop's thread.
+            learning: a context for the thread's whole life, e.g. a low-priority CUDA stream.
+            domain: the domain that is published first.
+        """
+        self.config = config or LoopConfig()
+        self._make_method, self._publish, self._gate, self._store = make_method, publish, gate, store
+        self._on_error, self._learning = on_error, learning
+        self._domains: dict[str, _Domain] = {}
+        self._active = domain
+        self._published_domain: str | None = None
+        self._unsaved: set[str] = set()
+        self._line: deque[Interaction] = deque()
+        self._counts: Counter[str] = Counter()
+        self._step_ms: deque[float] = deque(maxlen=256)
+        self._last_error: str | None = None
+        self._changed = threading.Condition()
+        self._busy = self._paused = self._closing = False
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Start the thread; a second call does nothing.
+
+        Raises:
+            AdaptationError: the loop was closed.
+        """
+        with self._changed:
+            if self._closing:
+                raise AdaptationError("this loop was closed: make a new one")
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="livesam-adaptation", daemon=True)
+                self._thread.start()
+
+    def submit(self, interaction: Interaction) -> bool:
+        """Hand an interaction over; never blocks on learning, never raises. False if the loop is closed."""
+        with self._changed:
+            if self._closing:
+                return False
+            self._counts["received"] += 1
+            self._make_room(interaction)
+            self._line.append(interaction)
+            self._changed.notify_all()
+        return True
+
+    def switch(self, domain: str) -> None:
+        """Make this domain's decoder the published one, soon."""
+        with self._changed:
+            self._active = domain
+            self._changed.notify_all()
+
+    def pause(self) -> None:
+        """Learn nothing until ``resume``; interactions wait in line. A running micro-step ends first."""
+        with self._changed:
+            self._paused = True
+            self._changed.notify_all()
+
+    def resume(self) -> None:
+        """Go on after ``pause``."""
+        with self._changed:
+            self._paused = False
+            self._changed.notify_all()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until everything that was submitted is learned and published; False on a timeout."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._line and not self._busy and self._in_service(), timeout)
+
+    def close(self, timeout: float | None = 10.0) -> bool:
+        """Stop after the running micro-step, drop what waits, save what is learned. False if that took too long."""
+        with self._changed:
+            self._closing = True
+            self._counts["dropped"] += len(self._line)
+            self._line.clear()
+            self._changed.notify_all()
+            thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout)
+            return not thread.is_alive()
+        return True
+
+    def stats(self) -> LoopStats:
+        """Counts and times of this moment."""
+        with self._changed:
+            steps = list(self._step_ms)
+            return LoopStats(
+                domain=self._active,
+                waiting=len(self._line),
+                counts=dict(self._counts),
+                methods={name: dict(domain.counts) for name, domain in self._domains.items()},
+                step_ms=(float(np.median(steps)), max(steps)) if steps else None,
+                last_error=self._last_error,
+                paused=self._paused,
+                running=self._thread is not None and self._thread.is_alive(),
+            )
+
+    # In the caller's thread, under the lock
+
+    def _make_room(self, newest: Interaction) -> None:
+        same = [i for i in self._line if not i.accepted and _same_object(i, newest)]
+        for older in same:
+            self._line.remove(older)
+            self._counts["replaced"] += 1
+        if len(self._line) >= self.config.capacity:
+            victim = next((i for i in self._line if not i.accepted), self._line[0])
+            self._line.remove(victim)
+            self._counts["dropped"] += 1
+
+    def _in_service(self) -> bool:
+        domain = self._domains.get(self._active)
+        if domain is None:
+            return self._published_domain in (None, self._active)
+        return self._published_domain == self._active and not domain.changed
+
+    # In the loop's thread
+
+    def _run(self) -> None:
+        with suppress(OSError, AttributeError):  # Linux niceness is a thread's own; elsewhere it stays as it is
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), self.config.nice)
+        with self._learning():
+            self._guarded(self._begin)
+            while True:
+                interaction, closing = self._next()
+                if closing:
+                    break
+                self._guarded(lambda i=interaction: self._turn(i))  # type: ignore[misc]
+                with self._changed:
+                    self._busy = False
+                    self._changed.notify_all()
+        self._save(final=True)
+
+    def _begin(self) -> None:
+        """What was learned in an earlier life serves from the start."""
+        if self._store is not None and self._store.path(self._active).exists():
+            self._domain(self._active).changed = True
+            self._serve()
+
+    def _next(self) -> tuple[Interaction | None, bool]:
+        """The next interaction, or None when it is time for something else."""
+        deadline = time.monotonic() + self.config.idle_after_s
+        with self._changed:
+            while True:
+                if self._closing:
+                    return None, True
+                left = deadline - time.monotonic()
+                if not self._paused:
+                    if self._line:
+                        self._busy = True
+                        return self._line.popleft(), False
+                    if left <= 0 or (self._published_domain is not None and self._published_domain != self._active):
+                        self._busy = True
+                        return None, False
+                elif left <= 0:  # files are saved in a pause too
+                    return None, False
+                self._changed.wait(max(left, 0.01))
+
+    def _turn(self, interaction: Interaction | None) -> None:
+        if interaction is not None:
+            domain = self._domain(interaction.domain)
+            domain.good = domain.method.domain_weights()
+            try:
+                finished = self._steps(
+                    domain.method.learn_object(interaction)
+                    if interaction.accepted
+                    else domain.method.learn_click(interaction),
+                    domain,
+                )
+            except Exception:
+                domain.method.load_domain(domain.good)  # half-learned weights are not to be trusted
+                domain.changed = True
+                raise
+            if interaction.accepted:
+                domain.idle_left = min(domain.idle_left + self.config.idle_rounds, 4 * self.config.idle_rounds)
+            self._counts["learned"] += finished
+            self._offer(interaction.domain, domain)
+        elif not self._paused:
+            self._idle()
+        self._serve()
+        self._save()
+
+    def _idle(self) -> None:
+        domain = self._domains.get(self._active)
+        if domain is None or domain.idle_left == 0 or not isinstance(domain.method, IdleLearner):
+            return
+        domain.idle_left -= 1
+        self._counts["idle_rounds"] += 1
+        self._steps(domain.method.learn_idle(self.config.idle_steps), domain)
+        self._offer(self._active, domain)
+
+    def _domain(self, name: str) -> _Domain:
+        if name not in self._domains:
+            method = self._make_method(name)
+            try:
+                saved = self._store.load(name) if self._store is not None else None
+                if saved is not None:
+                    method.load_domain(saved)
+            except (CheckpointError, ValueError) as error:
+                self._unsaved.add(name)
+                self._report(error)
+            with self._changed:
+                self._domains[name] = _Domain(method, method.domain_weights())
+        return self._domains[name]
+
+    def _steps(self, reports: Iterable[StepReport], domain: _Domain) -> bool:
+        """Run micro-steps, one after each time the gate is idle; False if the loop is closing and the rest is left."""
+        iterator = iter(reports)
+        while True:
+            if self._gate is not None and not self._gate.wait_idle(self.config.max_wait_s):
+                self._counts["steps_under_load"] += 1
+            with self._changed:
+                self._changed.wait_for(lambda: not self._paused or self._closing)
+                if self._closing:
+                    close = getattr(iterator, "close", None)
+                    if close is not None:
+                        close()
+                    domain.method.load_domain(domain.good)  # a candidate that no gate has judged
+                    return False
+            started = time.perf_counter()
+            report = next(iterator, None)
+            if report is None:
+                return True
+            with self._changed:
+                if report.kind == "gate":
+                    self._counts["gate_rejects"] += not report.applied
+                else:
+                    self._step_ms.append((time.perf_counter() - started) * 1e3)
+                    self._counts["steps" if report.applied else "steps_skipped"] += 1
+            domain.changed = True  # also a rejected candidate takes the fast copy out of service
+
+    def _serve(self) -> None:
+        """Publish the active domain's weights if they are not what serves."""
+        name = self._active
+        if name not in self._domains and self._published_domain is None:
+            return  # nothing was learned anywhere: the base serves
+        domain = self._domain(name)
+        if not domain.changed and self._published_domain == name:
+            return
+        try:
+            self._publish(domain.method.weights())
+        except Exception:
+            self._counts["publish_failed"] += 1
+            raise
+        finally:
+            with self._changed:  # a decoder that was refused is not offered again until something is learned
+                domain.changed = False
+                self._published_domain = name
+        self._counts["published"] += 1
+
+    def _offer(self, name: str, domain: _Domain) -> None:
+        counts = domain.method.counts()
+        with self._changed:
+            domain.counts = counts
+        if self._store is not None and name not in self._unsaved:
+            learned = Learned(domain.method.domain_weights, counts)
+            self._store.put(name, learned)
+
+    def _save(self, final: bool = False) -> None:
+        store = self._store
+        if store is None:
+            return
+
+        def save() -> None:
+            self._counts["saved"] += len(store.flush() if final else store.tick())
+
+        self._guarded(save, "save_failed")
+
+    def _guarded(self, action: Callable[[], object], count: str | None = None) -> None:
+        """Run something whose failure must neither end the thread nor pass unseen."""
+        try:
+            action()
+        except Exception as error:
+            self._report(error, count)
+
+    def _report(self, error: Exception, count: str | None = None) -> None:
+        with self._changed:
+            self._counts["errors"] += 1
+            if count is not None:
+                self._counts[count] += 1
+            self._last_error = f"{type(error).__name__}: {error}"
+        log.error("adaptation failed; the decoder in service is not affected", exc_info=error)
+        if self._on_error is not None:
+            try:
+                self._on_error(error)
+            except Exception:
+                log.exception("the error callback failed too")
+
+
+def _same_object(one: Interaction, other: Interaction) -> bool:
+    return one.domain == other.domain and object_id(one) == object_id(other)

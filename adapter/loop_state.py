@@ -1,0 +1,74 @@
+"""How the adaptation loop behaves, and what it says of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from livesam.adapter.method import StepReport
+
+
+class Gate(Protocol):
+    """What the loop needs of ``livesam.engine.gate.InteractiveGate``."""
+
+    def wait_idle(self, timeout: float | None = None) -> bool:
+        """Wait until no click is being answered; False if that took longer than ``timeout`` seconds."""
+        ...
+
+
+@runtime_checkable
+class IdleLearner(Protocol):
+    """A method that can use time in which nothing happens."""
+
+    def learn_idle(self, steps: int) -> Iterable[StepReport]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class LoopConfig:
+    """How the loop behaves.
+
+    Attributes:
+        capacity: interactions that may wait.
+        max_wait_s: under a stream of clicks that never pauses, one micro-step is taken after this time all the same.
+        idle_after_s: so long after the last interaction idle learning begins.
+        idle_rounds: rounds of idle learning for each accepted object; more would learn few masks by heart.
+        idle_steps: micro-steps of a round.
+        nice: what is added to the thread's niceness, where the system has it.
+    """
+
+    capacity: int = 16
+    max_wait_s: float = 2.0
+    idle_after_s: float = 1.0
+    idle_rounds: int = 2
+    idle_steps: int = 6
+    nice: int = 10
+
+    def __post_init__(self) -> None:
+        if self.capacity < 1 or self.max_wait_s <= 0:
+            raise ValueError(f"capacity must be at least 1 and max_wait_s above 0, got {self}")
+
+
+@dataclass(frozen=True, slots=True)
+class LoopStats:
+    """A moment of the loop.
+
+    Attributes:
+        domain: whose decoder is published.
+        waiting: interactions in line.
+        counts: ``received``, ``learned``, ``replaced``, ``dropped``, ``steps``, ``steps_skipped``, ``gate_rejects``,
+            ``published``, ``publish_failed``, ``saved``, ``save_failed``, ``errors``, ``idle_rounds``.
+        methods: each domain's own counts.
+        step_ms: median and largest duration of the last 256 micro-steps; None before the first.
+        last_error: the latest exception, as text.
+        paused, running: what the thread does.
+    """
+
+    domain: str
+    waiting: int
+    counts: dict[str, int]
+    methods: dict[str, dict[str, int]]
+    step_ms: tuple[float, float] | None
+    last_error: str | None
+    paused: bool
+    running: bool

@@ -1,0 +1,212 @@
+"""What the encoders, and the decoders that run our graph, have in common."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from livesam.engine.embedding import ImageEmbedding
+from livesam.engine.errors import CheckpointError, SessionError, SwapError
+from livesam.engine.geometry import ResizeGeometry, prepare
+from livesam.engine.image import image_hash
+from livesam.engine.points import PromptGroup, geometry_of, prompts_to_arrays
+from livesam.engine.prompt import Prompt
+from livesam.engine.result import DecoderOutput
+
+if TYPE_CHECKING:
+    from livesam.engine.embedding import Features
+    from livesam.engine.protocols import DecoderWeights
+
+Float = npt.NDArray[np.float32]
+
+
+class PreparedEncoder:
+    """An encoder whose engine takes the prepared float32 input ``(1, 3, S, S)``; subclasses give ``_run``.
+
+    Attributes:
+        image_size: side S of the model's square input.
+        identity: hash of the encoder's weights, part of every embedding's key.
+    """
+
+    def __init__(self, image_size: int, identity: str, runtime: str) -> None:
+        self.image_size = image_size
+        self.identity = identity
+        self._runtime = runtime
+        self._open = True
+
+    @property
+    def runtime(self) -> str:
+        """The runtime that really runs, with device and precision."""
+        return self._runtime
+
+    def key(self, digest: str) -> str:
+        """The key of the embedding of an image with this ``image_hash``. Another runtime's numbers differ a little."""
+        return f"{digest}:{self.identity}:{self._runtime}"
+
+    def encode(self, image: npt.NDArray[np.uint8], digest: str | None = None) -> ImageEmbedding:
+        """Encode one RGB image, uint8 ``(H, W, 3)``; ``digest`` is its ``image_hash`` where the caller has it already.
+
+        Raises:
+            ValueError: the image is not uint8 ``(H, W, 3)``, or empty.
+            SessionError: the encoder is closed.
+        """
+        if not self._open:
+            raise SessionError("the encoder is closed: open a new session")
+        features = self._run(prepare(image, self.image_size))
+        geometry = ResizeGeometry.of((image.shape[0], image.shape[1]), self.image_size)
+        key = self.key(image_hash(image) if digest is None else digest)
+        return ImageEmbedding(features, geometry.original_hw, geometry.resized_hw, key)
+
+    def close(self) -> None:
+        """Free the engine; later calls raise ``SessionError``."""
+        self._open = False
+        self._free()
+
+    def _run(self, prepared: Float) -> Features:
+        raise NotImplementedError
+
+    def _free(self) -> None:
+        raise NotImplementedError
+
+
+class GroupedDecoder:
+    """A decoder that answers groups of equally long prompts; subclasses give ``_run`` and ``_free``."""
+
+    concurrent = True  # one instance may answer several threads at once
+
+    def __init__(self, runtime: str) -> None:
+        self._runtime = runtime
+        self._open = True
+
+    @property
+    def runtime(self) -> str:
+        """The runtime that really runs, with device and precision."""
+        return self._runtime
+
+    def decode(self, embedding: ImageEmbedding, prompts: Sequence[Prompt]) -> DecoderOutput:
+        """Answer one prompt or many on the same image; those with equally many points run as one batch.
+
+        Raises:
+            ValueError: there is no prompt, or mask logits have another shape than the decoder's.
+            SessionError: the decoder is closed.
+        """
+        if not self._open:
+            raise SessionError("the decoder is closed: open a new session")
+        groups = prompts_to_arrays(prompts, geometry_of(embedding))
+        if len(groups) == 1:  # the indices of a single group are in order: no copy
+            logits, ious = self._run(embedding, groups[0])
+            return DecoderOutput(logits, ious)
+        answers = [self._run(embedding, group) for group in groups]
+        logits = np.empty((len(prompts), *answers[0][0].shape[1:]), np.float32)
+        ious = np.empty((len(prompts), 4), np.float32)
+        for group, (group_logits, group_ious) in zip(groups, answers, strict=True):
+            logits[list(group.indices)] = group_logits
+            ious[list(group.indices)] = group_ious
+        return DecoderOutput(logits, ious)
+
+    def close(self) -> None:
+        """Free the engine; later calls raise ``SessionError``."""
+        self._open = False
+        self._free()
+
+    def _run(self, embedding: ImageEmbedding, group: PromptGroup) -> tuple[Float, Float]:
+        """Low-res logits ``(P, 4, 4h, 4w)`` and IoUs ``(P, 4)`` that nobody writes to afterwards."""
+        raise NotImplementedError
+
+    def _free(self) -> None:
+        raise NotImplementedError
+
+
+class WeightBuffers:
+    """The decoder tensors of one serving graph, in the graph's names and layout, at addresses that never change.
+
+    Engines are bound to these arrays once; new weights are written into them.
+
+    Args:
+        layout: by graph name the state-dict key, whether it is stored transposed, and the stored shape.
+    """
+
+    def __init__(self, layout: Mapping[str, tuple[str, bool, tuple[int, ...]]]) -> None:
+        self._layout = dict(layout)
+        self.arrays: dict[str, Float] = {name: np.zeros(shape, np.float32) for name, (_, _, shape) in layout.items()}
+
+    def fill(self, weights: DecoderWeights) -> None:
+        """Write official weights into the buffers; everything is checked before the first byte is written.
+
+        Raises:
+            SwapError: names, shapes or values are not those of this decoder.
+        """
+        keys = {key for key, _, _ in self._layout.values()}
+        missing, unknown = keys - weights.keys(), weights.keys() - keys
+        if missing or unknown:
+            raise SwapError(
+                f"these are no weights of this decoder: {len(missing)} tensors are missing "
+                f"({', '.join(sorted(missing)[:3])}), {len(unknown)} unknown ({', '.join(sorted(unknown)[:3])})"
+            )
+        sources: dict[str, Float] = {}
+        for name, (key, transpose, shape) in self._layout.items():
+            source = np.asarray(weights[key], dtype=np.float32)
+            source = source.T if transpose else source
+            if source.shape != shape:
+                raise SwapError(f"{key} has the shape {np.shape(weights[key])}, the graph's {name} takes {shape}")
+            if not np.isfinite(source).all():
+                raise SwapError(f"{key} holds values that are not finite")
+            sources[name] = source
+        for name, source in sources.items():
+            np.copyto(self.arrays[name], source)
+
+
+def read_manifest(path: Path) -> dict[str, object]:
+    """The manifest that the exporter writes beside a graph, ``<path>.json``.
+
+    Raises:
+        CheckpointError: the graph or its manifest is missing or damaged.
+    """
+    manifest = path.with_name(path.name + ".json")
+    try:
+        if not path.is_file():
+            raise FileNotFoundError(f"no such file: {path}")
+        raw = json.loads(manifest.read_text())
+        if not isinstance(raw, dict):
+            raise TypeError("not a JSON object")
+        return raw
+    except (OSError, ValueError, TypeError) as error:
+        raise CheckpointError(f"{path} is no graph that livesam exported ({error}): export it again") from error
+
+
+def weight_layout(manifest: Mapping[str, object], path: Path) -> dict[str, tuple[str, bool, tuple[int, ...]]]:
+    """How the graph's overridable initializers come from the official tensors; empty where none can be overridden.
+
+    Raises:
+        CheckpointError: the manifest is damaged.
+    """
+    if not manifest.get("weights_as_inputs"):
+        return {}
+    try:
+        weights = manifest["weights"]
+        if not isinstance(weights, dict):
+            raise TypeError("weights are no JSON object")
+        return {
+            name: (str(entry["key"]), bool(entry["transpose"]), tuple(int(n) for n in entry["shape"]))
+            for name, entry in weights.items()
+        }
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"the manifest of {path} is damaged ({error}): export the graph again") from error
+
+
+def graph_numbers(manifest: Mapping[str, object], path: Path) -> tuple[int, str]:
+    """The model's input size and the hash of its weights, from the manifest.
+
+    Raises:
+        CheckpointError: the manifest is damaged.
+    """
+    try:
+        files = manifest.get("files")
+        first = next(iter(files.values()), "") if isinstance(files, dict) else ""
+        return int(str(manifest["image_size"])), str(manifest.get("weights_hash") or first)
+    except (KeyError, ValueError) as error:
+        raise CheckpointError(f"the manifest of {path} is damaged ({error}): export the graph again") from error

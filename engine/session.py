@@ -1,0 +1,322 @@
+"""One user at one image: clicks in, masks out, with undo, and a log from which all of it can be rebuilt."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from livesam.engine.embedding import ImageEmbedding
+from livesam.engine.errors import SessionError
+from livesam.engine.gate import InteractiveGate
+from livesam.engine.geometry import postprocess, require_rgb
+from livesam.engine.image import image_hash
+from livesam.engine.interaction import Interaction
+from livesam.engine.points import check_prompt, geometry_of
+from livesam.engine.prompt import Box, Click, Prompt
+from livesam.engine.result import DecoderOutput, MaskResult
+from livesam.engine.selection import Rule, select_token
+from livesam.engine.session_log import SessionLog, Step
+
+if TYPE_CHECKING:
+    from livesam.engine.cache import EmbeddingCache
+    from livesam.engine.protocols import ImageEncoder
+    from livesam.engine.slot import DecoderSlot
+
+log = logging.getLogger(__name__)
+
+
+class Session:
+    """Interactive segmentation of one image at a time. Its methods may be called from several threads.
+
+    Args:
+        encoder: runs once per image.
+        slot: gives the decoder for each click; several sessions may share one.
+        cache: where embeddings are looked up and kept; None encodes every image anew.
+        gate: clicks announce themselves here, so that learning gives way.
+        on_interaction: called after each answer and after ``accept``. It must not block; what it raises is logged.
+        domain: a name for where the images come from, handed on to whoever learns.
+        feed_back: give the decoder its last answer's low-res logits with the next click, as SAM was trained.
+    """
+
+    def __init__(
+        self,
+        encoder: ImageEncoder,
+        slot: DecoderSlot,
+        cache: EmbeddingCache | None = None,
+        gate: InteractiveGate | None = None,
+        on_interaction: Callable[[Interaction], object] | None = None,
+        *,
+        domain: str = "default",
+        feed_back: bool = True,
+    ) -> None:
+        self.encoder, self.slot, self.cache = encoder, slot, cache
+        self.gate = InteractiveGate() if gate is None else gate
+        self.on_interaction = on_interaction
+        self.domain = domain
+        self._feed_back = feed_back
+        self._lock = threading.RLock()
+        self._embedding: ImageEmbedding | None = None
+        self._digest = ""
+        self._steps: list[Step] = []
+
+    @property
+    def runtime(self) -> str:
+        """The runtimes that really run: the encoder's, and the decoder's if it is another."""
+        first, second = self.encoder.runtime, self.slot.runtime
+        return first if first == second else f"{first}, {second}"
+
+    @property
+    def embedding(self) -> ImageEmbedding:
+        """The image that is set.
+
+        Raises:
+            SessionError: there is none.
+        """
+        if self._embedding is None:
+            raise SessionError("no image is set: call set_image first")
+        return self._embedding
+
+    @property
+    def prompt(self) -> Prompt | None:
+        """What the user has said about the current object so far, None before the first click."""
+        return self._steps[-1].prompt if self._steps else None
+
+    def set_image(self, image: npt.NDArray[np.uint8]) -> ImageEmbedding:
+        """Take an RGB image, uint8 ``(H, W, 3)``, and begin a new object. Encodes it unless the cache has it.
+
+        Raises:
+            ValueError: the image is not uint8 ``(H, W, 3)``, empty, or too thin.
+        """
+        require_rgb(image)
+        digest = image_hash(image)
+        key = getattr(self.encoder, "key", None)
+        found = self.cache.get(key(digest)) if self.cache is not None and key is not None else None
+        if found is None:
+            # A digest computed once: on a 12 Mpx image the second one would cost as much as a click.
+            found = self.encoder.encode(image, digest) if key is not None else self.encoder.encode(image)  # type: ignore[call-arg]
+            if self.cache is not None:
+                self.cache.put(found)
+        with self._lock:
+            self._embedding, self._digest, self._steps = found, digest, []
+        return found
+
+    def click(self, x: float, y: float, positive: bool = True) -> MaskResult:
+        """Add a click on (or, not ``positive``, off) the object, in pixels of the original image.
+
+        Raises:
+            SessionError: no image is set.
+            ValueError: the click is outside of the image, or not finite.
+        """
+        click = Click(float(x), float(y), positive)
+        with self._lock:
+            last = self.prompt
+            return self._advance(Prompt((click,)) if last is None else last.with_click(click))
+
+    def box(self, x0: float, y0: float, x1: float, y1: float) -> MaskResult:
+        """Set the object's box (replacing an earlier one); clicks stay.
+
+        Raises:
+            SessionError: no image is set.
+            ValueError: the box is empty, reversed, not finite, or reaches outside of the image.
+        """
+        box = Box(float(x0), float(y0), float(x1), float(y1))
+        with self._lock:
+            last = self.prompt
+            return self._advance(Prompt(box=box) if last is None else replace(last, box=box))
+
+    def predict(self, prompt: Prompt, rule: Rule = "official") -> MaskResult:
+        """Answer a prompt without making it part of the session (a hover preview, a script).
+
+        Raises:
+            SessionError: no image is set.
+            ValueError: the prompt does not belong to this image, or there is no such rule.
+        """
+        return self.predict_many([prompt], rule)[0]
+
+    def predict_many(self, prompts: Sequence[Prompt], rule: Rule = "official") -> list[MaskResult]:
+        """Answer several prompts on the image with one decoder version, one mask each; ``decode`` is their common time.
+
+        Raises:
+            SessionError: no image is set.
+            ValueError: there is no prompt, one does not belong to this image, or there is no such rule.
+        """
+        return self._predict(self.embedding, prompts, rule)
+
+    def predict_all(self, prompt: Prompt) -> tuple[MaskResult, ...]:
+        """All four masks for a prompt: token 0, then 1 to 3 (``SamPredictor.predict(multimask_output=True)``).
+
+        Raises:
+            SessionError: no image is set.
+            ValueError: the prompt does not belong to this image.
+        """
+        embedding, started = self.embedding, time.perf_counter()
+        with self.gate.click():
+            output, version, stages = self._decode(embedding, [prompt], started)
+            return tuple(self._result(embedding, output, 0, token, version, stages, started) for token in range(4))
+
+    def undo(self) -> MaskResult | None:
+        """Take the last click or box back; the answer before it, or None if there is none left.
+
+        Raises:
+            SessionError: there is nothing to undo.
+        """
+        with self._lock:
+            if not self._steps:
+                raise SessionError("there is nothing to undo: click first")
+            self._steps.pop()
+            return self.answer()
+
+    def answer(self) -> MaskResult | None:
+        """The current object's last answer, from its stored logits; None before the first click."""
+        with self._lock:
+            if not self._steps:
+                return None
+            step, embedding, started = self._steps[-1], self.embedding, time.perf_counter()
+            mask = postprocess(step.low_res_logits, geometry_of(embedding)) > 0
+            took = (time.perf_counter() - started) * 1e3
+            stages = {"wait": 0.0, "decode": 0.0, "postprocess": took, "total": took}
+            return MaskResult(mask, step.low_res_logits, step.iou, step.decoder_version, stages)
+
+    def reset(self) -> None:
+        """Forget the current object's clicks; the image stays."""
+        with self._lock:
+            self._steps = []
+
+    def accept(self) -> Interaction:
+        """The user takes the mask as it is: hand the object over to whoever learns, and begin the next one.
+
+        Raises:
+            SessionError: there is no answer to accept.
+        """
+        with self._lock:
+            result = self.answer()
+            if result is None:
+                raise SessionError("there is no mask to accept: click first")
+            interaction = self._interaction(result.mask)
+            self._steps = []
+        self._hand_over(interaction)
+        return interaction
+
+    def save(self, path: Path) -> None:
+        """Write the session's log: which image, every prompt, its answer and its decoder version. Whole or not at all.
+
+        Raises:
+            SessionError: no image is set.
+            OSError: the file cannot be written.
+        """
+        with self._lock:
+            embedding = self.embedding
+            record = SessionLog(self._digest, embedding.original_hw, embedding.key, self.domain, tuple(self._steps))
+        record.write(path)
+
+    def restore(self, path: Path, image: npt.NDArray[np.uint8] | None = None) -> MaskResult | None:
+        """Take up a saved session, in any process: its image, its clicks, its last answer (None if it had none).
+
+        The image is ``image``, the one that is set, or one that the cache still has. The answers are those of then,
+        whatever the decoder is now; the next click is answered by the current version.
+
+        Raises:
+            SessionError: the file is missing or damaged, or is about another image than the one at hand.
+        """
+        record = SessionLog.read(path)
+        with self._lock:
+            if image is not None and image_hash(image) == record.image_hash:
+                self.set_image(image)
+            elif image is not None:
+                raise SessionError(f"{path} is about another image: give the one that the session was saved with")
+            elif self._embedding is None or self._digest != record.image_hash:
+                key = getattr(self.encoder, "key", None)
+                wanted = record.embedding_key if key is None else key(record.image_hash)
+                found = self.cache.get(wanted) if self.cache is not None else None
+                if found is None:
+                    raise SessionError(f"the image of {path} is not at hand: give it to restore, or set it first")
+                self._embedding, self._digest = found, record.image_hash
+            embedding = self.embedding
+            try:
+                for step in record.steps:
+                    check_prompt(step.prompt, embedding.original_hw, _low_res_hw(embedding))
+                    if step.low_res_logits.shape != _low_res_hw(embedding):
+                        raise ValueError(f"its logits have the shape {step.low_res_logits.shape}")
+            except ValueError as error:
+                raise SessionError(f"{path} does not fit the model or the image: {error}") from error
+            self.domain = record.domain
+            self._steps = list(record.steps)
+            return self.answer()
+
+    def close(self) -> None:
+        """Free the encoder and the decoder slot."""
+        self.encoder.close()
+        self.slot.close()
+
+    def _advance(self, prompt: Prompt) -> MaskResult:
+        embedding = self.embedding
+        if self._feed_back and self._steps:
+            prompt = prompt.with_mask(self._steps[-1].low_res_logits)
+        result = self._predict(embedding, [prompt], "official")[0]
+        self._steps.append(Step(prompt, result.low_res_logits, result.iou, result.decoder_version))
+        self._hand_over(self._interaction(None))
+        return result
+
+    def _predict(self, embedding: ImageEmbedding, prompts: Sequence[Prompt], rule: Rule) -> list[MaskResult]:
+        started = time.perf_counter()
+        with self.gate.click():
+            output, version, stages = self._decode(embedding, prompts, started)
+            return [
+                self._result(embedding, output, i, select_token(output.ious[i], prompt, rule), version, stages, started)
+                for i, prompt in enumerate(prompts)
+            ]
+
+    def _decode(
+        self, embedding: ImageEmbedding, prompts: Sequence[Prompt], started: float
+    ) -> tuple[DecoderOutput, int, dict[str, float]]:
+        for prompt in prompts:
+            check_prompt(prompt, embedding.original_hw, _low_res_hw(embedding))
+        with self.slot.lease() as lease:
+            leased = time.perf_counter()
+            output = lease.decoder.decode(embedding, prompts)
+            version = lease.version
+        decoded = time.perf_counter()
+        return output, version, {"wait": (leased - started) * 1e3, "decode": (decoded - leased) * 1e3}
+
+    def _result(
+        self,
+        embedding: ImageEmbedding,
+        output: DecoderOutput,
+        index: int,
+        token: int,
+        version: int,
+        stages: dict[str, float],
+        started: float,
+    ) -> MaskResult:
+        begun = time.perf_counter()
+        logits = output.low_res_logits[index, token].copy()  # a view would keep all masks of all prompts alive
+        mask = postprocess(logits, geometry_of(embedding)) > 0
+        ended = time.perf_counter()
+        timings = {**stages, "postprocess": (ended - begun) * 1e3, "total": (ended - started) * 1e3}
+        return MaskResult(mask, logits, float(output.ious[index, token]), version, timings)
+
+    def _interaction(self, accepted: npt.NDArray[np.bool_] | None) -> Interaction:
+        prompts = tuple(step.prompt for step in self._steps)
+        answers = tuple(step.low_res_logits for step in self._steps)
+        return Interaction(
+            self.embedding, prompts, answers, accepted, self._steps[-1].decoder_version, domain=self.domain
+        )
+
+    def _hand_over(self, interaction: Interaction) -> None:
+        if self.on_interaction is None:
+            return
+        try:
+            self.on_interaction(interaction)
+        except Exception:  # learning must never cost the user an answer
+            log.exception("an interaction could not be handed over")
+
+
+def _low_res_hw(embedding: ImageEmbedding) -> tuple[int, int]:
+    return (4 * int(embedding.features.shape[2]), 4 * int(embedding.features.shape[3]))

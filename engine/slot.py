@@ -1,0 +1,314 @@
+"""The one place where serving weights change.
+
+Two decoders: clicks lease the active one, new weights go into the other, and when it has proven itself the two change
+places. The change is one assignment under a lock that nobody holds for longer than a few assignments, so a click never
+waits for a swap; a click in flight finishes on the decoder that it leased, and that decoder is not touched before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from livesam.engine.errors import LivesamError, SessionError, SwapError
+from livesam.engine.hashing import weights_hash
+
+if TYPE_CHECKING:
+    from livesam.engine.probe import Probe
+    from livesam.engine.protocols import DecoderCompiler, DecoderWeights, MaskDecoder
+
+BASE, CANDIDATE, STABLE = "base", "candidate", "stable"
+MOVABLE_LABELS = (CANDIDATE, STABLE)
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A decoder for the length of one click, and the version of its weights."""
+
+    version: int
+    decoder: MaskDecoder
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A version that can be gone back to."""
+
+    number: int
+    labels: tuple[str, ...]
+    current: bool
+
+
+class _Place:
+    """One decoder with what it holds. ``version`` is None while it holds nothing that may serve."""
+
+    def __init__(self, decoder: MaskDecoder, version: int | None) -> None:
+        self.decoder = decoder
+        self.version = version
+        self.leases = 0
+        # Runtimes whose instances answer several threads at once say so; others get one click at a time.
+        self.several = bool(getattr(decoder, "concurrent", False))
+
+
+class DecoderSlot:
+    """Serves one version of the decoder and takes new ones, for any runtime.
+
+    Args:
+        compile: makes a decoder of the runtime; called once at once, and once more at the first ``publish``.
+        base: the weights of version 0, label ``base``; never dropped.
+        probe: what each version is checked with before it serves; without one only names, shapes and finiteness are.
+        history: how many versions are kept to go back to; the base, the current one and labelled ones always are.
+        wait_s: how long a publish waits for the clicks that still run on the idle decoder.
+
+    Raises:
+        ValueError: ``history`` is below 1.
+        SwapError: the base weights are not those of a mask decoder.
+    """
+
+    def __init__(
+        self,
+        compile: DecoderCompiler,
+        base: DecoderWeights,
+        *,
+        probe: Probe | None = None,
+        history: int = 8,
+        wait_s: float = 30.0,
+    ) -> None:
+        if history < 1:
+            raise ValueError(f"history must be at least 1, got {history}")
+        self._compile, self._probe, self._history, self._wait_s = compile, probe, history, wait_s
+        self._changed = threading.Condition()  # guards everything below; held for some assignments only
+        self._swapping = threading.Lock()  # one publish or rollback at a time
+        self._shapes = {name: tuple(value.shape) for name, value in base.items()}
+        self._kept: dict[int, dict[str, npt.NDArray[np.float32]]] = {0: self._checked(base)}
+        self._digests: dict[int, str] = {}
+        self._labels = {BASE: 0}
+        self._next = 1
+        self._active = _Place(compile(self._kept[0]), 0)
+        self._idle: _Place | None = None
+        self._closed = False
+
+    @property
+    def runtime(self) -> str:
+        """The runtime that really runs, with device and precision."""
+        return self._active.decoder.runtime
+
+    @property
+    def current(self) -> int:
+        """The version that the next click gets."""
+        version = self._active.version
+        return 0 if version is None else version
+
+    def versions(self) -> tuple[Version, ...]:
+        """The versions that ``rollback`` can go to, oldest first."""
+        with self._changed:
+            return tuple(
+                Version(number, tuple(k for k, v in self._labels.items() if v == number), number == self.current)
+                for number in sorted(self._kept)
+            )
+
+    def labels(self) -> dict[str, int]:
+        """Where each label points."""
+        with self._changed:
+            return dict(self._labels)
+
+    def weights(self, version: int) -> dict[str, npt.NDArray[np.float32]]:
+        """A kept version's weights; the arrays are the slot's own and read-only.
+
+        Raises:
+            ValueError: this version is not kept.
+        """
+        with self._changed:
+            return dict(self._find(version))
+
+    def digest(self, version: int) -> str:
+        """The hash of a kept version's weights, the same in every process.
+
+        Raises:
+            ValueError: this version is not kept.
+        """
+        weights = self.weights(version)
+        if version not in self._digests:
+            self._digests[version] = weights_hash(weights)
+        return self._digests[version]
+
+    @contextlib.contextmanager
+    def lease(self) -> Iterator[Lease]:
+        """The current decoder, unchanged for as long as the block lasts, whatever is published meanwhile.
+
+        Where a decoder's instance answers one thread only, the block waits for the click before it; it never waits for
+        a swap.
+
+        Raises:
+            SessionError: the slot is closed.
+        """
+        with self._changed:
+            while True:
+                if self._closed:
+                    raise SessionError("the decoder slot is closed: open a new session")
+                place = self._active  # looked up anew after each wait: a swap may have happened
+                if place.several or place.leases == 0:
+                    break
+                self._changed.wait()
+            place.leases += 1
+            version = place.version
+        try:
+            yield Lease(0 if version is None else version, place.decoder)
+        finally:
+            with self._changed:
+                place.leases -= 1
+                self._changed.notify_all()
+
+    def publish(self, weights: DecoderWeights, label: str | None = CANDIDATE) -> int:
+        """Put new weights into service and return their version. Blocks the caller, never a click.
+
+        Names, shapes and values are checked, the weights are copied into the idle decoder, compared with the reference
+        on the probe, and the decoder is warm when it takes over. ``label`` moves to the new version.
+
+        Raises:
+            ValueError: there is no such label.
+            SwapError: the weights were not taken; what served before still does, and the message says why not.
+            SessionError: the slot is closed.
+        """
+        _require_label(label)
+        with self._swapping:
+            kept = self._checked(weights)
+            version = self._next
+            self._next += 1
+            self._switch(version, kept)
+            with self._changed:
+                if label is not None:
+                    self._labels[label] = version
+                self._trim()
+        return version
+
+    def rollback(self, version: int) -> int:
+        """Serve a kept version again, under its old number. At once if it is the one that served before.
+
+        Raises:
+            ValueError: this version is not kept; the message names those that are.
+            SwapError: the version could not be put into service; what served before still does.
+            SessionError: the slot is closed.
+        """
+        with self._swapping:
+            with self._changed:
+                weights = self._find(version)
+            if version != self._active.version:
+                self._switch(version, weights)
+                with self._changed:
+                    self._trim()
+        return version
+
+    def promote(self, version: int, label: str = STABLE) -> None:
+        """Move a label to a kept version. Labelled versions are not dropped.
+
+        Raises:
+            ValueError: there is no such label, or this version is not kept.
+        """
+        _require_label(label)
+        with self._swapping, self._changed:
+            self._find(version)
+            self._labels[label] = version
+            self._trim()
+
+    def close(self) -> None:
+        """Free both decoders once the clicks in flight are answered; later leases raise ``SessionError``."""
+        with self._swapping:
+            with self._changed:
+                if self._closed:
+                    return
+                self._closed = True
+                self._changed.notify_all()
+                places = [place for place in (self._active, self._idle) if place is not None]
+                self._changed.wait_for(lambda: not any(place.leases for place in places), self._wait_s)
+            for place in places:
+                place.decoder.close()
+
+    def _switch(self, version: int, weights: dict[str, npt.NDArray[np.float32]]) -> None:
+        """Put weights into the idle decoder and let it take over; ``_swapping`` is held."""
+        if self._closed:
+            raise SessionError("the decoder slot is closed: open a new session")
+        place = self._free_place(version, weights)
+        if place.version != version:
+            place.version = None  # whatever fails from here on, this decoder may not serve before it is filled anew
+            try:
+                place.decoder.load_weights(weights)
+                if self._probe is not None:
+                    self._probe.check(place.decoder, weights)
+            except SwapError as error:
+                raise SwapError(
+                    f"version {version} was not taken, version {self.current} serves on: {error}"
+                ) from error
+            except (LivesamError, ValueError, RuntimeError) as error:
+                raise SwapError(
+                    f"version {version} was not taken, version {self.current} serves on: the decoder failed: {error}"
+                ) from error
+        with self._changed:
+            self._kept[version] = weights
+            place.version = version
+            self._active, self._idle = place, self._active
+            self._changed.notify_all()
+
+    def _free_place(self, version: int, weights: DecoderWeights) -> _Place:
+        """The idle decoder with no click left on it."""
+        if self._idle is None:
+            try:
+                self._idle = _Place(self._compile(weights), None)
+            except (LivesamError, ValueError, RuntimeError) as error:
+                raise SwapError(
+                    f"version {version} was not taken, version {self.current} serves on: no second decoder: {error}"
+                ) from error
+        idle = self._idle
+        deadline = time.monotonic() + self._wait_s
+        with self._changed:
+            while idle.leases:
+                if not self._changed.wait(deadline - time.monotonic()) and idle.leases:
+                    raise SwapError(
+                        f"version {version} was not taken, version {self.current} serves on: a click has held the idle "
+                        f"decoder for more than {self._wait_s:g} s"
+                    )
+        return idle
+
+    def _checked(self, weights: DecoderWeights) -> dict[str, npt.NDArray[np.float32]]:
+        """A read-only copy, so that a learner that goes on changing its arrays cannot change what was published."""
+        missing, unknown = self._shapes.keys() - weights.keys(), weights.keys() - self._shapes.keys()
+        if missing or unknown:
+            raise SwapError(
+                f"these are no weights of this decoder: {len(missing)} tensors are missing "
+                f"({', '.join(sorted(missing)[:3])}), {len(unknown)} unknown ({', '.join(sorted(unknown)[:3])})"
+            )
+        kept = {}
+        for name, value in weights.items():
+            copy = np.array(value, dtype=np.float32, order="C", copy=True)
+            if copy.shape != self._shapes[name]:
+                raise SwapError(f"{name} has the shape {copy.shape}, this decoder takes {self._shapes[name]}")
+            if not np.isfinite(copy).all():
+                raise SwapError(f"{name} holds values that are not finite")
+            copy.flags.writeable = False
+            kept[name] = copy
+        return kept
+
+    def _find(self, version: int) -> dict[str, npt.NDArray[np.float32]]:
+        if version not in self._kept:
+            kept = ", ".join(str(number) for number in sorted(self._kept))
+            raise ValueError(f"version {version} is not kept: choose one of {kept}")
+        return self._kept[version]
+
+    def _trim(self) -> None:
+        protected = {self.current, *self._labels.values()}
+        for number in sorted(self._kept):
+            if len(self._kept) <= self._history:
+                return
+            if number not in protected:
+                del self._kept[number]
+                self._digests.pop(number, None)
+
+
+def _require_label(label: str | None) -> None:
+    if label is not None and label not in MOVABLE_LABELS:
+        raise ValueError(f"unknown label {label!r}: choose {' or '.join(MOVABLE_LABELS)} ({BASE} stays where it is)")

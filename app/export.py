@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from livesam.app.export_decoder import decoder
 from livesam.app.options import CheckpointOption, ModelOption, Precision
 from livesam.app.progress import working
 
@@ -49,3 +50,6 @@ def encoder(
         )
     size_mib = sum((out.parent / name).stat().st_size for name in manifest.files) / 2**20
     typer.echo(f"{out}: {model} in {precision.value}, opset {manifest.opset}, {size_mib:.1f} MiB, checked with PyTorch")
+
+
+export.command()(decoder)

@@ -16,6 +16,9 @@ from livesam.app.bench import bench
 from livesam.app.demo import demo
 from livesam.app.doctor import doctor
 from livesam.app.embed import embed
+from livesam.app.evaluate import evaluate
+from livesam.app.export import export
+from livesam.app.inspect import import_, inspect, merge
 from livesam.app.segment import segment
 from livesam.engine.errors import LivesamError
 
@@ -54,7 +57,12 @@ app.command()(doctor)
 app.command()(demo)
 app.command()(segment)
 app.command()(embed)
+app.command("eval")(evaluate)
 app.add_typer(bench, name="bench")
+app.add_typer(export, name="export")
+app.command()(inspect)
+app.command()(merge)
+app.command("import")(import_)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

@@ -38,9 +38,9 @@ def load_torch_file(path: Path) -> Any:
         CheckpointError: the file is not such an archive, is damaged, or holds more than tensors.
         OSError: the file cannot be read.
     """
+    _check_pickle(path, _read_pickle(path))  # before torch is imported: a refusal is quick
     import torch
 
-    _check_pickle(path, _read_pickle(path))
     try:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except (OSError, MemoryError):

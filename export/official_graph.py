@@ -1,12 +1,12 @@
 """The official SAM decoder contract as an ONNX graph, written node by node instead of traced.
 
 Inputs and outputs are those of ``segment_anything``'s ``scripts/export_onnx_model.py``, and so is the arithmetic
-(``utils/onnx.py``, ``SamOnnxModel``): batch 1, ``has_mask_input`` blends, the single-mask rule counts points, logits come
-out at the original size. Against a trace:
+(``utils/onnx.py``, ``SamOnnxModel``): batch 1, ``has_mask_input`` blends, the single-mask rule counts points, logits
+come out at the original size. Against a trace:
 
-* every tensor of the prompt encoder and the mask decoder is an initializer under its state-dict name and in its state-dict
-  shape (a trace keeps 80 of the decoder's 120 names and transposes the rest), so weights can be read back, compared and
-  replaced;
+* every tensor of the prompt encoder and the mask decoder is an initializer under its state-dict name and in its
+  state-dict shape (a trace keeps 80 of the decoder's 120 names and transposes the rest), so weights can be read back,
+  compared and replaced;
 * the crop of the padding follows ``orig_im_size`` at run time (a trace bakes in the aspect ratio of its dummy image);
 * it takes milliseconds, needs no torch, and nothing has to be cached.
 """
@@ -42,7 +42,8 @@ class Dialect:
 
     Attributes:
         single: one mask by the official single-mask rule; False gives tokens 0 to 3.
-        crop: ``masks`` becomes uint8 0/1, cut to its bounding box, and ``xtl, ytl, xbr, ybr`` (int64 scalars, inclusive) are
+        crop: ``masks`` becomes uint8 0/1, cut to its bounding box, and ``xtl, ytl, xbr, ybr`` (int64 scalars,
+        inclusive) are
             added: what CVAT's browser plugin reads. Needs ``single``.
         pad: append SAM's padding point inside the graph when the caller sent neither a box nor a padding point. CVAT's
             plugin padded in 2023 and does not any more; so both generations get PyTorch's masks.

@@ -1,0 +1,80 @@
+"""``livesam export decoder``: what was learned, in the format of another program."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from livesam.app.options import CheckpointOption, ModelOption, Precision
+from livesam.app.progress import working
+
+
+class DecoderFormat(StrEnum):
+    """The formats of ``livesam.export.decoder_export.FORMATS``."""
+
+    sam_pth = "sam-pth"
+    sam_onnx = "sam-onnx"
+    cvat_onnx = "cvat-onnx"
+    x_anylabeling = "x-anylabeling"
+    hf = "hf"
+    openvino = "openvino"
+    tensorrt = "tensorrt"
+    safetensors = "safetensors"
+    triton = "triton"
+
+
+def decoder(
+    format: Annotated[DecoderFormat, typer.Option("--format", "-f", help="What to write.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="File or folder to write; a manifest goes with it.")],
+    model: ModelOption = "nano",
+    checkpoint: CheckpointOption = None,
+    adapted: Annotated[
+        Path | None, typer.Option("--adapted", help="Adapted decoder; the base's own when not given.", metavar="FILE")
+    ] = None,
+    single: Annotated[
+        bool, typer.Option("--single", help="One mask by the official rule (sam-onnx, openvino, triton).")
+    ] = False,
+    quantised: Annotated[
+        bool, typer.Option("--quantised", "--quantized", help="uint8 weights in linear layers (sam-onnx).")
+    ] = False,
+    difference: Annotated[
+        bool, typer.Option("--difference", help="Only what was learned, as float16 (safetensors).")
+    ] = False,
+    opset: Annotated[int | None, typer.Option("--opset", help="ONNX operator set, from 17 (ONNX formats).")] = None,
+    precision: Annotated[
+        Precision | None, typer.Option("--precision", help="Number format (openvino, tensorrt).")
+    ] = None,
+    capability: Annotated[
+        list[str] | None,
+        typer.Option("--capability", help="GPU to build for ahead of time, e.g. SM86 (tensorrt).", metavar="SM"),
+    ] = None,
+    library: Annotated[
+        str | None, typer.Option("--library", help="tensorrt or tensorrt_rtx (tensorrt).", metavar="NAME")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="The model's name there (x-anylabeling, triton).", metavar="NAME")
+    ] = None,
+) -> None:
+    """Write a decoder for another program, checked against PyTorch before it gets its name."""
+    options: dict[str, Any] = {}
+    for key, flag in (("single", single), ("quantised", quantised), ("difference", difference)):
+        if flag:
+            options[key] = True
+    if precision is not None:
+        options["precision"] = precision.value
+    for key, value in (("opset", opset), ("capabilities", capability), ("library", library), ("name", name)):
+        if value:
+            options[key] = value
+
+    from livesam.export.decoder_export import export_decoder
+
+    with working(f"exporting {model}'s decoder as {format.value}"):
+        manifest = export_decoder(
+            model, format=format.value, out=out, checkpoint=checkpoint, adapted=adapted, **options
+        )
+    folder = out if out.is_dir() else out.parent
+    size_mib = sum((folder / file).stat().st_size for file in manifest.files) / 2**20
+    what = f"{model}'s decoder as {format.value}, {manifest.precision}, {size_mib:.1f} MiB"
+    typer.echo(f"{out}: {what}, checked with PyTorch")

@@ -1,0 +1,136 @@
+"""``export_decoder``: what the user taught the decoder, in the format of another program."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from livesam.engine.models import ModelSpec
+    from livesam.engine.protocols import DecoderWeights
+    from livesam.export.formats.source import DecoderSource
+    from livesam.export.manifest import Manifest
+    from segment_anything.modeling import Sam
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A format by its name.
+
+    Attributes:
+        name: as on the command line.
+        module: of ``livesam.export.formats``; its ``export(source, out, **options)`` writes it.
+        out: what is written: the usual suffix of a file, or "" for a folder.
+        purpose: one line.
+    """
+
+    name: str
+    module: str
+    out: str
+    purpose: str
+
+    def writer(self) -> Callable[..., Manifest]:
+        """The function that writes this format."""
+        function: Callable[..., Manifest] = import_module(f"livesam.export.formats.{self.module}").export
+        return function
+
+    def options(self) -> tuple[str, ...]:
+        """The options that this format takes."""
+        return tuple(inspect.signature(self.writer()).parameters)[2:]
+
+
+FORMATS: dict[str, Format] = {
+    entry.name: entry
+    for entry in (
+        Format("sam-pth", "sam_pth", ".pth", "full checkpoint for segment_anything (vit_t: for MobileSAM)"),
+        Format("sam-onnx", "sam_onnx", ".onnx", "official ONNX decoder; --single, --quantised"),
+        Format("cvat-onnx", "cvat_onnx", ".onnx", "decoder.onnx of CVAT's browser plugin"),
+        Format("x-anylabeling", "x_anylabeling", "", "encoder, decoder and YAML for X-AnyLabeling and AnyLabeling"),
+        Format("hf", "hf", "", "folder for transformers.SamModel.from_pretrained"),
+        Format("openvino", "openvino", ".xml", "official decoder as OpenVINO model; --single"),
+        Format("tensorrt", "tensorrt", ".plan", "TensorRT plan for this GPU, or ahead of time with --capability"),
+        Format("safetensors", "safetensors", ".safetensors", "decoder alone, or --difference to its base"),
+        Format("triton", "triton", "", "Triton model repository; again: one more version"),
+    )
+}
+
+
+def export_decoder(
+    model: str,
+    *,
+    format: str,
+    out: Path | str,
+    checkpoint: Path | str | None = None,
+    adapted: Path | str | None = None,
+    weights: DecoderWeights | None = None,
+    **options: Any,
+) -> Manifest:
+    """Write the decoder of ``model`` in a format that another program reads, checked against PyTorch first.
+
+    Without ``adapted`` and ``weights`` it is the base's own decoder. From a live session give what serves now:
+    ``weights=slot.current_weights()``; the base model stays what it is.
+
+    Args:
+        model: ``nano``, ``vit_t``, ``vit_b``, ``vit_l`` or ``vit_h``.
+        format: one of ``FORMATS``.
+        out: the file or folder to write; whatever was there is replaced only when everything is well.
+        checkpoint: the base's weights file; ``nano`` needs none.
+        adapted: an adapted decoder's file, made on that base.
+        weights: or the decoder's 120 tensors themselves.
+        options: the format's own, see its module.
+
+    Returns:
+        The manifest, which also lies beside the file or in the folder.
+
+    Raises:
+        ValueError: unknown model, format or option, or weights that do not fit.
+        CheckpointError: a weights file is missing, damaged or of another base.
+        RuntimeUnavailable: the format needs a library or a GPU that is not there.
+        ExportError: the file could not be written. ParityError: it gave other answers than PyTorch; nothing was kept.
+    """
+    from livesam.export.formats.source import DecoderSource
+
+    chosen = _chosen(format, options)
+    source = DecoderSource.open(
+        model,
+        checkpoint=None if checkpoint is None else Path(checkpoint),
+        adapted=None if adapted is None else Path(adapted),
+        weights=weights,
+    )
+    return chosen.writer()(source, Path(out), **options)
+
+
+def export_sam(
+    sam: Sam,
+    spec: ModelSpec,
+    *,
+    format: str,
+    out: Path | str,
+    weights: DecoderWeights | None = None,
+    **options: Any,
+) -> Manifest:
+    """The same from a model in memory, which is left as it is.
+
+    Raises:
+        ValueError, RuntimeUnavailable, ExportError: as ``export_decoder``.
+    """
+    from livesam.export.formats.source import DecoderSource
+
+    chosen = _chosen(format, options)
+    source: DecoderSource = DecoderSource.of(sam, spec, weights=weights)
+    return chosen.writer()(source, Path(out), **options)
+
+
+def _chosen(name: str, options: dict[str, Any]) -> Format:
+    if name not in FORMATS:
+        raise ValueError(f"unknown format {name!r}: choose one of {', '.join(FORMATS)}")
+    chosen = FORMATS[name]
+    strange = sorted(set(options) - set(chosen.options()))
+    if strange:
+        allowed = ", ".join(chosen.options()) or "none"
+        raise ValueError(f"{name} has no option {', '.join(strange)}; it takes: {allowed}")
+    return chosen

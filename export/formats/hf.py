@@ -1,0 +1,143 @@
+"""``hf``: a folder that ``transformers.SamModel.from_pretrained`` loads, with the processor beside it."""
+
+from __future__ import annotations
+
+import json
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from livesam.engine.errors import ExportError
+from livesam.engine.hf_layout import hf_config, to_hf
+from livesam.export.formats.folders import MANIFEST, hashes, staged_folder
+from livesam.export.formats.probes import PROBES, Feeds, Run, parity_report, require_parity
+from livesam.export.manifest import Manifest
+
+if TYPE_CHECKING:
+    from livesam.export.formats.source import DecoderSource
+
+# Transformers pads by SAM's own rule and has no blend, so prompts that break the rule cannot be given to it.
+_LAWFUL = tuple(
+    probe
+    for probe in PROBES
+    if probe.labels and probe.has_mask >= 0 and (2 in probe.labels) == (-1 not in probe.labels)
+)
+
+
+def export(source: DecoderSource, out: Path) -> Manifest:
+    """Write ``config.json``, ``model.safetensors`` and the processor's settings.
+
+    Numbers are the official ones: the mask decoder's layer norms have eps 1e-5 as in ``segment_anything``, where
+    Hugging Face's own files say 1e-6.
+
+    Raises:
+        ExportError: transformers has no class for this model's encoder (``nano``, ``vit_t``), transformers is not
+            installed, or the folder could not be written.
+        ParityError: the loaded model's answers differ from PyTorch's; nothing was written.
+    """
+    import torch
+    from safetensors.torch import save_file
+    from segment_anything.modeling.image_encoder import ImageEncoderViT
+
+    encoder = source.sam.image_encoder
+    if not isinstance(encoder, ImageEncoderViT):
+        raise ExportError(
+            f"transformers' SamModel has no class for the image encoder of {source.spec.name}: only vit_b, vit_l and "
+            "vit_h can be written as a Hugging Face folder"
+        )
+    if find_spec("transformers") is None:
+        raise ExportError("the hf format is checked with transformers: pip install transformers")
+    config = _config(encoder, source.spec.image_size)
+    with staged_folder(out) as folder:
+        state = to_hf({key: value.detach().cpu().float() for key, value in source.sam.state_dict().items()})
+        save_file(
+            {key: value.contiguous() for key, value in state.items()},
+            folder / "model.safetensors",
+            metadata={"format": "pt"},
+        )
+        (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+        _write_processor(folder, source.spec.image_size)
+        run, checker = hf_runner(folder)
+        found = require_parity(run, source.sam, out.name, probes=_LAWFUL)
+        report = parity_report(found, checker)
+        report["prompts"] = [probe.kind for probe in _LAWFUL]
+        manifest = source.manifest(
+            "model",
+            "hf",
+            files=hashes(folder),
+            inputs={},
+            outputs={},
+            parity=report,
+            options={"tensors": len(state), "torch": torch.__version__},
+        )
+        manifest.write(folder / MANIFEST)
+    return manifest
+
+
+def hf_runner(folder: Path) -> tuple[Run, str]:
+    """The real ``SamModel`` of a folder behind the official inputs; ``masks`` at full size are not its business."""
+    import torch
+    import transformers
+
+    verbosity = transformers.logging.get_verbosity()
+    transformers.logging.set_verbosity_error()
+    bars = transformers.logging.is_progress_bar_enabled()
+    transformers.logging.disable_progress_bar()
+    try:
+        model = transformers.SamModel.from_pretrained(folder, local_files_only=True).eval()
+    finally:
+        transformers.logging.set_verbosity(verbosity)
+        if bars:
+            transformers.logging.enable_progress_bar()
+
+    def run(feeds: Feeds) -> dict[str, Any]:
+        labels = feeds["point_labels"][0]
+        coords = torch.from_numpy(feeds["point_coords"][0])
+        clicks = np.flatnonzero((labels == 0) | (labels == 1))
+        corners = np.flatnonzero(labels >= 2)
+        given: dict[str, Any] = {"image_embeddings": torch.from_numpy(feeds["image_embeddings"])}
+        if len(clicks):
+            given["input_points"] = coords[clicks][None, None]  # (1, 1, N, 2)
+            given["input_labels"] = torch.from_numpy(labels[clicks].astype(np.int64))[None, None]
+        if len(corners):
+            given["input_boxes"] = coords[corners].reshape(1, 1, 4)
+        if feeds["has_mask_input"][0] == 1:
+            given["input_masks"] = torch.from_numpy(feeds["mask_input"])
+        with torch.no_grad():
+            single, several = (model(**given, multimask_output=flag) for flag in (False, True))
+        return {
+            "low_res_masks": torch.cat([single.pred_masks[:, 0], several.pred_masks[:, 0]], dim=1).numpy(),
+            "iou_predictions": torch.cat([single.iou_scores[:, 0], several.iou_scores[:, 0]], dim=1).numpy(),
+        }
+
+    return run, f"transformers {transformers.__version__}"
+
+
+def _config(encoder: Any, image_size: int) -> dict[str, Any]:
+    blocks = list(encoder.blocks)
+    windows = {block.window_size for block in blocks if block.window_size}
+    config = hf_config(
+        embed_dim=int(encoder.pos_embed.shape[-1]),
+        depth=len(blocks),
+        heads=int(blocks[0].attn.num_heads),
+        global_blocks=[i for i, block in enumerate(blocks) if not block.window_size],
+        image_size=image_size,
+    )
+    if windows:
+        config["vision_config"]["window_size"] = windows.pop()
+    return config
+
+
+def _write_processor(folder: Path, image_size: int) -> None:
+    import transformers
+
+    processor = transformers.SamProcessor(
+        transformers.SamImageProcessor(
+            size={"longest_edge": image_size},
+            pad_size={"height": image_size, "width": image_size},
+            mask_size={"longest_edge": image_size // 4},
+            mask_pad_size={"height": image_size // 4, "width": image_size // 4},
+        )
+    )
+    processor.save_pretrained(folder)

@@ -1,0 +1,228 @@
+"""``triton``: a model repository for Triton Inference Server, with a new version for each adapted decoder.
+
+The encoder has a static input but for its batch, so Triton's dynamic batcher may gather images. The decoder is the
+official
+graph: stateless, batch 1, so ``max_batch_size`` is 0 and there is no batcher. There is no ensemble of both, which would
+encode on every click.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import tempfile
+from dataclasses import asdict
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from livesam.engine.adapted import base_hash
+from livesam.engine.atomic import atomic_write
+from livesam.engine.errors import ExportError
+from livesam.export.formats.folders import MANIFEST, hashes, staged_folder, sync_tree
+from livesam.export.formats.sam_onnx import write_graph
+from livesam.export.manifest import Manifest, manifest_path
+from livesam.export.official_graph import Dialect
+
+if TYPE_CHECKING:
+    from livesam.export.formats.source import DecoderSource
+
+FILE = "model.onnx"
+SERVED_VERSIONS = 2  # the newest and the one before it, for requests in flight and for going back
+MAX_BATCH = 8
+_TYPES = {"float32": "TYPE_FP32", "uint8": "TYPE_UINT8", "int64": "TYPE_INT64"}
+
+
+def export(
+    source: DecoderSource, out: Path, *, name: str | None = None, single: bool = False, encoder: bool = True
+) -> Manifest:
+    """Write a repository, or add a version to one that an earlier export wrote.
+
+    ``OUT/NAME-decoder/1/model.onnx``, ``OUT/NAME-encoder/1/model.onnx``, a ``config.pbtxt`` for each and ``README.md``.
+
+    Args:
+        name: of the models; lower-case letters, digits and ``-``. Default: the base model's name.
+        single: the decoder gives one mask by the official rule instead of four; the same in all versions.
+        encoder: write the image encoder too (only when the repository is new).
+
+    Raises:
+        ValueError: ``name`` holds other characters.
+        ExportError: the repository belongs to another base or holds another decoder, or could not be written.
+        ParityError: the answers differ from PyTorch's; nothing was written.
+    """
+    name = name or source.spec.name.replace("_", "-")
+    if not re.fullmatch(r"[a-z0-9-]{1,64}", name):
+        raise ValueError(f"name must be lower-case letters, digits and '-', got {name!r}")
+    if (out / f"{MANIFEST}.json").is_file():
+        return _add_version(source, out, name, single)
+    with staged_folder(out) as folder:
+        model = folder / f"{name}-decoder"
+        decoder = _write_version(source, model, 1, single)
+        (model / "config.pbtxt").write_text(decoder_config(model.name, decoder, base_hash(source.base)))
+        encoder_parity = _write_encoder(source, folder / f"{name}-encoder") if encoder else None
+        (folder / "README.md").write_text(_readme(name, encoder))
+        for config in folder.glob("*/config.pbtxt"):
+            check_config(config.read_text())
+        manifest = _manifest(source, folder, name, decoder, 1, single, encoder_parity)
+        manifest.write(folder / MANIFEST)
+    return manifest
+
+
+def decoder_config(name: str, decoder: Manifest, base_sha256: str) -> str:
+    """``config.pbtxt`` of the decoder: shapes in full, because there is no batch dimension to leave out."""
+    lines = [
+        f'name: "{name}"',
+        'backend: "onnxruntime"',
+        f'default_model_filename: "{FILE}"',
+        "max_batch_size: 0",
+        *_tensors("input", decoder.inputs, 0),
+        *_tensors("output", decoder.outputs, 0),
+        f"version_policy {{ latest {{ num_versions: {SERVED_VERSIONS} }} }}",
+        f'parameters {{ key: "base_sha256" value {{ string_value: "{base_sha256}" }} }}',
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def encoder_config(name: str, encoder: Manifest, base_sha256: str) -> str:
+    """``config.pbtxt`` of the encoder: the first dimension is the batch, which Triton fills."""
+    lines = [
+        f'name: "{name}"',
+        'backend: "onnxruntime"',
+        f'default_model_filename: "{FILE}"',
+        f"max_batch_size: {MAX_BATCH}",
+        *_tensors("input", encoder.inputs, 1),
+        *_tensors("output", encoder.outputs, 1),
+        "dynamic_batching { max_queue_delay_microseconds: 2000 }",
+        f'parameters {{ key: "base_sha256" value {{ string_value: "{base_sha256}" }} }}',
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def check_config(text: str) -> bool:
+    """Parse a ``config.pbtxt`` with Triton's own protobuf; False where ``tritonclient[grpc]`` is not installed.
+
+    Raises:
+        ExportError: it does not parse.
+    """
+    if find_spec("tritonclient") is None or find_spec("grpc") is None:
+        return False
+    from google.protobuf import text_format  # type: ignore[import-untyped]
+    from tritonclient.grpc import model_config_pb2
+
+    try:
+        text_format.Parse(text, model_config_pb2.ModelConfig())
+    except text_format.ParseError as error:
+        raise ExportError(f"config.pbtxt does not parse: {error}") from error
+    return True
+
+
+def _tensors(kind: str, tensors: Any, skip: int) -> list[str]:
+    lines = []
+    for name, tensor in tensors.items():
+        dims = ", ".join(str(d) if isinstance(d, int) else "-1" for d in tensor.shape[skip:])
+        lines.append(f'{kind} {{ name: "{name}" data_type: {_TYPES[tensor.dtype]} dims: [ {dims} ] }}')
+    return lines
+
+
+def _write_version(source: DecoderSource, model: Path, version: int, single: bool) -> Manifest:
+    path = model / str(version) / FILE
+    path.parent.mkdir(parents=True)
+    return write_graph(source, path, Dialect(single=single), "triton", name=f"{model.name}/{version}/{FILE}")
+
+
+def _write_encoder(source: DecoderSource, model: Path) -> dict[str, Any]:
+    from livesam.export.encoder import export_encoder
+
+    path = model / "1" / FILE
+    path.parent.mkdir(parents=True)
+    encoder = export_encoder(source.sam, source.spec, path, batch=None)
+    (model / "config.pbtxt").write_text(encoder_config(model.name, encoder, base_hash(source.base)))
+    return dict(encoder.parity)
+
+
+def _add_version(source: DecoderSource, out: Path, name: str, single: bool) -> Manifest:
+    earlier = Manifest.read(out / MANIFEST)
+    wanted = {"format": "triton", "name": name, "single": single, "base_sha256": base_hash(source.base)}
+    for key, value in wanted.items():
+        if earlier.options.get(key) != value:
+            raise ExportError(
+                f"{out} is a repository with {key} {earlier.options.get(key)!r}, this decoder has {value!r}: "
+                "a decoder works with its own encoder only, choose another folder"
+            )
+    model = out / f"{name}-decoder"
+    version = 1 + max((int(p.name) for p in model.iterdir() if p.name.isdecimal()), default=0)
+    try:
+        holder = Path(tempfile.mkdtemp(prefix=".version.", suffix=".tmp", dir=out))
+    except OSError as error:
+        raise ExportError(f"cannot write {out}: {error.strerror or error}") from error
+    try:
+        decoder = _write_version(source, holder / model.name, version, single)
+        fresh = holder / model.name / str(version)
+        sync_tree(fresh)
+        os.rename(fresh, model / str(version))
+    except OSError as error:
+        raise ExportError(f"cannot write {out}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(holder, ignore_errors=True)
+    manifest = _manifest(source, out, name, decoder, version, single, earlier.parity.get("encoder"))
+    with atomic_write(manifest_path(out / MANIFEST)) as file:
+        file.write((json.dumps(asdict(manifest), indent=1, sort_keys=True) + "\n").encode())
+    return manifest
+
+
+def _manifest(
+    source: DecoderSource, folder: Path, name: str, decoder: Manifest, version: int, single: bool, encoder: Any
+) -> Manifest:
+    files = {file: digest for file, digest in hashes(folder).items() if file != f"{MANIFEST}.json"}
+    parity = {"decoder": dict(decoder.parity)} | ({"encoder": encoder} if encoder else {})
+    return source.manifest(
+        "repository",
+        "triton",
+        files=files,
+        inputs=decoder.inputs,
+        outputs=decoder.outputs,
+        parity=parity,
+        opset=decoder.opset,
+        options={"name": name, "single": single, "version": version},
+    )
+
+
+def _readme(name: str, encoder: bool) -> str:
+    models = [f"{name}-decoder", *([f"{name}-encoder"] if encoder else [])]
+    load = "\n".join(f'client.load_model("{model}", headers=admin)' for model in models)
+    return f"""# {name} for Triton Inference Server
+
+Start the server so that nothing is loaded or swapped unless you ask for it, and keep the control port to yourself:
+
+```
+tritonserver --model-repository=PATH --model-control-mode=explicit \\
+  --grpc-restricted-protocol=model-repository:admin-key=SECRET --http-restricted-api=model-repository:admin-key=SECRET
+```
+
+Load the models:
+
+```python
+import tritonclient.grpc as triton
+
+client = triton.InferenceServerClient("localhost:8001")
+admin = {{"triton-grpc-protocol-admin-key": "SECRET"}}
+{load}
+```
+
+The encoder takes `image`, float32 `(batch, 3, S, S)`, normalised and padded; images of several callers are gathered.
+The decoder takes SAM's official inputs for one prompt; ask it for a version by number (`model_version="2"`), or leave
+the version out for the newest.
+
+## A new adapted decoder
+
+`livesam export decoder --format triton` into this folder adds `{name}-decoder/2`, `3`, ... The server goes on with
+what it has until you say `client.load_model("{name}-decoder", headers=admin)` again; it then serves the newest
+{SERVED_VERSIONS} versions, and requests in flight finish on theirs. To go back, ask for the older number. For a swap
+without any gap behind a load balancer, export with another `--name`, load it, warm it with one request, move your
+clients, then unload the old one.
+
+A decoder belongs to the encoder that it was adapted with (`base_sha256` in both configurations); another base needs a
+repository of its own. `manifest.json` holds the hash of every file.
+"""

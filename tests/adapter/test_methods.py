@@ -1,0 +1,297 @@
+"""The methods on a small model with random weights: what each must do, and must not."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from livesam.adapter.method import METHODS, PAPER_PRESETS, config_of, create
+from livesam.engine.embedding import ImageEmbedding
+from livesam.engine.geometry import ResizeGeometry, postprocess
+from livesam.engine.interaction import Interaction
+from livesam.engine.prompt import Click, Prompt
+
+HW = (200, 256)
+TRUTH = np.zeros(HW, bool)
+TRUTH[60:140, 80:180] = True
+CLICKS = (Click(130, 100), Click(20, 20, False), Click(90, 70))
+
+
+def embed(seed=0, key="image", scale=1.0):
+    """Random features in which the object's cells point another way than the others."""
+    rng = np.random.default_rng(seed)
+    features = rng.normal(size=(1, 256, 16, 16)).astype(np.float32)
+    direction = np.random.default_rng(99).normal(size=(256, 1, 1)).astype(np.float32)
+    inside = TRUTH[::16, ::16].astype(np.float32)
+    features[0, :, : inside.shape[0]] += direction * inside
+    return ImageEmbedding((features * scale).astype(np.float32), HW, HW, key)
+
+
+def play(method, embedding, clicks=CLICKS, accepted=TRUTH, learn=True):
+    """One object: answer, learn, answer... Returns the shown logits and the interaction with everything in it."""
+    prompts, answers = [], []
+    mask = None
+    for k in range(1, len(clicks) + 1):
+        prompts.append(Prompt(clicks[:k], mask_logits=mask))
+        answers.append(np.array(method.answer(embedding, prompts[-1]).low_res_logits))
+        mask = answers[-1] if np.isfinite(answers[-1]).all() else None
+        if learn and k < len(clicks):
+            list(method.learn_click(Interaction(embedding, tuple(prompts), tuple(answers), None, 0)))
+    finished = Interaction(embedding, tuple(prompts), tuple(answers), accepted, 0)
+    if learn:
+        list(method.learn_object(finished))
+    return answers, finished
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(np.array_equal(one[k], other[k]) for k in one)
+
+
+def iou(logits, embedding=None):
+    mask = postprocess(logits, ResizeGeometry.of(HW, 256)) > 0
+    return np.count_nonzero(mask & TRUTH) / np.count_nonzero(mask | TRUTH)
+
+
+@pytest.fixture(scope="module")
+def base(small_sam):
+    return create("frozen", small_sam).weights()
+
+
+def test_frozen_never_changes(small_sam, base):
+    method = create("frozen", small_sam)
+    first, _ = play(method, embed())
+    again, _ = play(method, embed())
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    assert same(method.weights(), base)
+
+
+@pytest.mark.parametrize("name", ["paper", "dctta", "live"])
+def test_the_model_itself_is_never_touched_and_reset_forgets_all(small_sam, base, name):
+    before = {k: v.clone() for k, v in small_sam.state_dict().items()}
+    method = create(name, small_sam)
+    first, _ = play(method, embed())
+    weights = method.domain_weights()
+    method.reset()
+    assert same(method.weights(), base)
+    assert same(method.domain_weights(), base)
+    second, _ = play(method, embed())
+    assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))  # deterministic
+    assert same(method.domain_weights(), weights)
+    assert all(torch.equal(before[k], v) for k, v in small_sam.state_dict().items())
+
+
+def test_unknown_methods_and_settings_are_refused(small_sam):
+    for name in ("lively", "paper/none-such", "live/x"):
+        with pytest.raises(ValueError, match="choose one of frozen, paper, dctta, live, paper/none"):
+            create(name, small_sam)
+    with pytest.raises(ValueError, match=r"no setting rate: it has .*lr"):
+        create("paper", small_sam, rate=1)
+    assert config_of("paper/cm", lr=1e-3).lr == 1e-3
+    assert {create(n, small_sam).name for n in ("frozen", "paper", "paper/cm")} == {"frozen", "paper", "paper/cm"}
+    assert set(METHODS) == {"frozen", "paper", "dctta", "live"}
+
+
+@pytest.mark.parametrize("name", ["paper", "dctta", "live"])
+def test_saved_weights_are_gone_on_with(small_sam, base, name):
+    method = create(name, small_sam)
+    other = {k: v + np.float32(1e-3) for k, v in base.items()}
+    method.load_domain(other)
+    assert same(method.domain_weights(), other)
+    assert same(method.weights(), other)
+    with pytest.raises(ValueError, match="mask decoder"):
+        method.load_domain({"a": np.zeros(3, np.float32)})
+    method.reset()
+    assert same(method.domain_weights(), base)
+
+
+# paper
+
+
+def test_click_adaptation_learns_the_clicks(small_sam, base):
+    method = create("paper/ca-reset", small_sam, lr=1e-4)
+    embedding = embed()
+    _, interaction = play(method, embedding, learn=False)
+    losses = [next(iter(method.learn_click(interaction))).loss for _ in range(6)]
+    assert losses[-1] < losses[0]
+    assert not same(method.weights(), base)
+    assert same(method.domain_weights(), base)  # the fast copy is not the domain's
+
+
+def test_reset_is_bit_exact_for_weights_and_moments(small_sam, base):
+    method = create("paper/ca-reset", small_sam, lr=1e-4)
+    first, _ = play(method, embed())
+    assert same(method.weights(), base)
+    second, _ = play(method, embed())
+    assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+    continual = create("paper/ca-no-reset", small_sam, lr=1e-4)
+    play(continual, embed())
+    assert not same(continual.weights(), base)
+
+
+def test_an_object_that_was_never_finished_is_reset_too(small_sam, base):
+    method = create("paper/ca-reset", small_sam, lr=1e-4)
+    _, interaction = play(method, embed(), learn=False)
+    list(method.learn_click(interaction))
+    _, other = play(create("frozen", small_sam), embed(1, "other"), clicks=CLICKS[:1], learn=False)
+    assert not same(method.weights(), base)
+    list(method.learn_click(other))
+    assert same(method.domain_weights(), base)
+
+
+def test_every_preset_learns_from_what_it_names(small_sam, base):
+    """Steps by kind for one accepted object of three clicks, and whether the domain's weights moved."""
+    expected = {
+        "none": (0, 0),
+        "full-erosion": (2, 1),
+        "full-confidence": (2, 1),
+        "ca-reset": (2, 0),
+        "ca-no-reset": (2, 1),  # the last click's step
+        "rm-erosion": (0, 1),
+        "rm-confidence": (0, 1),
+        "cm": (0, 1),
+        "full-cm": (2, 1),
+        "full-untreated": (2, 1),
+    }
+    assert expected.keys() == PAPER_PRESETS.keys()
+    for preset, (clicks, objects) in expected.items():
+        # Random weights are sure of nothing: a low bar leaves pixels for the confident variant.
+        method = create(f"paper/{preset}", small_sam, lr=1e-4, confidence=1e-4)
+        play(method, embed())
+        counts = method.counts()
+        assert (counts.get("click_steps", 0), counts.get("object_steps", 0)) == (clicks, objects), preset
+        moved = bool(objects) or preset == "ca-no-reset"
+        assert same(method.domain_weights(), base) is not moved, preset
+
+
+def test_what_the_paper_does_not_learn(small_sam, base):
+    given_up = create("paper", small_sam)
+    play(given_up, embed(), accepted=None)
+    assert same(given_up.domain_weights(), base)
+    tiny = np.zeros(HW, bool)
+    tiny[100:104, 128:132] = True  # gone after 5 erosions: only its clicks are left to learn
+    fallback, clicks_only = create("paper", small_sam), create("paper/full-cm", small_sam)
+    play(fallback, embed(), accepted=tiny)
+    play(clicks_only, embed(), accepted=tiny)
+    assert fallback.counts()["nothing_left_of_mask"] == 1
+    assert same(fallback.domain_weights(), clicks_only.domain_weights())
+    nothing = create("paper/rm-erosion", small_sam)
+    play(nothing, embed(), accepted=tiny)
+    assert same(nothing.domain_weights(), base)
+
+
+# dctta
+
+
+def test_dctta_answers_with_what_it_learned_and_forgets(small_sam, base):
+    method = create("dctta", small_sam, lr=1e-4)
+    embedding = embed()
+    answers, interaction = play(method, embedding)
+    plain, _ = play(create("frozen", small_sam), embedding)
+    assert not np.allclose(answers[1], plain[1], atol=1e-6)
+    assert method.answer(embedding, interaction.prompts[0]).token == 2
+    list(method.learn_object(interaction))
+    assert same(method.weights(), base)
+    counts = method.counts()
+    assert counts["merge_steps"] == 2
+    assert counts["click_steps"] >= 4  # a unit and the global copy at each of two clicks
+
+
+def test_dctta_learns_a_prompt_once(small_sam):
+    method = create("dctta", small_sam, lr=1e-4)
+    _, interaction = play(create("frozen", small_sam), embed(), learn=False)
+    for prompt in interaction.prompts:
+        first = method.answer(interaction.embedding, prompt)
+        again = method.answer(interaction.embedding, prompt)
+        assert first is again
+    assert not list(method.learn_click(interaction))
+
+
+def test_dctta_merges_by_task_arithmetic(small_sam):
+    """One unit: base + 0.7 * (global - base), seen before the merged copy's own step."""
+    method = create("dctta", small_sam, lr=1e-4)
+    _, interaction = play(create("frozen", small_sam), embed(), clicks=CLICKS[:2], learn=False)
+    method.answer(interaction.embedding, interaction.prompts[0])
+    merged = []
+    original = method._step
+
+    def spy(*args, **kwargs):
+        if args[-1] == "merge":
+            merged.append(method._decoder.vector.clone())
+        return original(*args, **kwargs)
+
+    method._step = spy
+    method.answer(interaction.embedding, interaction.prompts[1])
+    offset = method._all.vector - method._base
+    assert float(offset.norm()) > 0
+    assert torch.allclose(merged[0], method._base + 0.7 * offset, atol=1e-6)
+    assert len(method._units) == 1
+
+
+def test_dctta_units_are_bounded(small_sam):
+    method = create("dctta", small_sam, max_units=1)
+    clicks = tuple(Click(20 + 30 * i, 20 + 25 * (i % 6)) for i in range(6))
+    play(method, embed(), clicks=clicks)
+    assert method.counts()["merge_steps"] == 5
+
+
+# live
+
+
+def test_live_learns_from_accepted_masks(small_sam, base):
+    """Random features with a direction that marks the object: after some objects a first click finds it."""
+    method = create("live", small_sam, lr=3e-4, steps=8, carry=0.0)
+    plain = create("frozen", small_sam)
+    for i in range(4):
+        play(method, embed(i, f"image {i}"))
+    first, later = [], []
+    for i in range(20, 23):
+        embedding = embed(i, f"image {i}")
+        prompt = Prompt(CLICKS[:1])
+        first.append(iou(plain.answer(embedding, prompt).low_res_logits))
+        later.append(iou(method.answer(embedding, prompt).low_res_logits))
+    assert np.mean(later) > np.mean(first) + 0.2
+    counts = method.counts()
+    assert counts["accepted"] == 4
+    assert counts["object_steps"] == 32
+    assert counts["gate_passed"] >= 1
+    assert not same(method.domain_weights(), base)
+
+
+def test_live_throws_the_fast_copy_away(small_sam, base):
+    method = create("live", small_sam, carry=0.0)
+    play(method, embed(), accepted=None)
+    assert method.counts()["click_steps"] == 2
+    assert same(method.weights(), base)
+    carrying = create("live", small_sam, carry=0.5)
+    play(carrying, embed(), accepted=None)
+    assert not same(carrying.domain_weights(), base)
+
+
+def test_live_abandoned_steps_change_nothing(small_sam, base):
+    method = create("live", small_sam)
+    _, interaction = play(method, embed(), learn=False)
+    steps = method.learn_object(interaction)
+    assert len(list(itertools.islice(steps, 2))) == 2
+    steps.close()
+    assert same(method.domain_weights(), base)
+
+
+def test_live_keeps_no_more_than_its_memory(small_sam):
+    method = create("live", small_sam, memory=3, steps=1)
+    for i in range(8):
+        play(method, embed(i, f"image {i}"), clicks=CLICKS[:2])
+    assert len(method._memory) == 3
+    assert all(e.embedding.features.dtype == torch.float16 for e in method._memory)
+
+
+def test_live_uses_idle_time_only_between_objects(small_sam, base):
+    method = create("live", small_sam, steps=1, carry=0.0)
+    assert not list(method.learn_idle(2))  # nothing to replay
+    play(method, embed())
+    learned = method.domain_weights()
+    _, interaction = play(method, embed(1, "other"), clicks=CLICKS[:1], learn=False)
+    list(method.learn_click(interaction))
+    assert not list(method.learn_idle(2))
+    list(method.learn_object(interaction))
+    assert [r.kind for r in method.learn_idle(2)] == ["object", "object", "gate"]
+    assert not same(method.domain_weights(), learned)

@@ -113,7 +113,7 @@ def load(name: str, checkpoint: Path | None = None) -> Sam:
     from livesam.engine.checkpoints import read_checkpoint
 
     model = spec(name)
-    path = _bundled_nano() if checkpoint is None and name == "nano" else checkpoint
+    path = bundled_nano() if checkpoint is None and name == "nano" else checkpoint
     if path is None:
         official = model.checkpoint
         where = "" if official is None else f"get {official.filename} from {official.url} and "
@@ -255,7 +255,12 @@ def _encoder(model: ModelSpec) -> nn.Module:
     return vit_encoder(embed_dim, depth, heads, global_blocks, model.image_size)
 
 
-def _bundled_nano() -> Path:
+def bundled_nano() -> Path:
+    """The weights file of nano that comes with livesam.
+
+    Raises:
+        CheckpointError: this installation lacks it.
+    """
     path = Path(str(resources.files("livesam.engine.weights") / NANO_WEIGHTS))
     if not path.is_file():
         raise CheckpointError(

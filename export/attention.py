@@ -82,6 +82,11 @@ def attend(b: GraphBuilder, qkv: list[str], w: AttentionWeights, hw: tuple[int, 
     return b.matmul(b.op("Softmax", scores, axis=-1), v)
 
 
+def _thirds(b: GraphBuilder, qkv: str) -> list[str]:
+    """(3, ...) -> q, k, v. The sizes are given, because opset 18 changed what their absence means."""
+    return [b.op("Squeeze", part, b.ints([0])) for part in b.multi("Split", 3, qkv, b.ints([1, 1, 1]), axis=0)]
+
+
 def attention(
     b: GraphBuilder, x: str, w: AttentionWeights, hw: tuple[int, int], window: int, form: RelPos = "augment"
 ) -> str:
@@ -97,10 +102,7 @@ def attention(
     bias = b.weight(f"{w.key}.qkv.bias", w.qkv_bias)
     if window == 0:
         qkv = b.reshape(b.add(qkv, bias), [-1, h * width, 3, w.heads, depth])
-        parts = [
-            b.op("Squeeze", part, b.ints([0]))
-            for part in b.multi("Split", 3, b.transpose(qkv, [2, 0, 3, 1, 4]), axis=0)
-        ]
+        parts = _thirds(b, b.transpose(qkv, [2, 0, 3, 1, 4]))
         out = attend(b, parts, w, hw, depth, form)  # (B, heads, h*w, depth)
         out = b.reshape(b.transpose(out, [0, 2, 1, 3]), [-1, h * width, channels])
     else:
@@ -112,10 +114,7 @@ def attention(
         qkv = b.reshape(b.add(qkv, bias), [-1, rows, window, columns, window, 3, w.heads * depth])
         qkv = b.transpose(qkv, [5, 0, 1, 3, 2, 4, 6])  # (3, B, rows, columns, window, window, C)
         qkv = b.reshape(qkv, [3, -1, window * window, w.heads, depth])
-        parts = [
-            b.op("Squeeze", part, b.ints([0]))
-            for part in b.multi("Split", 3, b.transpose(qkv, [0, 1, 3, 2, 4]), axis=0)
-        ]
+        parts = _thirds(b, b.transpose(qkv, [0, 1, 3, 2, 4]))
         out = attend(b, parts, w, (window, window), depth, form)  # (B*windows, heads, window^2, depth)
         out = b.reshape(b.transpose(out, [0, 2, 1, 3]), [-1, rows, columns, window, window, channels])
         out = b.reshape(b.transpose(out, [0, 1, 3, 2, 4, 5]), [-1, padded[0], padded[1], channels])

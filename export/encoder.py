@@ -137,10 +137,11 @@ def _export_friendly(encoder: nn.Module) -> nn.Module:
         def __init__(self, source: LayerNorm2d) -> None:
             super().__init__()
             self.weight, self.bias, self.eps = source.weight, source.bias, source.eps
+            self.channels = len(source.weight)
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             x = x.permute(0, 2, 3, 1)
-            return functional.layer_norm(x, x.shape[-1:], self.weight, self.bias, self.eps).permute(0, 3, 1, 2)
+            return functional.layer_norm(x, (self.channels,), self.weight, self.bias, self.eps).permute(0, 3, 1, 2)
 
     encoder = copy.deepcopy(encoder).eval()
     for parent in list(encoder.modules()):

@@ -2,7 +2,8 @@
 
 Precision is in the graph (strong typing is all that TensorRT 11 has left), so a build has no precision flags. TensorRT
 for RTX builds ahead of time for GPUs that are not there; that is how every model and precision is parsed and built on
-machines without one. Building for the GPU of this machine (`tensorrt`, refittable plans, timing cache) has never been run on one.
+machines without one. Building for the GPU of this machine (`tensorrt`, refittable plans, timing cache) has never been
+run on one.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ from livesam.engine.hashing import file_sha256
 from livesam.engine.image import image_hash
 from livesam.engine.models import PIXEL_MEAN, PIXEL_STD
 from livesam.engine.protocols import DecoderWeights
+from livesam.engine.runtimes.base import PreparedEncoder
 
 if TYPE_CHECKING:
     import torch
@@ -161,24 +162,23 @@ def capture(run: Callable[[], None], stream: torch.cuda.Stream) -> torch.cuda.CU
     return graph
 
 
-class TrtEncoder:
+class TrtEncoder(PreparedEncoder):
     """An image encoder over a plan. Never run on a GPU so far.
 
     The resized image goes up as uint8 through pinned memory (3 MB instead of 12), is normalised and padded on the
     device, and everything after the upload is one CUDA graph. Features stay on the device.
+
+    Raises:
+        RuntimeUnavailable: no library, no GPU, or a plan that does not belong here.
     """
 
-    def __init__(self, plan: Path, image_size: int, identity: str, library: str = "auto") -> None:
-        """Open ``plan``; ``identity`` names model and weights for embedding keys.
-
-        Raises:
-            RuntimeUnavailable: no library, no GPU, or a plan that does not belong here.
-        """
+    def __init__(self, plan: Path, image_size: int, library: str = "auto") -> None:
         self._plan: PlanEngine | None = PlanEngine(plan, library)
+        plan_engine = self._plan
+        super().__init__(image_size, str(plan_engine.manifest["weights_hash"]), plan_engine.runtime)
         import torch
 
-        self._identity, self._size = identity, image_size
-        self._stream = torch.cuda.Stream()
+        self._stream: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         shape = (image_size, image_size, 3)
         self._host = torch.zeros(shape, dtype=torch.uint8).pin_memory()
         self._pixels = torch.zeros(shape, dtype=torch.uint8, device="cuda")
@@ -187,27 +187,22 @@ class TrtEncoder:
         self._std = torch.tensor(PIXEL_STD, device="cuda")
         self._image = torch.zeros((1, 3, image_size, image_size), device="cuda")
         self._output = torch.zeros((1, 256, image_size // 16, image_size // 16), device="cuda")
-        self._plan.bind({"image": self._image, "embedding": self._output})
-        plan_engine = self._plan
+        plan_engine.bind({"image": self._image, "embedding": self._output})
 
         def run() -> None:
             normalised = (self._pixels.float() - self._mean) / self._std * self._inside
             self._image.copy_(normalised.permute(2, 0, 1).unsqueeze(0))
             plan_engine.enqueue(self._stream)
 
-        self._graph = capture(run, self._stream)
+        self._graph: Any = capture(run, self._stream)
 
-    @property
-    def runtime(self) -> str:
-        return self._require().runtime
-
-    def encode(self, image: npt.NDArray[np.uint8]) -> ImageEmbedding:
-        """Encode one RGB image, uint8 ``(H, W, 3)``. Features are a CUDA tensor."""
-        self._require()
+    def encode(self, image: npt.NDArray[np.uint8], digest: str | None = None) -> ImageEmbedding:
+        """Encode one RGB image, uint8 ``(H, W, 3)``; features are a CUDA tensor. Raises as the other encoders do."""
+        if self._plan is None:
+            raise SessionError("the encoder is closed: open a new session")
         import torch
 
-        geometry = ResizeGeometry.of((image.shape[0], image.shape[1]), self._size)
-        small = resize(image, self._size)
+        small = resize(image, self.image_size)
         h, w = small.shape[:2]
         with torch.cuda.stream(self._stream):
             self._stream.synchronize()  # the previous upload has left the pinned buffer
@@ -218,16 +213,12 @@ class TrtEncoder:
             self._graph.replay()
             features = self._output.clone()
         self._stream.synchronize()
-        key = f"{image_hash(image)}-{self._identity}"
+        geometry = ResizeGeometry.of((image.shape[0], image.shape[1]), self.image_size)
+        key = self.key(image_hash(image) if digest is None else digest)
         return ImageEmbedding(features, geometry.original_hw, geometry.resized_hw, key)
 
-    def close(self) -> None:
-        self._plan = None
-
-    def _require(self) -> PlanEngine:
-        if self._plan is None:
-            raise SessionError("this encoder is closed: open a new one")
-        return self._plan
+    def _free(self) -> None:
+        self._plan = self._graph = None
 
 
 @dataclass(frozen=True)

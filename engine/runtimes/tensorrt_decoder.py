@@ -17,11 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from livesam.engine.embedding import ImageEmbedding
-from livesam.engine.errors import RuntimeUnavailable, SessionError, SwapError
-from livesam.engine.points import PromptGroup, geometry_of, prompts_to_arrays
-from livesam.engine.prompt import Prompt
+from livesam.engine.errors import RuntimeUnavailable, SwapError
+from livesam.engine.points import PromptGroup
 from livesam.engine.protocols import DecoderWeights
-from livesam.engine.result import DecoderOutput
+from livesam.engine.runtimes.base import Float, GroupedDecoder
 from livesam.engine.runtimes.tensorrt import PlanEngine, capture, checked_weights, load_library, weight_inputs
 
 if TYPE_CHECKING:
@@ -56,46 +55,24 @@ class _Recorded:
     graph: torch.cuda.CUDAGraph
 
 
-class _BankedDecoder:
-    """Decoding over two banks. Never run on a GPU so far."""
+class _BankedDecoder(GroupedDecoder):
+    """Decoding over two banks, one click at a time. Never run on a GPU so far."""
+
+    concurrent = False  # one set of buffers for each shape
 
     def __init__(self, banks: Sequence[_Bank], embedding_hw: tuple[int, int]) -> None:
         import torch
 
+        super().__init__(banks[0].engine.runtime)
         self._banks = list(banks)
         self._active = 0
         self._hw = embedding_hw
-        self._closed = False
-        self._stream = torch.cuda.Stream()
+        self._stream: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         self._embedding = torch.zeros((1, 256, *embedding_hw), device="cuda")
         self._embedding_key: str | None = None
         self._recorded: OrderedDict[tuple[int, int, int, int], _Recorded] = OrderedDict()
 
-    @property
-    def runtime(self) -> str:
-        return self._banks[self._active].engine.runtime
-
-    def decode(self, embedding: ImageEmbedding, prompts: Sequence[Prompt]) -> DecoderOutput:
-        """Answer one prompt or many on the same image; equal numbers of points run as one batch.
-
-        Raises:
-            SessionError: the decoder is closed.
-        """
-        if self._closed:
-            raise SessionError("this decoder is closed: open a new one")
-        h, w = self._hw
-        logits = np.empty((len(prompts), 4, 4 * h, 4 * w), np.float32)
-        ious = np.empty((len(prompts), 4), np.float32)
-        self._place(embedding)
-        for group in prompts_to_arrays(prompts, geometry_of(embedding)):
-            rows = list(group.indices)
-            out = self._run(group)
-            logits[rows] = out["low_res_logits"].numpy()
-            ious[rows] = out["ious"].numpy()
-        return DecoderOutput(logits, ious)
-
-    def close(self) -> None:
-        self._closed = True
+    def _free(self) -> None:
         self._recorded.clear()
         self._banks.clear()
 
@@ -112,10 +89,11 @@ class _BankedDecoder:
         self._stream.synchronize()
         self._embedding_key = embedding.key
 
-    def _run(self, group: PromptGroup) -> dict[str, torch.Tensor]:
-        """One batch through the active bank; outputs in pinned host memory."""
+    def _run(self, embedding: ImageEmbedding, group: PromptGroup) -> tuple[Float, Float]:
+        """One batch through the active bank; outputs come back through pinned memory."""
         import torch
 
+        self._place(embedding)
         feeds = {name: torch.from_numpy(array).pin_memory() for name, array in group.feeds().items()}
         recorded = self._record(group)
         with torch.cuda.stream(self._stream):
@@ -129,7 +107,7 @@ class _BankedDecoder:
             for name, value in host.items():
                 value.copy_(recorded.tensors[name], non_blocking=True)
         self._stream.synchronize()
-        return host
+        return host["low_res_logits"].numpy(), host["ious"].numpy()
 
     def _record(self, group: PromptGroup) -> _Recorded:
         prompts, points = group.point_labels.shape

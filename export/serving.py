@@ -1,0 +1,195 @@
+"""From the name of a model to a running encoder, decoder or session, on the fastest runtime that is here.
+
+The first start of a model exports its graphs into a cache; later ones find them there and, on ONNX Runtime and
+OpenVINO, import no torch at all.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from livesam.engine import runtimes
+from livesam.engine.probe import TOLERANCE, Probe
+from livesam.export.graph_cache import GraphCache, Progress, default_cache_dir, quiet
+
+if TYPE_CHECKING:
+    from livesam.engine.embedding import ImageEmbedding
+    from livesam.engine.prompt import Prompt
+    from livesam.engine.protocols import DecoderCompiler, DecoderWeights, ImageEncoder, MaskDecoder
+    from livesam.engine.result import DecoderOutput
+    from livesam.engine.runtimes.tensorrt import Library
+    from livesam.engine.session import Session
+
+__all__ = ["decoder_compiler", "default_cache_dir", "open_encoder", "open_session"]
+
+
+def open_encoder(
+    model: str = "nano",
+    checkpoint: Path | None = None,
+    runtime: str = "auto",
+    precision: str | None = None,
+    cache_dir: Path | None = None,
+    *,
+    device: str | None = None,
+    progress: Progress = quiet,
+) -> ImageEncoder:
+    """The image encoder of a model, ready to run.
+
+    Args:
+        model: ``nano``, ``vit_t``, ``vit_b``, ``vit_l`` or ``vit_h``.
+        checkpoint: its weights; nano brings its own.
+        runtime: ``auto``, ``tensorrt``, ``openvino``, ``onnxruntime`` or ``torch``.
+        precision: ``fp32``, ``fp16`` or ``bf16``; None for the runtime's usual one.
+        cache_dir: where graphs are kept; None for ``LIVESAM_CACHE`` or ``~/.cache/livesam``.
+        device: ``cpu``, ``cuda`` or ``cuda:N``; None for what the runtime runs on.
+        progress: is told what takes long, in a few words.
+
+    Raises:
+        ValueError: no such model, runtime, precision or device.
+        RuntimeUnavailable: what was asked for cannot be had here.
+        CheckpointError: the checkpoint is missing or cannot be used.
+        ExportError: the graph could not be written, or differs from PyTorch.
+    """
+    choice = runtimes.select("encoder", runtime, device=device, precision=precision)
+    return _encoder(GraphCache(model, checkpoint, cache_dir, progress), choice)
+
+
+def decoder_compiler(
+    model: str = "nano",
+    checkpoint: Path | None = None,
+    runtime: str = "auto",
+    precision: str | None = None,
+    cache_dir: Path | None = None,
+    *,
+    device: str | None = None,
+    progress: Progress = quiet,
+) -> DecoderCompiler:
+    """What makes serving decoders of a model out of decoder weights. Arguments and errors as ``open_encoder``."""
+    choice = runtimes.select("decoder", runtime, device=device, precision=precision)
+    return _compiler(GraphCache(model, checkpoint, cache_dir, progress), choice)
+
+
+def open_session(
+    model: str = "nano",
+    *,
+    checkpoint: Path | None = None,
+    adapted: Path | None = None,
+    runtime: str = "auto",
+    precision: str | None = None,
+    device: str | None = None,
+    cache_dir: Path | None = None,
+    ram_mib: int = 512,
+    progress: Progress = quiet,
+) -> Session:
+    """A session on the fastest runtime that is here; arguments and errors as ``open_encoder``, and:
+
+    Args:
+        adapted: an adapted decoder's file, learned on this checkpoint; serves as version 1, labelled ``stable``.
+        ram_mib: memory for embeddings of earlier images.
+
+    Raises:
+        SwapError: the adapted decoder was not taken.
+    """
+    from livesam.engine.cache import EmbeddingCache
+    from livesam.engine.session import Session
+    from livesam.engine.slot import STABLE, DecoderSlot
+
+    for_encoder = runtimes.select("encoder", runtime, device=device, precision=precision)
+    for_decoder = runtimes.select("decoder", runtime, device=device, precision=precision)
+    graphs = GraphCache(model, checkpoint, cache_dir, progress)
+    base = graphs.base_weights()
+    encoder = _encoder(graphs, for_encoder)
+    reference = _Reference(graphs)
+    probe = Probe.standard(graphs.spec.embedding_hw, reference, TOLERANCE[for_decoder.precision])
+    slot = DecoderSlot(_compiler(graphs, for_decoder), base, probe=probe)
+    if adapted is not None:
+        from livesam.engine.adapted import load_adapted
+
+        slot.publish(load_adapted(Path(adapted), base), label=STABLE)
+    return Session(encoder, slot, EmbeddingCache(ram_mib << 20))
+
+
+class _Reference:
+    """PyTorch's answers for the probe. The model is loaded at the first publish, so a start needs no torch."""
+
+    def __init__(self, graphs: GraphCache) -> None:
+        self._graphs = graphs
+        self._answer: object = None
+
+    def __call__(
+        self, embedding: ImageEmbedding, prompts: tuple[Prompt, ...], weights: DecoderWeights
+    ) -> DecoderOutput:
+        from livesam.engine.runtimes.torch import TorchGraph
+
+        if not isinstance(self._answer, TorchGraph):
+            self._answer = TorchGraph(self._graphs.sam())
+        return self._answer.reference(embedding, prompts, weights)
+
+
+def _encoder(graphs: GraphCache, choice: runtimes.Choice) -> ImageEncoder:
+    if choice.name == "torch":
+        from livesam.engine.runtimes.torch import TorchEncoder
+
+        return TorchEncoder(graphs.sam(), choice.device, precision=choice.precision)
+    if choice.name == "onnxruntime":
+        from livesam.engine.runtimes.onnxruntime import OrtEncoder
+
+        return OrtEncoder(graphs.encoder(choice.precision), provider=choice.device.partition(":")[0])
+    if choice.name == "openvino":
+        from livesam.engine.runtimes.openvino import OvEncoder
+
+        # OpenVINO takes the precision as a hint; its CPU plugin would convert a low-precision graph back.
+        return OvEncoder(graphs.encoder("fp32"), precision=choice.precision, cache_dir=graphs.folder / "openvino")
+    return _tensorrt_encoder(graphs, choice)
+
+
+def _compiler(graphs: GraphCache, choice: runtimes.Choice) -> DecoderCompiler:
+    if choice.name == "torch":
+        from livesam.engine.runtimes.torch import TorchGraph
+
+        return TorchGraph(graphs.sam(), choice.device, precision=choice.precision)
+    if choice.name == "onnxruntime":
+        from livesam.engine.runtimes.onnxruntime import OrtGraph
+
+        return OrtGraph(graphs.decoder(choice.precision), provider=choice.device.partition(":")[0])
+    if choice.name == "openvino":
+        from livesam.engine.runtimes.openvino import OvGraph
+
+        return OvGraph(graphs.decoder("fp32"), precision=choice.precision, cache_dir=graphs.folder / "openvino")
+    return _tensorrt_compiler(graphs, choice)
+
+
+def _tensorrt_library() -> Library:
+    from livesam.engine.runtimes.tensorrt import load_library
+
+    return load_library()
+
+
+def _tensorrt_encoder(graphs: GraphCache, choice: runtimes.Choice) -> ImageEncoder:
+    """Never run on a GPU so far."""
+    from livesam.engine.runtimes.tensorrt import TrtEncoder
+    from livesam.export.tensorrt import build_plan
+
+    library = _tensorrt_library()
+    graph = graphs.encoder(choice.precision)
+    graphs.progress(f"building the encoder of {graphs.spec.name} with {library.name}")
+    plan = build_plan(graph, graphs.root / "plans", library=library.name)
+    return TrtEncoder(plan, graphs.spec.image_size, library.name)
+
+
+def _tensorrt_compiler(graphs: GraphCache, choice: runtimes.Choice) -> DecoderCompiler:
+    """Never run on a GPU so far."""
+    from livesam.engine.runtimes.tensorrt_decoder import TrtDecoder
+    from livesam.export.tensorrt import build_plan, decoder_profiles
+
+    library = _tensorrt_library()
+    graph = graphs.decoder(choice.precision)
+    graphs.progress(f"building the decoder of {graphs.spec.name} with {library.name}")
+    profiles = decoder_profiles(graphs.spec.embedding_hw)
+    plan = build_plan(graph, graphs.root / "plans", library=library.name, profiles=profiles)
+
+    def compile_decoder(weights: DecoderWeights) -> MaskDecoder:
+        return TrtDecoder(plan, weights, library.name)
+
+    return compile_decoder

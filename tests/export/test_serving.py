@@ -1,0 +1,143 @@
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from livesam.engine import models
+from livesam.engine.adapted import AdaptedInfo, write_adapted
+from livesam.engine.errors import CheckpointError, ExportError
+from livesam.export.graph_cache import GraphCache, default_cache_dir
+from livesam.export.serving import decoder_compiler, open_encoder, open_session
+
+RUNTIMES = ("torch", "onnxruntime", "openvino")
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory, nano_sam):
+    path = tmp_path_factory.mktemp("weights") / "nano.pth"
+    torch.save(nano_sam.state_dict(), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def image():
+    return np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def sessions(checkpoint, cache):
+    return {name: open_session("nano", checkpoint=checkpoint, runtime=name, cache_dir=cache) for name in RUNTIMES}
+
+
+@pytest.mark.parametrize("name", RUNTIMES[1:])
+def test_every_runtime_answers_like_pytorch(sessions, image, name):
+    want, got = sessions["torch"], sessions[name]
+    want.set_image(image)
+    got.set_image(image)
+    assert name in got.runtime
+    a, b = want.click(30.0, 40.0), got.click(30.0, 40.0)
+    span = a.low_res_logits.max() - a.low_res_logits.min()
+    assert np.abs(a.low_res_logits - b.low_res_logits).max() / span < 1e-3
+    assert a.iou == pytest.approx(b.iou, abs=1e-3)
+
+
+@pytest.mark.parametrize("name", RUNTIMES)
+def test_published_weights_are_checked_against_pytorch_and_serve(sessions, image, name):
+    session = sessions[name]
+    session.set_image(image)
+    before = session.click(50.0, 20.0)
+    torch.manual_seed(5)
+    version = session.slot.publish(models.decoder_weights(models.build("nano", seed=5)))
+    session.reset()
+    after = session.click(50.0, 20.0)
+    assert after.decoder_version == version
+    assert np.abs(after.low_res_logits - before.low_res_logits).max() > 1e-3
+    session.slot.rollback(0)
+
+
+def test_the_second_start_imports_no_torch(sessions, checkpoint, cache):
+    """A cold start must take at most 4 s, and importing torch alone takes longer on a slow disk."""
+    code = (
+        "import sys, json, numpy as np\n"
+        "from pathlib import Path\n"
+        "from livesam.export.serving import open_session\n"
+        "s = open_session('nano', checkpoint=Path(sys.argv[1]), runtime=sys.argv[3], cache_dir=Path(sys.argv[2]))\n"
+        "s.set_image(np.zeros((64, 64, 3), np.uint8)); s.click(3, 3)\n"
+        "heavy = ('torch', 'onnx', 'torchvision', 'segment_anything')\n"
+        "print(json.dumps([m for m in heavy if m in sys.modules]))\n"
+    )
+    for runtime in RUNTIMES[1:]:
+        command = [sys.executable, "-c", code, str(checkpoint), str(cache), runtime]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=200)
+        assert json.loads(done.stdout) == []
+
+
+def test_a_damaged_graph_is_exported_again(sessions, checkpoint, cache):
+    graphs = GraphCache("nano", checkpoint, cache)
+    path = graphs.decoder()
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    assert GraphCache("nano", checkpoint, cache).decoder().read_bytes() == whole
+
+
+def test_damaged_base_weights_are_made_again(sessions, checkpoint, cache, nano_sam):
+    graphs = GraphCache("nano", checkpoint, cache)
+    path = graphs.folder / "decoder-weights.safetensors"
+    path.write_bytes(b"not safetensors")
+    want = models.decoder_weights(nano_sam)
+    for _ in range(2):
+        got = GraphCache("nano", checkpoint, cache).base_weights()
+        assert set(got) == set(want)
+        np.testing.assert_array_equal(got["iou_token.weight"], want["iou_token.weight"])
+
+
+def test_other_weights_have_other_graphs(checkpoint, cache, tmp_path):
+    other = tmp_path / "other.pth"
+    torch.save(models.build("nano", seed=9).state_dict(), other)
+    a, b = GraphCache("nano", checkpoint, cache), GraphCache("nano", other, cache)
+    assert a.folder != b.folder
+    assert GraphCache("nano", checkpoint, cache).folder == a.folder
+    other.write_bytes(checkpoint.read_bytes())  # a changed file of the same name is noticed
+    os.utime(other, ns=(1, 1))
+    assert GraphCache("nano", other, cache).folder == a.folder
+
+
+def test_an_adapted_decoder_serves_at_once(checkpoint, cache, image, tmp_path, nano_sam):
+    base = models.decoder_weights(nano_sam)
+    learned = {k: v + np.float32(0.01) for k, v in base.items()}
+    path = tmp_path / "adapted.safetensors"
+    write_adapted(path, learned, base, AdaptedInfo(model="nano", method="paper"))
+    session = open_session("nano", checkpoint=checkpoint, adapted=path, runtime="onnxruntime", cache_dir=cache)
+    session.set_image(image)
+    assert session.click(10, 10).decoder_version == 1
+    assert session.slot.labels() == {"base": 0, "stable": 1}
+
+
+def test_encoder_and_compiler_apart(checkpoint, cache, image, nano_sam):
+    encoder = open_encoder("nano", checkpoint, "onnxruntime", cache_dir=cache)
+    decoder = decoder_compiler("nano", checkpoint, "openvino", cache_dir=cache)(models.decoder_weights(nano_sam))
+    assert encoder.encode(image).features.shape == (1, 256, 32, 32)
+    assert encoder.runtime == "onnxruntime:cpu:fp32"
+    assert decoder.runtime.startswith("openvino:cpu")
+
+
+def test_errors(checkpoint, cache, tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match="nano, vit_t, vit_b, vit_l, vit_h"):
+        open_session("vit_x", cache_dir=cache)
+    with pytest.raises(CheckpointError, match="vit_b"):
+        open_session("vit_b", cache_dir=cache)
+    with pytest.raises(CheckpointError, match="missing"):
+        open_session("vit_b", checkpoint=tmp_path / "missing.pth", cache_dir=cache)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ExportError, match="LIVESAM_CACHE"):
+        open_session("nano", checkpoint=checkpoint, runtime="onnxruntime", cache_dir=tmp_path / "file")
+    monkeypatch.setenv("LIVESAM_CACHE", str(tmp_path / "elsewhere"))
+    assert default_cache_dir() == tmp_path / "elsewhere"

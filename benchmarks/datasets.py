@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 from livesam.engine.errors import ImageError
-from PIL import Image as PilImage
+from livesam.engine.image import read_image
 
 Mask: TypeAlias = npt.NDArray[np.bool_]
 Image: TypeAlias = npt.NDArray[np.uint8]
@@ -82,7 +82,7 @@ class ObjectRef:
             ImageError: a file cannot be read, or the two differ in size.
         """
         ids = read_ids(self.mask_path)
-        image = read_rgb(self.image_path)
+        image = read_image(self.image_path)
         if image.shape[:2] != ids.shape:
             raise ImageError(f"{self.image_path} is {image.shape[:2]} but its mask is {ids.shape} (height, width)")
         truth = np.isin(ids, self.ids) if len(self.ids) > 1 else ids == self.ids[0]
@@ -143,19 +143,6 @@ def read_ids(path: Path) -> npt.NDArray[np.integer]:
     if ids is None or ids.ndim != 2 or ids.dtype not in (np.uint8, np.uint16):
         raise ImageError(f"{path} is not an id mask: it must be a PNG with one channel of 8 or 16 bits")
     return cast("npt.NDArray[np.integer]", ids)
-
-
-def read_rgb(path: Path) -> Image:
-    """An image, uint8 ``(H, W, 3)`` RGB.
-
-    Raises:
-        ImageError: it cannot be read.
-    """
-    try:
-        with PilImage.open(path) as file:
-            return np.asarray(file.convert("RGB"))
-    except OSError as error:
-        raise ImageError(f"{path} cannot be read as an image: {error}") from error
 
 
 def _objects_of(dataset: str, image_path: Path, mask_path: Path, rule: MaskRule) -> Sequence[ObjectRef]:

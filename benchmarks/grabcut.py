@@ -11,8 +11,9 @@ The way of OpenCV's own interactive sample (``samples/python/grabcut.py``), with
 * Images are scaled to at most 256 px on the long side, masks back up linearly. At full size an iteration on the 416-px
   sets takes over a second of CPU time.
 
-Size of square and disk, the kind of restart and the number of iterations were chosen on training sets:
-``src2_animals``, ``src_cats``, ``src_ccp``, ``src2_reef``, ``src_facades``, ``src2_railway``.
+Two choices were measured on 24 to 36 objects of six training sets, 10 clicks, target 0.85: new colour models at each
+click gained nothing (mean IoU after 5 clicks 0.413 against 0.422), and disks of 2 % beat those of 1 % (0.458
+against 0.359). The square and the iterations are as one would first try them.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from livesam.engine.prompt import Click
 
 LONG_SIDE = 256
 SQUARE = 1 / 3  # of the long side
-DISK = 0.01  # radius, of the long side
+DISK = 0.02  # radius, of the long side
 FIRST_ITERATIONS, LATER_ITERATIONS = 3, 1
 
 

@@ -39,7 +39,9 @@ def plot_iou_curve(results: Mapping[str, Mapping[str, Any]], path: Path) -> None
     targets = sorted({result["target_iou"] for result in results.values()})
     for target in targets:
         axes.axhline(target, color="0.5", linewidth=0.8, linestyle=":")
-        axes.annotate(f"target {target:g}", (most, target), ha="right", va="bottom", fontsize=8, color="0.35")
+        axes.annotate(
+            f"{target:g}", (1.01, target), xycoords=axes.get_yaxis_transform(), va="center", fontsize=8, color="0.35"
+        )
     axes.set_xticks([k for k in LABELLED_CLICKS if k <= most])
     axes.set_xlim(0.5, most + 0.5)
     axes.set_ylim(0, 1)
@@ -81,12 +83,12 @@ def plot_learning_curve(results: Mapping[str, Mapping[str, Any]], path: Path, wi
         axes.plot(seen, _column_mean(so_far), color=colour, alpha=0.3, linewidth=1)
         axes.plot(seen, _column_mean(moving), color=colour, linewidth=2.2, label=label)
     first = next(iter(results.values()))
-    axes.set_ylim(0, 1)
+    axes.set_ylim(0, min(1.0, 1.15 * axes.dataLim.ymax + 0.02))
     axes.set_xlim(left=0)
     axes.set_xlabel("objects seen")
     axes.set_ylabel(f"share that missed IoU {first['target_iou']:g} in {first['max_clicks']} clicks")
     axes.set_title(f"{_sets_title(results)}; thick: last {width} objects, faint: all so far", fontsize=10)
-    axes.legend(frameon=False)
+    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
     _save(figure, path)
 
 

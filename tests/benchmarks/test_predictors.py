@@ -4,12 +4,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from livesam.adapter.method import create
 from livesam.benchmarks.datasets import LabelledObject
 from livesam.benchmarks.predictors import DecoderPredictor, MethodPredictor, open_predictor, shown_token
 from livesam.benchmarks.protocol import evaluate_object
 from livesam.engine.embedding import ImageEmbedding
 from livesam.engine.prompt import Click
 from livesam.engine.result import DecoderOutput
+from segment_anything import SamPredictor
 
 SIZE = 64
 
@@ -170,6 +172,65 @@ def test_a_decoder_that_broke_is_an_empty_mask_and_no_crash():
     record = evaluate(predictor, columns=6, limit=3)
     assert record.ious == (0.0, 0.0, 0.0)
     assert predictor.stats()["nonfinite_answers"] == 2
+
+
+class SamEncoder:
+    """The image encoder of a `Sam` by way of `SamPredictor`."""
+
+    runtime = "predictor"
+
+    def __init__(self, sam):
+        self.predictor = SamPredictor(sam)
+
+    def encode(self, image):
+        self.predictor.set_image(image)
+        features = self.predictor.get_image_embedding().numpy()
+        return ImageEmbedding(features, image.shape[:2], self.predictor.input_size, "x")
+
+    def close(self): ...
+
+
+def test_frozen_shows_what_sam_predictor_shows(nano_sam):
+    image = np.random.default_rng(0).integers(0, 255, (90, 140, 3), np.uint8)
+    predictor = MethodPredictor(create("frozen", nano_sam), SamEncoder(nano_sam), 512)
+    predictor.begin_set("s", 0)
+    predictor.begin_image(image, "x")
+    predictor.begin_object()
+    clicks = (Click(40.0, 30.0), Click(100.0, 70.0, positive=False))
+    first = predictor.click(clicks[:1], None)
+    second = predictor.click(clicks, first.low_res_logits)
+    reference = SamPredictor(nano_sam)
+    reference.set_image(image)
+    points, labels = np.array([[40.0, 30.0], [100.0, 70.0]]), np.array([1, 0])
+    masks, ious, low = reference.predict(points[:1], labels[:1], multimask_output=True)
+    best = int(ious.argmax())
+    np.testing.assert_allclose(first.low_res_logits, low[best], atol=1e-3)
+    assert np.mean(first.mask == masks[best]) > 0.999
+    masks, _, low = reference.predict(points, labels, mask_input=low[best][None], multimask_output=False)
+    np.testing.assert_allclose(second.low_res_logits, low[0], atol=1e-3)
+    assert np.mean(second.mask == masks[0]) > 0.999
+    assert not predictor.adapts
+
+
+@pytest.mark.parametrize("name", ["paper", "dctta", pytest.param("live", marks=pytest.mark.slow)])
+def test_a_learning_run_repeats_itself_bit_by_bit(small_sam, name):
+    def clicked():
+        predictor = MethodPredictor(create(name, small_sam, seed=1), SamEncoder(small_sam), 256)
+        assert predictor.adapts
+        truth = np.zeros((60, 80), bool)
+        truth[10:40, 20:60] = True
+        image = np.where(truth[..., None], 200, 30).astype(np.uint8).repeat(3, 2)
+        labelled = LabelledObject(image, truth, None)
+        predictor.begin_set("s", 1)
+        objects = [evaluate_object(predictor, str(i), "x", labelled, target, 2) for i, target in enumerate((1.0, 0.01))]
+        predictor.begin_set("t", 1)
+        again = evaluate_object(predictor, "0", "x", labelled, 1.0, 2)
+        return [r.ious for r in (*objects, again)], predictor.stats()
+
+    ious, stats = clicked()
+    assert ious[2] == ious[0]  # a new set starts from the base again
+    assert sum(stats["method"].values()) > 0
+    assert clicked() == (ious, stats)
 
 
 def test_unknown_choices_are_refused():

@@ -67,5 +67,5 @@ class Probe:
             off = float(np.abs(getattr(got, name) - right).max()) / max(float(np.abs(right).max()), 1e-6)
             if not off <= self.tolerance:
                 raise SwapError(
-                    f"on the probe {name} differs from PyTorch's by {off:.1e} of its range, more than {self.tolerance:.1e}"
+                    f"on the probe {name} is {off:.1e} of its range off PyTorch's, more than {self.tolerance:.1e}"
                 )

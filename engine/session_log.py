@@ -91,7 +91,8 @@ class SessionLog:
         try:
             with safe_open(path, framework="numpy") as file:
                 head = json.loads((file.metadata() or {}).get("livesam", "{}"))
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118: it is no mapping
+                names = list(file.keys())
+                tensors = {name: file.get_tensor(name) for name in names}
             if head.get("format") != FORMAT:
                 raise ValueError(f"its format is {head.get('format')!r}, not {FORMAT!r}")
             height, width = (int(n) for n in head["original_hw"])

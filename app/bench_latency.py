@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from livesam.app.progress import counting
 from livesam.benchmarks.environment import environment
-from livesam.benchmarks.latency import LatencyRun, Learning, report, run_stream
+from livesam.benchmarks.latency import LatencyRun, report, run_stream
 from livesam.benchmarks.stream import Event, Pace, click_stream, picture
 from livesam.benchmarks.targets import SessionTarget
 
@@ -32,7 +31,6 @@ def measure_latency(
     peers: bool,
 ) -> tuple[list[LatencyRun], dict[str, Any]]:
     """Run the stream in every mode and through the peers; returns the runs and the report around them."""
-    from livesam.app.learning import learning_session
     from livesam.app.opening import open_session
 
     events = click_stream(clicks, seed, pace)
@@ -41,31 +39,12 @@ def measure_latency(
     runs: list[LatencyRun] = []
     features: Any = None
     for mode in modes:
-        learning: Learning = "on" if mode == "on" else "off"
-        with contextlib.ExitStack() as stack:
-            notes: dict[str, object] = {}
-            session: Session
-            if learning == "on":
-                session, stats = stack.enter_context(
-                    learning_session(
-                        model, checkpoint=checkpoint, runtime=runtime, precision=precision, device=device, method=method
-                    )
-                )
-                notes["method"] = method
-            else:
-                session = open_session(
-                    model, checkpoint=checkpoint, runtime=runtime, precision=precision, device=device
-                )
-                stack.callback(session.close)
-                stats = None
+        session = open_session(model, checkpoint=checkpoint, runtime=runtime, precision=precision, device=device)
+        try:
             features = session.set_image(image).numpy()
-            with counting(f"learning {learning}", len(events)) as progress:
-                run = run_stream(
-                    SessionTarget(session, model), events, image.shape[:2], learning=learning, progress=progress
-                )
-            if stats is not None:
-                notes["learner"] = stats()
-            runs.append(_noted(run, notes))
+            runs.append(_run(session, model, checkpoint, method if mode == "on" else None, events, device))
+        finally:
+            session.close()
     if peers:
         runs += _peers(model, checkpoint, events, features)
     content = report(runs, facts.to_json(), {"clicks": clicks, "seed": seed, **pace.to_json()})
@@ -123,7 +102,28 @@ def _peers(model: str, checkpoint: Path | None, events: Sequence[Event], feature
     return runs
 
 
-def _noted(run: LatencyRun, notes: Mapping[str, object]) -> LatencyRun:
-    from dataclasses import replace
+def _run(
+    session: Session,
+    model: str,
+    checkpoint: Path | None,
+    method: str | None,
+    events: Sequence[Event],
+    device: str | None,
+) -> LatencyRun:
+    """The stream through a session that has its image; with a method, it learns from it meanwhile."""
+    from dataclasses import asdict, replace
 
-    return replace(run, notes=notes)
+    target, image_hw = SessionTarget(session, model), session.embedding.original_hw
+    if method is None:
+        with counting("learning off", len(events)) as progress:
+            return run_stream(target, events, image_hw, learning="off", progress=progress)
+
+    from livesam.benchmarks.learner import learning
+    from livesam.engine.models import load
+
+    with (
+        learning(session, load(model, checkpoint), method, device or "cpu") as loop,
+        counting("learning on", len(events)) as progress,
+    ):
+        run = run_stream(target, events, image_hw, learning="on", progress=progress)
+        return replace(run, notes={"method": method, "learner": asdict(loop.stats())})

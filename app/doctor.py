@@ -31,6 +31,6 @@ def doctor(
     console = Console()
     console.print(table)
     for kind, choice in found.selected.items():
-        console.print(f"{kind} would run on [bold]{choice}[/bold]: {found.details[kind]}", highlight=False)
+        console.print(f"{kind}: [bold]{choice}[/bold] ({found.details[kind]})", highlight=False)
     for warning in found.warnings:
         console.print(f"[yellow]warning:[/yellow] {warning}", highlight=False)

@@ -28,7 +28,7 @@ def open_session(
     """
     from livesam.export.serving import open_session as open_it
 
-    def run() -> Session:
+    with working(f"opening {model}") as progress:
         return open_it(
             model,
             checkpoint=checkpoint,
@@ -36,7 +36,5 @@ def open_session(
             precision=None if precision is None else str(precision),
             device=device,
             cache_dir=cache_dir,
+            progress=progress,
         )
-
-    with working(f"opening {model} (the first time takes longer: engines are built and kept)"):
-        return run()

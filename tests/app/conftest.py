@@ -10,5 +10,6 @@ def one_engine_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
     """Graphs are exported once for all tests of this folder, and never into the user's cache."""
     patch = pytest.MonkeyPatch()
     patch.setenv("LIVESAM_CACHE", str(tmp_path_factory.mktemp("cache")))
+    patch.delenv("LIVESAM_DEBUG", raising=False)
     yield
     patch.undo()

@@ -30,10 +30,10 @@ def test_doctor_table_names_every_runtime(capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_two_onnxruntimes_are_told(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    from livesam.app import diagnosis
+    from importlib import metadata
 
-    real = diagnosis.installed
-    monkeypatch.setattr(diagnosis, "installed", lambda name: "1.2.3" if name.startswith("onnxruntime") else real(name))
+    real = metadata.version
+    monkeypatch.setattr(metadata, "version", lambda name: "1.2.3" if name.startswith("onnxruntime") else real(name))
     assert run(["doctor", "--json"]) == 0
     warnings = json.loads(capsys.readouterr().out)["warnings"]
     assert any("onnxruntime-gpu" in line and "pip uninstall" in line for line in warnings)

@@ -1,0 +1,55 @@
+"""A session that learns while it is being used: the loop between the clicks and the decoder slot."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from livesam.adapter.loop import AdaptationLoop
+    from livesam.engine.session import Session
+    from segment_anything.modeling import Sam
+
+
+@contextlib.contextmanager
+def learning(session: Session, sam: Sam, method: str = "live", device: str = "cpu") -> Iterator[AdaptationLoop]:
+    """Learn from everything that the session is told, and publish to its slot, for the length of the block.
+
+    Args:
+        sam: the weights that the session's decoder started from; copied, not changed.
+
+    Raises:
+        ValueError: there is no such method.
+    """
+    from livesam.adapter.loop import AdaptationLoop
+    from livesam.adapter.method import config_of, create
+
+    config_of(method)
+    loop = AdaptationLoop(
+        lambda _: create(method, sam, device=device),
+        session.slot.publish,
+        gate=session.gate,
+        learning=_low_priority(device),
+    )
+    before = session.on_interaction
+    session.on_interaction = loop.submit
+    loop.start()
+    try:
+        yield loop
+    finally:
+        session.on_interaction = before
+        loop.close()
+
+
+def _low_priority(device: str) -> Callable[[], contextlib.AbstractContextManager[object]]:
+    """On a GPU a stream that clicks overtake; never run on one yet. On the CPU the loop's thread is niced already."""
+    if not device.startswith("cuda"):
+        return contextlib.nullcontext
+
+    def stream() -> contextlib.AbstractContextManager[object]:
+        import torch
+
+        return torch.cuda.stream(torch.cuda.Stream(device, priority=0))  # 0 is the lowest, clicks take a negative one
+
+    return stream

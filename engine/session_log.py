@@ -113,6 +113,8 @@ def _step(raw: dict[str, Any], index: int, tensors: dict[str, npt.NDArray[Any]],
         mask = before[-1].low_res_logits
     elif raw["mask"] == "given":
         mask = _logits(tensors[f"mask.{index}"])
+    elif raw["mask"] is not None:
+        raise ValueError(f"step {index} has a mask of an unknown kind, {raw['mask']!r}")
     clicks = tuple(Click(float(x), float(y), bool(positive)) for x, y, positive in raw["clicks"])
     box = None if raw["box"] is None else Box(*(float(value) for value in raw["box"]))
     return Step(Prompt(clicks, box, mask), answer, float(raw["iou"]), int(raw["decoder_version"]))

@@ -112,7 +112,7 @@ def encoder_model(
     if _is_sam_vit(encoder):
         b = GraphBuilder("livesam_encoder", opset)
         image = b.input("image", [count, 3, image_size, image_size])
-        value = write_vit(b, image, encoder, rel_pos)  # type: ignore[arg-type]
+        value = write_vit(b, image, encoder, rel_pos)
         b.output("embedding", value, [count, 256, image_size // 16, image_size // 16])
         return b.model()
     return _traced(encoder, image_size, opset, batch)
@@ -162,7 +162,7 @@ def _traced(encoder: nn.Module, image_size: int, opset: int, batch: int | None) 
         torch.onnx.export(
             _export_friendly(encoder),
             (sample,),
-            buffer,
+            buffer,  # type: ignore[arg-type]  # its annotation forgets that it takes file objects
             input_names=["image"],
             output_names=["embedding"],
             opset_version=opset,
@@ -180,7 +180,7 @@ def _with_preprocessing(model: onnx.ModelProto, size: int) -> onnx.ModelProto:
     image = b.input("image", ["height", "width", 3], TensorProto.UINT8)
     with b.float32():
         x = b.op("Cast", image, to=TensorProto.FLOAT)
-        x = b.op("Div", b.op("Sub", x, b.const(np.float32(PIXEL_MEAN))), b.const(np.float32(PIXEL_STD)))
+        x = b.op("Div", b.op("Sub", x, b.const(PIXEL_MEAN)), b.const(PIXEL_STD))
         missing = b.op("Sub", b.ints([size, size]), b.op("Shape", image, start=0, end=2))
         x = b.op("Pad", x, b.concat([b.ints([0, 0, 0]), missing, b.ints([0])], 0))
         x = b.reshape(b.transpose(x, [2, 0, 1]), [1, 3, size, size])
@@ -213,12 +213,14 @@ def probe_image(size: int, seed: int = 0) -> npt.NDArray[np.uint8]:
         a, b, c, d = rng.uniform(2, 14, 4)
         planes.append(np.sin(a * x + b * y) + np.sign(np.sin(c * x - d * y)) * 0.5 + rng.normal(0, 0.1, (h, w)))
     stacked = np.stack(planes, -1)
-    return ((stacked - stacked.min()) / (stacked.max() - stacked.min()) * 255).astype(np.uint8)
+    image: npt.NDArray[np.uint8] = ((stacked - stacked.min()) / np.ptp(stacked) * 255).astype(np.uint8)
+    return image
 
 
 def normalised(image: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.float32]:
     """uint8 (H, W, 3) with both sides at most ``size`` -> float32 (1, 3, size, size), as Sam.preprocess does."""
-    pixels = (image.astype(np.float32) - np.float32(PIXEL_MEAN)) / np.float32(PIXEL_STD)
+    mean, std = np.asarray(PIXEL_MEAN, np.float32), np.asarray(PIXEL_STD, np.float32)
+    pixels = (image.astype(np.float32) - mean) / std
     canvas = np.zeros((1, 3, size, size), np.float32)
     canvas[0, :, : image.shape[0], : image.shape[1]] = pixels.transpose(2, 0, 1)
     return canvas

@@ -56,7 +56,7 @@ class GraphBuilder:
             self._initializers[name] = numpy_helper.from_array(np.ascontiguousarray(array), name)
         return name
 
-    def const(self, array: Array | float, dtype: type[np.generic] = np.float32) -> str:
+    def const(self, array: npt.ArrayLike, dtype: type[np.generic] = np.float32) -> str:
         """An anonymous initializer; equal constants are stored once."""
         value = np.ascontiguousarray(np.asarray(array, dtype=dtype))
         key = (value.dtype.str, np.shape(array), value.tobytes())

@@ -120,7 +120,8 @@ def _constants_to_initializers(graph: onnx.GraphProto) -> None:
 
 def _convert_initializers(graph: onnx.GraphProto, wide: set[str], elem: int) -> set[str]:
     """Convert in place; names of those that float32 nodes use too, which get a low-precision copy ``NAME_low``."""
-    kept, wanted = set(), set()
+    kept: set[str] = set()
+    wanted: set[str] = set()
     for node in graph.node:
         for i, name in enumerate(node.input):
             # The scales of a Resize are float32 in every precision.

@@ -276,7 +276,7 @@ def _parser_errors(parser: Any) -> str:
 
 
 def _log(trt: Any) -> Any:
-    class Log(trt.ILogger):  # type: ignore[name-defined, misc]
+    class Log(trt.ILogger):  # type: ignore[misc]
         """Keeps the last error for the message of an exception; a library does not print."""
 
         def __init__(self) -> None:

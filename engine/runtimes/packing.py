@@ -29,7 +29,8 @@ def pack_masks(low_res: torch.Tensor, geometry: ResizeGeometry, threshold: float
     bits = (logits[:, 0] > threshold).to(torch.uint8)  # (P, H, W)
     bits = functional.pad(bits, (0, -bits.shape[-1] % 8))
     place = torch.tensor([128, 64, 32, 16, 8, 4, 2, 1], dtype=torch.uint8, device=bits.device)
-    return (bits.unflatten(-1, (-1, 8)) * place).sum(-1, dtype=torch.uint8)
+    packed: torch.Tensor = (bits.reshape(*bits.shape[:2], -1, 8) * place).sum(-1, dtype=torch.uint8)
+    return packed
 
 
 def unpack_masks(packed: npt.NDArray[np.uint8], original_hw: tuple[int, int]) -> npt.NDArray[np.bool_]:

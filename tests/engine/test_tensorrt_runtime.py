@@ -1,0 +1,163 @@
+"""Everything about TensorRT that happens before the first kernel; no kernel has ever run."""
+
+import importlib
+import json
+import types
+
+import numpy as np
+import pytest
+import torch
+from livesam.engine import models
+from livesam.engine.errors import RuntimeUnavailable, SwapError
+from livesam.engine.geometry import ResizeGeometry, postprocess
+from livesam.engine.hashing import file_sha256
+from livesam.engine.runtimes import tensorrt as trt_runtime
+from livesam.engine.runtimes.packing import pack_masks, unpack_masks
+from livesam.engine.runtimes.tensorrt import (
+    Library,
+    PlanEngine,
+    WeightInput,
+    checked_weights,
+    load_library,
+    read_plan,
+    weight_inputs,
+)
+from livesam.engine.runtimes.tensorrt_decoder import TrtDecoder, TrtRefitDecoder, refit_is_trusted
+
+LIBRARY = Library("tensorrt_rtx", "1.7.1", types.SimpleNamespace())
+no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+
+
+def write_plan(folder, **changes):
+    path = folder / "x.plan"
+    path.write_bytes(b"plan")
+    manifest = {
+        "kind": "plan",
+        "precision": "fp16",
+        "weights_as_inputs": True,
+        "files": {"x.plan": file_sha256(path)},
+        "inputs": {"embedding": {"dtype": "float32", "shape": [1, 256, 32, 32]}},
+        "options": {"library": "tensorrt_rtx", "library_version": "1.7.1", "device": "aot:SM86"},
+    } | changes
+    path.with_name("x.plan.json").write_text(json.dumps(manifest))
+    return path
+
+
+def test_a_missing_library_says_how_to_install_it(monkeypatch):
+    def missing(name):
+        raise ModuleNotFoundError(f"No module named {name!r}")
+
+    monkeypatch.setattr(importlib, "import_module", missing)
+    with pytest.raises(RuntimeUnavailable, match=r"pip install 'livesam\[tensorrt\]'.*pip install 'livesam\[rtx\]'"):
+        load_library()
+    with pytest.raises(RuntimeUnavailable, match="tensorrt_rtx: ModuleNotFoundError"):
+        load_library("tensorrt_rtx")
+    with pytest.raises(ValueError, match="auto, tensorrt or tensorrt_rtx, got 'trt'"):
+        load_library("trt")
+
+
+def test_a_library_that_does_not_load_is_no_crash(monkeypatch):
+    def broken(name):
+        raise OSError("libnvinfer.so.11: cannot open shared object file")
+
+    monkeypatch.setattr(importlib, "import_module", broken)
+    with pytest.raises(RuntimeUnavailable, match="libnvinfer"):
+        load_library("tensorrt")
+
+
+@no_gpu
+def test_no_gpu_or_driver_says_so():
+    with pytest.raises(RuntimeUnavailable, match=r"no usable NVIDIA GPU.*nvidia-smi"):
+        trt_runtime.device_name()
+
+
+def test_plans_are_checked_before_use(tmp_path):
+    assert read_plan(write_plan(tmp_path), LIBRARY)["precision"] == "fp16"
+    with pytest.raises(RuntimeUnavailable, match=r"built with tensorrt_rtx 1.7.1, here is tensorrt 11.4.0"):
+        read_plan(write_plan(tmp_path), Library("tensorrt", "11.4.0", None))
+    with pytest.raises(RuntimeUnavailable, match="is a encoder, not a TensorRT plan"):
+        read_plan(write_plan(tmp_path, kind="encoder"), LIBRARY)
+    damaged = write_plan(tmp_path)
+    damaged.write_bytes(b"pla")
+    with pytest.raises(RuntimeUnavailable, match="damaged"):
+        read_plan(damaged, LIBRARY)
+    damaged.with_name("x.plan.json").write_text("{")
+    with pytest.raises(RuntimeUnavailable, match="no readable plan manifest"):
+        read_plan(damaged, LIBRARY)
+    with pytest.raises(RuntimeUnavailable, match="no readable plan manifest"):
+        read_plan(tmp_path / "none.plan", LIBRARY)
+
+
+@no_gpu
+def test_opening_a_good_plan_without_a_gpu_is_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr(trt_runtime, "load_library", lambda name="auto": LIBRARY)
+    path = write_plan(tmp_path)
+    with pytest.raises(RuntimeUnavailable, match="no usable NVIDIA GPU"):
+        PlanEngine(path)
+    with pytest.raises(RuntimeUnavailable, match="no usable NVIDIA GPU"):
+        TrtDecoder(path, {})
+
+
+def test_a_plan_of_another_gpu_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(trt_runtime, "load_library", lambda name="auto": LIBRARY)
+    monkeypatch.setattr(trt_runtime, "device_name", lambda: "sm90:NVIDIA H200")
+    options = {"library": "tensorrt_rtx", "library_version": "1.7.1", "device": "sm80:NVIDIA A100"}
+    with pytest.raises(RuntimeUnavailable, match="built for sm80:NVIDIA A100, this machine has sm90:NVIDIA H200"):
+        PlanEngine(write_plan(tmp_path, options=options))
+
+
+@pytest.mark.parametrize(
+    ("version", "trusted"),
+    [("10.16.1", True), ("11.2.0", True), ("11.3.0", False), ("11.3.1.7", False), ("11.4.0", True)],
+)
+def test_versions_that_lose_biases(version, trusted):
+    assert refit_is_trusted(version) is trusted
+
+
+def test_refit_with_such_a_version_needs_a_comparison(tmp_path, monkeypatch):
+    from livesam.engine.runtimes import tensorrt_decoder
+
+    monkeypatch.setattr(tensorrt_decoder, "load_library", lambda name="auto": Library("tensorrt", "11.3.0", None))
+    with pytest.raises(RuntimeUnavailable, match=r"11.3.0 may lose biases"):
+        TrtRefitDecoder(tmp_path / "x.plan", {})
+
+
+def test_weights_are_checked_and_transposed():
+    inputs = [WeightInput("a", "a", True, (3, 2)), WeightInput("b", "b", False, (4,))]
+    good = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.ones(4, np.float32)}
+    ready = checked_weights(good, inputs)
+    np.testing.assert_array_equal(ready["a"], good["a"].T)
+    assert ready["a"].flags.c_contiguous
+    with pytest.raises(SwapError, match="missing or unknown"):
+        checked_weights({"a": good["a"]}, inputs)
+    with pytest.raises(SwapError, match=r"a has shape \(2, 3\)"):
+        checked_weights({**good, "a": good["a"].T}, inputs)
+    with pytest.raises(SwapError, match="not finite"):
+        checked_weights({**good, "b": np.full(4, np.nan, np.float32)}, inputs)
+
+
+def test_all_120_tensors_become_inputs(nano_sam, tmp_path):
+    from livesam.export.decoder_graph import export_serving_decoder
+
+    path = tmp_path / "d.onnx"
+    export_serving_decoder(nano_sam, models.spec("nano"), path)
+    inputs = weight_inputs(json.loads(path.with_name("d.onnx.json").read_text()))
+    ready = checked_weights(models.decoder_weights(nano_sam), inputs)
+    assert len(ready) == 120
+
+
+@pytest.mark.parametrize("hw", [(300, 471), (512, 512), (97, 33)])
+def test_packed_masks_are_those_of_postprocess(hw):
+    rng = np.random.default_rng(0)
+    coarse = torch.from_numpy(rng.standard_normal((3, 1, 9, 9)).astype(np.float32))
+    low_res = torch.nn.functional.interpolate(coarse, (128, 128), mode="bicubic")[:, 0]
+    geometry = ResizeGeometry.of(hw, 512)
+    packed = pack_masks(low_res, geometry)
+    assert packed.dtype == torch.uint8
+    assert packed.shape == (3, hw[0], -(-hw[1] // 8))
+    masks = unpack_masks(packed.numpy(), hw)
+    for mask, logits in zip(masks, low_res.numpy(), strict=True):
+        want = postprocess(logits, geometry)
+        assert mask.shape == hw
+        assert np.array_equal(mask[np.abs(want) > 1e-3], (want > 0)[np.abs(want) > 1e-3])
+        assert 0 < mask.mean() < 1

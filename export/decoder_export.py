@@ -72,7 +72,7 @@ def export_decoder(
     """Write the decoder of ``model`` in a format that another program reads, checked against PyTorch first.
 
     Without ``adapted`` and ``weights`` it is the base's own decoder. From a live session give what serves now:
-    ``weights=slot.current_weights()``; the base model stays what it is.
+    ``weights=session.slot.weights(session.slot.current)``.
 
     Args:
         model: ``nano``, ``vit_t``, ``vit_b``, ``vit_l`` or ``vit_h``.

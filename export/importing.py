@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from livesam.engine.adapted import AdaptedInfo, write_adapted
 from livesam.engine.errors import CheckpointError, ExportError
 from livesam.export.inspect import inspect_file
+from livesam.export.inspect_child import PREFIXES
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 As = Literal["auto", "base", "decoder"]
 WRAPPERS = ("model", "state_dict", "model_state_dict", "sam", "model_state", "net")
-PREFIXES = ("module.", "sam.", "model.")
 IGNORED = ("pixel_mean", "pixel_std")  # buffers that some programs save; they are constants
 
 

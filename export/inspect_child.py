@@ -16,6 +16,7 @@ from livesam.export.inspect import Inspection
 
 MEMORY_BYTES = 3 * 2**30  # what torch and onnx map by themselves, and room to work
 CPU_S = 100
+PREFIXES = ("module.", "sam.", "model.")  # what data parallelism and training wrappers leave
 _FLOATS = {"F32": "fp32", "F16": "fp16", "BF16": "bf16", "F64": "fp64"}
 _TORCH_FLOATS = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16", "float64": "fp64"}
 _CONTRACT = ("image_embeddings", "point_coords", "point_labels", "mask_input", "has_mask_input", "orig_im_size")
@@ -139,7 +140,10 @@ def _torch(path: Path, size: int) -> Inspection:
     tensors = {str(k): v for k, v in loaded.items() if isinstance(v, torch.Tensor)}
     if not tensors:
         raise CheckpointError(f"{path} holds no tensors")
-    shapes = {key: tuple(value.shape) for key, value in tensors.items()}
+    prefix = next((p for p in PREFIXES if all(key.startswith(p) for key in tensors)), "")
+    if prefix:
+        warnings.append(f"every name begins with {prefix!r}: `livesam import` takes it off")
+    shapes = {key.removeprefix(prefix): tuple(value.shape) for key, value in tensors.items()}
     types = {_TORCH_FLOATS.get(str(v.dtype).removeprefix("torch."), str(v.dtype)) for v in tensors.values()}
     manifest, more = _manifest(path)
     return _weights(path, size, shapes, types, manifest, [*warnings, *more])

@@ -25,6 +25,9 @@ PLUGIN_SIZE = 1024
 def export(source: DecoderSource, out: Path, *, opset: int = MIN_OPSET) -> Manifest:
     """Write CVAT's decoder graph.
 
+    Args:
+        opset: ONNX operator set, 17 or newer.
+
     Raises:
         ExportError: the model's embedding is not the one that the plugin knows, or the file could not be written.
         ParityError: the answers differ from PyTorch's; nothing was written.

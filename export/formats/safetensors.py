@@ -25,6 +25,9 @@ def export(source: DecoderSource, out: Path, *, difference: bool = False) -> Man
     The file names its base by hash; ``--adapted`` takes it back. Float32 weights come back bit for bit, a difference
     with float16's rounding of what was learned (0.05 %).
 
+    Args:
+        difference: write only what was learned.
+
     Raises:
         ExportError: the file could not be written.
         ParityError: what was read back is not what was written; nothing is left.

@@ -27,6 +27,7 @@ def export(
         single: return one mask by the official single-mask rule, as the official web demo wants it; else four, token 0
             first.
         quantised: uint8 weights for the linear layers (a third of the size); answers then differ visibly from float32.
+        opset: ONNX operator set.
 
     Raises:
         ValueError: the opset is older than 17.

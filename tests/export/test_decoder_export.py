@@ -1,0 +1,305 @@
+"""Each format through the program that it is for."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+from livesam.engine.adapted import load_adapted, read_adapted
+from livesam.engine.errors import ExportError, ParityError
+from livesam.engine.hashing import weights_hash
+from livesam.engine.models import MODELS, build, decoder_weights
+from livesam.export.decoder_export import FORMATS, export_decoder, export_sam
+from livesam.export.formats import probes
+from livesam.export.formats.probes import PROBES, probe_feeds, reference
+from livesam.export.formats.source import DecoderSource, with_decoder
+from livesam.export.manifest import Manifest
+from livesam.export.official_graph import Dialect
+
+
+@pytest.fixture(scope="module")
+def weights(small_sam):
+    rng = np.random.default_rng(7)
+    return {
+        key: value + rng.normal(0, 2e-3, value.shape).astype(np.float32)
+        for key, value in decoder_weights(small_sam).items()
+    }
+
+
+@pytest.fixture
+def few_probes(monkeypatch):
+    """The formats' own check on three prompts; the full table is test_official_graph's business."""
+    monkeypatch.setattr(
+        probes.require_parity,
+        "__kwdefaults__",
+        {
+            **probes.require_parity.__kwdefaults__,
+            "probes": (PROBES[0], PROBES[3], PROBES[6]),
+        },
+    )
+
+
+def run_onnx(path, feeds):
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, feeds), strict=True))
+
+
+def worst(got, want):
+    return float(np.abs(got - want).max()) / (float(want.max() - want.min()) or 1.0)
+
+
+def leftovers(folder: Path):
+    return [p.name for p in folder.rglob("*") if p.name.endswith(".tmp")]
+
+
+def test_the_source_model_is_left_as_it_is(small_sam, small_spec, weights):
+    before = weights_hash(decoder_weights(small_sam))
+    source = DecoderSource.of(small_sam, small_spec, weights=weights)
+    assert weights_hash(decoder_weights(small_sam)) == before
+    assert weights_hash(decoder_weights(source.sam)) == weights_hash(weights)
+    assert source.sam.image_encoder is small_sam.image_encoder
+
+
+def test_sam_onnx_masks_survive_the_round_trip(small_sam, small_spec, weights, tmp_path, few_probes):
+    out = tmp_path / "decoder.onnx"
+    manifest = export_sam(small_sam, small_spec, format="sam-onnx", out=out, weights=weights, single=True)
+    feeds = probe_feeds(PROBES[0], 256, seed=11)
+    want = reference(with_decoder(small_sam, weights), feeds, Dialect(single=True))
+    got = run_onnx(out, feeds)
+    np.testing.assert_array_equal(got["masks"] > 0, want["masks"] > 0)
+    assert out.stat().st_size < 17e6
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["decoder.onnx", "decoder.onnx.json"]
+    assert Manifest.read(out).weights_hash == manifest.weights_hash == weights_hash(weights)
+    assert {d["output"].split(" for ")[0] for d in manifest.parity["differences"]} == set(want)
+
+
+def test_quantised_is_a_third_in_size_and_near(small_sam, small_spec, weights, tmp_path, few_probes):
+    out = tmp_path / "decoder.onnx"
+    manifest = export_sam(
+        small_sam, small_spec, format="sam-onnx", out=out, weights=weights, single=True, quantised=True
+    )
+    assert out.stat().st_size < 6e6
+    assert manifest.precision == "quint8"
+    feeds = probe_feeds(PROBES[0], 256, seed=11)
+    want = reference(with_decoder(small_sam, weights), feeds, Dialect(single=True))
+    difference = worst(run_onnx(out, feeds)["low_res_masks"], want["low_res_masks"])
+    assert 1e-5 < difference < 0.25
+
+
+def test_a_failed_check_leaves_nothing_but_the_report(small_sam, small_spec, weights, tmp_path, monkeypatch):
+    out = tmp_path / "new" / "decoder.onnx"
+    monkeypatch.setattr(probes, "reference", lambda sam, feeds, dialect: reference(small_sam, feeds, dialect))
+    with pytest.raises(ParityError, match=r"decoder\.onnx: .* differs from PyTorch by .* nothing was written"):
+        export_sam(small_sam, small_spec, format="sam-onnx", out=out, weights=weights)
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_a_failed_check_leaves_the_earlier_file(small_sam, small_spec, weights, tmp_path, monkeypatch):
+    out = tmp_path / "decoder.onnx"
+    out.write_bytes(b"earlier")
+    monkeypatch.setattr(probes, "reference", lambda sam, feeds, dialect: reference(small_sam, feeds, dialect))
+    with pytest.raises(ParityError):
+        export_sam(small_sam, small_spec, format="sam-onnx", out=out, weights=weights)
+    assert out.read_bytes() == b"earlier"
+    assert [p.name for p in tmp_path.iterdir()] == ["decoder.onnx"]
+
+
+def test_sam_pth_is_flat_float32_and_official(small_sam, small_spec, weights, tmp_path):
+    import torch
+
+    out = tmp_path / "sam.pth"
+    export_sam(small_sam, small_spec, format="sam-pth", out=out, weights=weights)
+    state = torch.load(out, map_location="cpu", weights_only=True)
+    assert list(state) == list(small_sam.state_dict())
+    assert {value.dtype for value in state.values()} == {torch.float32}
+    for key, value in weights.items():
+        np.testing.assert_array_equal(state[f"mask_decoder.{key}"].numpy(), value)
+
+
+@pytest.mark.slow
+def test_sam_pth_through_the_official_registry_and_predictor(tmp_path, photo):
+    import torch
+    from segment_anything import SamPredictor, sam_model_registry
+
+    sam = build("vit_b")
+    rng = np.random.default_rng(0)
+    weights = {k: v + rng.normal(0, 2e-3, v.shape).astype(np.float32) for k, v in decoder_weights(sam).items()}
+    out = tmp_path / "sam_vit_b.pth"
+    export_sam(sam, MODELS["vit_b"], format="sam-pth", out=out, weights=weights)
+    loaded = sam_model_registry["vit_b"](checkpoint=str(out))
+    answers = []
+    for model in (loaded, with_decoder(sam, weights)):
+        predictor = SamPredictor(model.eval())
+        with torch.no_grad():
+            predictor.set_image(photo)
+            answers.append(predictor.predict(np.array([[200.0, 120.0]]), np.array([1]), return_logits=True))
+    for got, want in zip(*answers, strict=True):
+        np.testing.assert_array_equal(got, want)
+
+
+def test_safetensors_come_back_bit_for_bit(small_sam, small_spec, weights, tmp_path):
+    base = decoder_weights(small_sam)
+    full, small = tmp_path / "decoder.safetensors", tmp_path / "learned.safetensors"
+    export_sam(small_sam, small_spec, format="safetensors", out=full, weights=weights)
+    export_sam(small_sam, small_spec, format="safetensors", out=small, weights=weights, difference=True)
+    assert weights_hash(load_adapted(full, base)) == weights_hash(weights)
+    assert full.stat().st_size < 17e6
+    assert small.stat().st_size < full.stat().st_size * 0.51
+    found = load_adapted(small, base)
+    learned = max(float(np.abs(weights[key] - base[key]).max()) for key in base)
+    assert max(float(np.abs(found[key] - weights[key]).max()) for key in base) < 1e-3 * learned
+    assert read_adapted(small).info.method == "unnamed"
+
+
+def test_cvat_wants_the_1024_px_embedding(small_sam, small_spec, tmp_path):
+    with pytest.raises(ExportError, match="64x64 embeddings"):
+        export_sam(small_sam, small_spec, format="cvat-onnx", out=tmp_path / "decoder.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_hf_folder_through_transformers(small_sam, small_spec, weights, tmp_path, photo):
+    import torch
+    import transformers
+    from segment_anything import SamPredictor
+
+    out = tmp_path / "hf"
+    export_sam(small_sam, small_spec, format="hf", out=out, weights=weights)
+    transformers.logging.disable_progress_bar()
+    model = transformers.SamModel.from_pretrained(out).eval()
+    processor = transformers.SamProcessor.from_pretrained(out)
+    inputs = processor(photo.copy(), input_points=[[[200, 120]]], return_tensors="pt")
+    with torch.no_grad():
+        answer = model(**inputs, multimask_output=True)
+    predictor = SamPredictor(with_decoder(small_sam, weights))
+    predictor.set_image(photo)
+    _, ious, low_res = predictor.predict(np.array([[200.0, 120.0]]), np.array([1]))
+    # Their processor resizes with another filter than PIL's, so pictures differ by rounding before the models do.
+    assert worst(answer.pred_masks[0, 0].numpy(), low_res) < 0.05
+    assert np.abs(answer.iou_scores[0, 0].numpy() - ious).max() < 0.05
+    for key, value in weights.items():
+        if key in ("iou_token.weight", "mask_tokens.weight"):
+            np.testing.assert_array_equal(dict(model.mask_decoder.named_parameters())[key].detach().numpy(), value)
+    assert leftovers(tmp_path) == []
+
+
+def test_hf_refuses_models_without_a_class_there(nano_sam, tmp_path):
+    with pytest.raises(ExportError, match="only vit_b, vit_l and vit_h"):
+        export_sam(nano_sam, MODELS["nano"], format="hf", out=tmp_path / "hf")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_openvino_model_gives_pytorch_masks(small_sam, small_spec, weights, tmp_path, few_probes):
+    from livesam.export.formats.openvino import openvino_runner
+
+    out = tmp_path / "decoder.xml"
+    export_sam(small_sam, small_spec, format="openvino", out=out, weights=weights)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["decoder.bin", "decoder.xml", "decoder.xml.json"]
+    run, _ = openvino_runner(out)
+    for probe in (PROBES[1], PROBES[7], PROBES[8]):
+        feeds = probe_feeds(probe, 256, seed=11)
+        want = reference(with_decoder(small_sam, weights), feeds)
+        assert worst(run(feeds)["masks"], want["masks"]) < 1e-4
+
+
+def test_x_anylabeling_folder_as_its_client_uses_it(small_sam, small_spec, weights, tmp_path, few_probes):
+    import torch
+    import yaml
+    from livesam.export.formats.x_anylabeling import canvas_pixels
+
+    out = tmp_path / "model"
+    export_sam(small_sam, small_spec, format="x-anylabeling", out=out, weights=weights, display_name='a "b": c')
+    config = yaml.safe_load((out / "model.yaml").read_text())
+    assert config["type"] == "segment_anything"
+    assert config["display_name"] == 'a "b": c'
+    assert (config["input_size"], config["max_width"], config["max_height"]) == (1024, 1024, 682)
+    image = np.random.default_rng(0).integers(0, 256, (684, 1024, 3)).astype(np.float32)
+    encoder = onnxruntime.InferenceSession(str(out / config["encoder_model_path"]), providers=["CPUExecutionProvider"])
+    assert [i.name for i in encoder.get_inputs()] == ["input_image"]
+    (embedding,) = encoder.run(None, {"input_image": image})
+    decoder = onnxruntime.InferenceSession(str(out / config["decoder_model_path"]), providers=["CPUExecutionProvider"])
+    feeds = {
+        "image_embeddings": embedding,
+        "point_coords": np.array([[[500, 300], [700, 400], [0, 0]]], np.float32),
+        "point_labels": np.array([[2, 3, -1]], np.float32),
+        "mask_input": np.zeros((1, 1, 256, 256), np.float32),
+        "has_mask_input": np.zeros(1, np.float32),
+        "orig_im_size": np.array([684, 1024], np.float32),
+    }
+    masks, _, _ = decoder.run(None, feeds)
+    sam = with_decoder(small_sam, weights)
+    with torch.no_grad():
+        feeds["image_embeddings"] = sam.image_encoder(torch.from_numpy(canvas_pixels(image, 256))).numpy()
+    want = reference(sam, feeds, Dialect(single=True, frame=1024))
+    assert masks.shape == (1, 1, 684, 1024)
+    assert worst(masks, want["masks"]) < 1e-4
+
+
+def test_triton_repository_serves_by_its_own_configuration(small_sam, small_spec, weights, tmp_path, few_probes):
+    from google.protobuf import text_format
+    from tritonclient.grpc import model_config_pb2
+
+    out = tmp_path / "repository"
+    export_sam(small_sam, small_spec, format="triton", out=out, name="cells")
+    first = (out / "cells-decoder" / "1" / "model.onnx").read_bytes()
+    export_sam(small_sam, small_spec, format="triton", out=out, name="cells", weights=weights)
+    assert (out / "cells-decoder" / "1" / "model.onnx").read_bytes() == first
+    kinds = {"TYPE_FP32": "tensor(float)"}
+    for name in ("cells-encoder", "cells-decoder"):
+        config = text_format.Parse((out / name / "config.pbtxt").read_text(), model_config_pb2.ModelConfig())
+        assert config.name == name
+        version = max(int(p.name) for p in (out / name).iterdir() if p.name.isdecimal())
+        path = out / name / str(version) / config.default_model_filename
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        batch = [] if config.max_batch_size == 0 else [-1]
+        for tensors, theirs in ((config.input, session.get_inputs()), (config.output, session.get_outputs())):
+            assert [t.name for t in tensors] == [t.name for t in theirs]
+            for ours, its in zip(tensors, theirs, strict=True):
+                assert [*batch, *ours.dims] == [d if isinstance(d, int) else -1 for d in its.shape]
+                assert kinds[model_config_pb2.DataType.Name(ours.data_type)] == its.type
+        if name == "cells-encoder":
+            assert config.max_batch_size == 8
+            assert config.HasField("dynamic_batching")
+        else:
+            assert (version, config.max_batch_size) == (2, 0)
+            assert not config.HasField("dynamic_batching")
+            assert config.version_policy.latest.num_versions == 2
+            feeds = probe_feeds(PROBES[5], 256, seed=11)
+            want = reference(with_decoder(small_sam, weights), feeds)
+            assert worst(run_onnx(path, feeds)["masks"], want["masks"]) < 1e-4
+    assert "--model-control-mode=explicit" in (out / "README.md").read_text()
+    assert leftovers(tmp_path) == []
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert manifest["options"]["version"] == 2
+    assert "cells-decoder/2/model.onnx" in manifest["files"]
+
+    other = {key: value * np.float32(1.01) for key, value in decoder_weights(small_sam).items()}
+    with pytest.raises(ExportError, match="base_sha256"):
+        export_sam(with_decoder(small_sam, other), small_spec, format="triton", out=out, name="cells")
+    assert not (out / "cells-decoder" / "3").exists()
+
+
+def test_a_folder_that_no_export_wrote_is_left_alone(small_sam, small_spec, tmp_path):
+    (tmp_path / "letter.txt").write_text("dear")
+    with pytest.raises(ExportError, match="holds files that no export wrote"):
+        export_sam(small_sam, small_spec, format="triton", out=tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["letter.txt"]
+
+
+def test_unknown_formats_and_options_are_named(small_sam, small_spec, tmp_path):
+    with pytest.raises(ValueError, match="unknown format 'gguf': choose one of sam-pth, sam-onnx"):
+        export_decoder("nano", format="gguf", out=tmp_path / "x")
+    with pytest.raises(ValueError, match="sam-pth has no option single; it takes: none"):
+        export_sam(small_sam, small_spec, format="sam-pth", out=tmp_path / "x.pth", single=True)
+    with pytest.raises(ValueError, match="not both"):
+        export_decoder("nano", format="sam-pth", out=tmp_path / "x", adapted=tmp_path / "a", weights={})
+    with pytest.raises(ValueError, match="120 tensors"):
+        export_sam(small_sam, small_spec, format="sam-pth", out=tmp_path / "x.pth", weights={})
+
+
+def test_every_format_has_a_writer_with_documented_options():
+    for entry in FORMATS.values():
+        document = entry.writer().__doc__ or ""
+        assert document
+        assert all(f"{option}:" in document for option in entry.options()), entry.name

@@ -94,9 +94,9 @@ def inspect_file(path: Path | str, *, timeout_s: float = TIMEOUT_S) -> Inspectio
         raise ExportError(f"{target} could not be read: its reader ended with code {child.returncode}")
     try:
         answer = json.loads(child.stdout)
-        error, message, found = answer["error"], answer["message"], answer["found"]
+        refusal, message, found = answer["error"], answer["message"], answer["found"]
     except (ValueError, KeyError, TypeError) as broken:
         raise ExportError(f"{target} could not be read: its reader gave no answer") from broken
-    if error:
-        raise (CheckpointError if error == "CheckpointError" else ExportError)(message)
+    if refusal:
+        raise (CheckpointError if refusal == "CheckpointError" else ExportError)(message)
     return Inspection(**{**found, "warnings": tuple(found["warnings"])})

@@ -78,8 +78,8 @@ def export(source: DecoderSource, out: Path) -> Manifest:
 def hf_runner(folder: Path) -> tuple[Run, str]:
     """The real ``SamModel`` of a folder behind the official inputs; ``masks`` at full size are not its business."""
     import torch
-    import transformers
 
+    transformers = _library()
     verbosity = transformers.logging.get_verbosity()
     transformers.logging.set_verbosity_error()
     bars = transformers.logging.is_progress_bar_enabled()
@@ -130,8 +130,7 @@ def _config(encoder: Any, image_size: int) -> dict[str, Any]:
 
 
 def _write_processor(folder: Path, image_size: int) -> None:
-    import transformers
-
+    transformers = _library()
     processor = transformers.SamProcessor(
         transformers.SamImageProcessor(
             size={"longest_edge": image_size},
@@ -141,3 +140,10 @@ def _write_processor(folder: Path, image_size: int) -> None:
         )
     )
     processor.save_pretrained(folder)
+
+
+def _library() -> Any:
+    """transformers, most of whose functions have no types."""
+    import transformers
+
+    return transformers

@@ -13,7 +13,7 @@ Four lines of defence, each counted:
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -102,16 +102,23 @@ class ReplayGate(Generic[T]):
         """The held-back objects."""
         return tuple(self._held)
 
-    def passes(self, candidate: float, before: float, base: float) -> bool:
-        """Whether a candidate's mean IoU on the held-back objects is good enough; NaN is not."""
-        if not candidate >= base - self.config.worse_than_base:
+    def passes(self, candidate: Sequence[float], before: Sequence[float], base: Sequence[float]) -> bool:
+        """Whether a candidate is good enough, by the IoU of each held-back object; without objects everything is.
+
+        Losses are added up without the gains: a burst from another domain may not be paid for with the first one.
+        """
+        if not self.good_enough(candidate, base):
             self.counts["rejected_base"] += 1
             return False
-        if not candidate >= before - self.config.worse_than_before:
+        if not _mean_loss(candidate, before) <= self.config.worse_than_before:
             self.counts["rejected_before"] += 1
             return False
         self.counts["passed"] += 1
         return True
+
+    def good_enough(self, candidate: Sequence[float], base: Sequence[float]) -> bool:
+        """Whether weights lose no more against the base than they may."""
+        return _mean_loss(candidate, base) <= self.config.worse_than_base
 
     def clear(self) -> None:
         self._held.clear()
@@ -156,7 +163,7 @@ class CircuitBreaker:
         self.counts.clear()
 
 
-def mean_over(items: Iterable[T], score: Callable[[T], float]) -> float:
-    """The mean score; NaN without items."""
-    scores = [score(item) for item in items]
-    return sum(scores) / len(scores) if scores else float("nan")
+def _mean_loss(candidate: Sequence[float], reference: Sequence[float]) -> float:
+    """How much is lost on average where something is lost; infinite if a score is NaN."""
+    losses = [max(r - c, 0.0) if c == c else float("inf") for c, r in zip(candidate, reference, strict=True)]
+    return sum(losses) / len(losses) if losses else 0.0

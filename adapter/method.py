@@ -204,8 +204,9 @@ class GuardConfig:
         trust_region: the weights' largest L2 distance from the base, relative to the base's L2 norm.
         held_back: how many accepted masks the gate keeps.
         hold_every: of so many accepted masks one goes to the gate; it is learned from when it leaves the gate.
-        worse_than_before: how much mean IoU on the held-back masks a candidate may lose against the weights before.
-        worse_than_base: how much it may lose against the base.
+        worse_than_before: how much IoU a candidate may lose against the weights before, as a mean over the held-back
+            masks on which nothing but losses count.
+        worse_than_base: how much it may lose against the base, counted alike.
         rejects: after so many rejects in a row the breaker opens.
         pause: interactions without learning while the breaker is open.
     """
@@ -214,8 +215,8 @@ class GuardConfig:
     trust_region: float = 0.1
     held_back: int = 4
     hold_every: int = 4
-    worse_than_before: float = 0.03
-    worse_than_base: float = 0.01
+    worse_than_before: float = 0.04
+    worse_than_base: float = 0.03
     rejects: int = 3
     pause: int = 10
 
@@ -234,7 +235,7 @@ class LiveConfig:
         keep: weight of staying with the own mask while a click is learned.
         carry: share of the fast copy's way that the slow copy goes along when the object ends.
         lr: rate of the slow copy's Adam.
-        steps: micro-steps after an accepted object, half of them on the object itself.
+        steps: micro-steps of one prompt each after an accepted object, half of them on the object itself.
         memory: accepted objects that are kept for replay.
         border: width of the unknown band on each side of an accepted mask's border, in square roots of its area.
         simulated: share of the correction prompts that are clicked anew on the current weights; the others are
@@ -250,7 +251,7 @@ class LiveConfig:
     keep: float = 1.0
     carry: float = 0.2
     lr: float = 1e-4
-    steps: int = 10
+    steps: int = 16
     memory: int = 48
     border: float = 0.04
     simulated: float = 0.3

@@ -19,6 +19,8 @@ from torch import Tensor
 
 Mask = npt.NDArray[np.bool_]
 MAX_BAND = 12  # pixels
+MIN_CLICKS_AGREE = 0.7
+MIN_OVERLAP = 0.5  # IoU; a mask that was redrawn by hand elsewhere is another object to us
 
 
 @dataclass(slots=True, eq=False)
@@ -56,7 +58,7 @@ class Example:
 def make_example(
     interaction: Interaction, border: float, embedding: ImageEmbedding, device: torch.device
 ) -> Example | None:
-    """An example of an accepted object; None where its mask is empty, full, or too thin to know anything of it.
+    """An example of an accepted object; None where its mask is empty, full, or too thin.
 
     Args:
         border: width of the unknown band on each side of the border, in square roots of the mask's area.
@@ -79,6 +81,20 @@ def make_example(
         torch.from_numpy(label.weight).to(device),
         tuple(p for p in interaction.prompts if p.clicks),
     )
+
+
+def plausible(interaction: Interaction) -> bool:
+    """Whether an accepted mask fits what the user did: most clicks agree, and it is much like the last answer."""
+    mask, clicks = interaction.accepted_mask, interaction.prompts[-1].clicks
+    if mask is None or not np.isfinite(interaction.answers[-1]).all():
+        return False
+    height, width = mask.shape
+    agree = [bool(mask[min(int(c.y), height - 1), min(int(c.x), width - 1)]) == c.positive for c in clicks]
+    if sum(agree) < MIN_CLICKS_AGREE * len(agree):
+        return False
+    shown = postprocess(interaction.answers[-1], geometry_of(interaction.embedding)) > 0
+    union = int(np.count_nonzero(mask | shown))
+    return union > 0 and int(np.count_nonzero(mask & shown)) >= MIN_OVERLAP * union
 
 
 def banded_label(mask: Mask, geometry: ResizeGeometry, border: float) -> tuple[MaskLabel, Mask] | None:

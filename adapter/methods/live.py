@@ -25,20 +25,16 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from livesam.adapter.guard import CircuitBreaker, ReplayGate, StepGuard, mean_over
-from livesam.adapter.labels import click_labels
-from livesam.adapter.losses import click_bce, dice, distillation, focal, soft_iou, sparse_bce
+from livesam.adapter.guard import CircuitBreaker, ReplayGate, StepGuard
+from livesam.adapter.lessons import Lessons
 from livesam.adapter.method import Answer, LiveConfig, ObjectId, StepReport, object_id
 from livesam.adapter.optimiser import Adam
-from livesam.adapter.replay import EmbeddingStore, Example, any_click, correcting_click, make_example
+from livesam.adapter.replay import EmbeddingStore, Example, make_example, plausible
 from livesam.adapter.torch_decoder import Decoding, FlatDecoder, shown_token
 from livesam.engine.embedding import ImageEmbedding
 from livesam.engine.interaction import Interaction
-from livesam.engine.points import geometry_of
 from livesam.engine.prompt import Prompt
 from torch import Tensor
-from torch.nn import functional as F
 
 if TYPE_CHECKING:
     from livesam.engine.protocols import DecoderWeights
@@ -58,6 +54,7 @@ class LiveMethod:
         self._slow = self._decoder.vector.clone()
         self._fast_adam = Adam(self._decoder.vector, config.click_lr)
         self._slow_adam = Adam(self._decoder.vector, config.lr)
+        self._lessons = Lessons(self._decoding, self._decoder, self._teacher, config)
         self._guard = StepGuard(self._teacher.vector, config.guard)
         self._gate: ReplayGate[Example] = ReplayGate(config.guard)
         self._breaker = CircuitBreaker(config.guard)
@@ -82,27 +79,14 @@ class LiveMethod:
         if not interaction.prompts[-1].clicks:
             return
         for _ in range(self.config.click_steps):
-            yield self._step("click", self._click_loss(interaction), self._fast_adam)
+            yield self._step(
+                "click", self._lessons.click(interaction.embedding, interaction.prompts[-1]), self._fast_adam
+            )
 
     def _start_object(self) -> None:
         self._decoder.vector.copy_(self._slow)
         self._fast_adam.clear()
         self._object = None
-
-    def _click_loss(self, interaction: Interaction) -> Tensor:
-        prompt = interaction.prompts[-1]
-        masks, ious = self._decoding.run(self._decoder, interaction.embedding, [prompt])
-        token = shown_token(prompt, ious[0].detach().cpu().numpy())
-        logits = masks[:, token : token + 1]
-        own = (logits.detach() > 0).float()
-        keep = F.binary_cross_entropy_with_logits(logits, own)
-        return self._at_clicks(logits, interaction.embedding, prompt) + self.config.keep * keep
-
-    def _at_clicks(self, logits: Tensor, embedding: ImageEmbedding, prompt: Prompt) -> Tensor:
-        labels = click_labels(prompt.clicks, geometry_of(embedding))
-        device = self._decoding.device
-        xy, target = torch.from_numpy(labels.xy)[None].to(device), torch.from_numpy(labels.target)[None].to(device)
-        return click_bce(logits, xy, target).mean()
 
     # After an object
 
@@ -120,9 +104,9 @@ class LiveMethod:
                 self._decoder.vector.copy_(self._slow)
         stepped = False
         if self._memory and interaction.accepted_mask is not None:
-            for _ in range(self.config.steps):
+            for turn in range(self.config.steps):
                 stepped = True
-                yield self._replay_step(example)
+                yield self._replay_step(example, turn)
         if carried or stepped:
             yield self._judge()
 
@@ -130,8 +114,8 @@ class LiveMethod:
         """Replay memory while nothing else is to be done, then let the gate judge; the object at hand must be over."""
         if self._object is not None or not self._memory or self._breaker.is_open:
             return
-        for _ in range(steps):
-            yield self._replay_step(None)
+        for turn in range(steps):
+            yield self._replay_step(None, turn)
         yield self._judge()
 
     def _keep(self, interaction: Interaction) -> Example | None:
@@ -143,6 +127,9 @@ class LiveMethod:
         if not np.isfinite(interaction.embedding.numpy()).all():
             self._counts["bad_embedding"] += 1
             return None
+        if not plausible(interaction):
+            self._counts["implausible"] += 1
+            return None
         embedding = self._store.keep(interaction.embedding)
         example = make_example(interaction, self.config.border, embedding, self._decoding.device)
         if example is None or not example.prompts:
@@ -153,88 +140,14 @@ class LiveMethod:
             self._memory.append(learnable)
         return learnable
 
-    def _replay_step(self, newest: Example | None) -> StepReport:
-        """One first click and one correction, of the newest example or of one from memory."""
-        losses = []
-        for kind in ("first", "correction"):
-            if newest is not None and self._rng.random() < 0.5:
-                example = newest
-            else:
-                example = self._memory[int(self._rng.integers(len(self._memory)))]
-            losses.append(self._first_loss(example) if kind == "first" else self._correction_loss(example))
-        return self._step("object", torch.stack(losses).mean(), self._slow_adam)
-
-    def _run(self, decoder: FlatDecoder, example: Example, prompt: Prompt) -> tuple[Tensor, Tensor]:
-        features = example.features(self._decoding.device)
-        return self._decoding.run(decoder, example.embedding, [prompt], features)
-
-    def _mask_loss(self, logits: Tensor, example: Example) -> Tensor:
-        target, weight = example.target[None], example.weight[None]
-        return sparse_bce(logits, target, weight) + focal(logits, target, weight) + dice(logits, target, weight)
-
-    def _iou_loss(self, ious: Tensor, logits: Tensor, example: Example) -> Tensor:
-        return F.mse_loss(ious, soft_iou(logits, example.target[None], example.weight[None]))
-
-    def _first_loss(self, example: Example) -> Tensor:
-        prompt = Prompt((any_click(example.mask, self._rng),))
-        masks, ious = self._run(self._decoder, example, prompt)
-        losses = self._mask_loss(masks, example)[0]  # (4,)
-        shown = shown_token(prompt, ious[0].detach().cpu().numpy())
-        mask_loss = losses[1:].min() + 0.5 * losses[shown] + 0.25 * losses[0]
-        return mask_loss + self.config.iou_weight * self._iou_loss(ious, masks, example)
-
-    def _correction_loss(self, example: Example) -> Tensor:
-        if len(example.prompts) > 1 and self._rng.random() >= self.config.simulated:
-            position = int(self._rng.integers(1, len(example.prompts)))
-            prompt = example.prompts[position]
+    def _replay_step(self, newest: Example | None, turn: int) -> StepReport:
+        """One prompt, first click and correction in turn, of the newest example or of one from memory."""
+        if newest is not None and self._rng.random() < 0.5:
+            example = newest
         else:
-            position, simulated = -1, self._simulate(example)
-            if simulated is None:
-                return self._first_loss(example)
-            prompt = simulated
-        masks, ious = self._run(self._decoder, example, prompt)
-        single = masks[:, :1]
-        loss = self._mask_loss(single, example).mean() + self._at_clicks(single, example.embedding, prompt)
-        loss = loss + self.config.iou_weight * self._iou_loss(ious[:, :1], single, example)
-        if self.config.distil > 0:
-            unknown = self._inside(example) - example.weight[None]
-            loss = (
-                loss
-                + self.config.distil * distillation(single, self._base_mask(example, prompt, position), unknown).mean()
-            )
-        return loss
-
-    def _simulate(self, example: Example) -> Prompt | None:
-        """One to three corrections on the current weights, starting with a first click; None: nothing to correct."""
-        prompt = Prompt((any_click(example.mask, self._rng),))
-        for _ in range(int(self._rng.integers(1, 4))):
-            with torch.no_grad():
-                masks, ious = self._run(self._decoder, example, prompt)
-            logits = masks[0, shown_token(prompt, ious[0].cpu().numpy())].cpu().numpy()
-            if not np.isfinite(logits).all():
-                return None
-            click = correcting_click(example, logits, prompt.clicks)
-            if click is None:
-                break
-            prompt = prompt.with_click(click).with_mask(logits)
-        return prompt if len(prompt.clicks) > 1 else None
-
-    @torch.no_grad()
-    def _base_mask(self, example: Example, prompt: Prompt, position: int) -> Tensor:
-        """The base's token 0, ``(1, 1, 4h, 4w)``; kept for the user's own prompts."""
-        if position not in example.teacher:
-            masks, _ = self._run(self._teacher, example, prompt)
-            if position < 0:
-                return masks[:, :1]
-            example.teacher[position] = masks[:, :1].half()
-        return example.teacher[position].float()
-
-    def _inside(self, example: Example) -> Tensor:
-        """1 in the image, 0 in the padding, ``(1, 4h, 4w)``."""
-        inside = torch.zeros_like(example.weight)
-        height, width = example.geometry.resized_hw
-        inside[: -(-height // 4), : -(-width // 4)] = 1
-        return inside[None]
+            example = self._memory[int(self._rng.integers(len(self._memory)))]
+        lesson = self._lessons.correction if turn % 2 else self._lessons.first_click
+        return self._step("object", lesson(example, self._rng), self._slow_adam)
 
     # Guarding
 
@@ -258,47 +171,39 @@ class LiveMethod:
     def _judge(self) -> StepReport:
         """The decoder's vector is the candidate: it becomes the slow copy, or is thrown away."""
         held = self._gate.held
-        if held:
-            candidate = mean_over(held, lambda e: self._score(self._decoder, e))
-            before = mean_over(held, lambda e: self._cached_score("slow", e))
-            base = mean_over(held, lambda e: self._cached_score("base", e))
-            passed = self._gate.passes(candidate, before, base)
-        else:
-            candidate, passed = float("nan"), True
+        candidate = [self._lessons.score(self._decoder, example) for example in held]
+        before = [self._cached_score("slow", example) for example in held]
+        base = [self._cached_score("base", example) for example in held]
+        passed = self._gate.passes(candidate, before, base)
+        mean = sum(candidate) / len(candidate) if candidate else 0.0
         self._breaker.record(passed)
         if passed:
             self._slow.copy_(self._decoder.vector)
-            for example in (*held, *self._memory):
-                example.scores.pop("slow", None)
-            return StepReport("gate", candidate, True)
-        if before < base - self.config.guard.worse_than_base:
+            for example, score in zip(held, candidate, strict=True):
+                example.scores["slow"] = score
+            for example in self._memory:
+                example.scores.clear()  # it has left the gate, or was never in it
+            return StepReport("gate", mean, True)
+        if not self._gate.good_enough(before, base):
             self._slow.copy_(self._teacher.vector)  # what is there already is worse than nothing learned
+            for example in held:
+                example.scores.pop("slow", None)
             self._counts["back_to_base"] += 1
         self._decoder.vector.copy_(self._slow)
         self._slow_adam.clear()
         self._counts["rejected"] += 1
-        return StepReport("gate", candidate, False, "worse on the held-back masks")
+        return StepReport("gate", mean, False, "worse on the held-back masks")
 
     def _cached_score(self, which: str, example: Example) -> float:
         if which not in example.scores:
             if which == "base":
-                example.scores[which] = self._score(self._teacher, example)
+                example.scores[which] = self._lessons.score(self._teacher, example)
             else:
                 candidate = self._decoder.vector.clone()
                 self._decoder.vector.copy_(self._slow)
-                example.scores[which] = self._score(self._decoder, example)
+                example.scores[which] = self._lessons.score(self._decoder, example)
                 self._decoder.vector.copy_(candidate)
         return example.scores[which]
-
-    @torch.no_grad()
-    def _score(self, decoder: FlatDecoder, example: Example) -> float:
-        """Mean IoU on what is known, after the user's first click and under their last prompt."""
-        found = []
-        for prompt in {id(p): p for p in (example.prompts[0], example.prompts[-1])}.values():
-            masks, ious = self._run(decoder, example, prompt)
-            token = shown_token(prompt, ious[0].cpu().numpy())
-            found.append(float(soft_iou(masks[:, token : token + 1], example.target[None], example.weight[None])))
-        return sum(found) / len(found)
 
     # Weights
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from livesam.adapter.guard import CircuitBreaker, ReplayGate, StepGuard, mean_over
+from livesam.adapter.guard import CircuitBreaker, ReplayGate, StepGuard
 from livesam.adapter.method import GuardConfig
 from livesam.adapter.optimiser import Adam
 
@@ -86,11 +86,18 @@ def test_gate_with_every_object_held_back():
 
 def test_gate_compares_with_before_and_with_the_base():
     gate = ReplayGate[int](GuardConfig(worse_than_before=0.02, worse_than_base=0.01))
-    assert gate.passes(0.80, before=0.81, base=0.70)
-    assert not gate.passes(0.78, before=0.81, base=0.70)
-    assert not gate.passes(0.80, before=0.80, base=0.82)
-    assert not gate.passes(float("nan"), before=0.8, base=0.8)
-    assert gate.counts == {"passed": 1, "rejected_before": 1, "rejected_base": 2}
+    assert gate.passes([], [], [])
+    assert gate.passes([0.80, 0.9], before=[0.81, 0.9], base=[0.70, 0.9])
+    assert not gate.passes([0.75, 0.9], before=[0.80, 0.9], base=[0.70, 0.9])
+    assert not gate.passes([0.80, 0.9], before=[0.80, 0.9], base=[0.83, 0.9])
+    assert not gate.passes([float("nan"), 0.9], before=[0.8, 0.9], base=[0.8, 0.9])
+    assert gate.counts == {"passed": 2, "rejected_before": 1, "rejected_base": 2}
+
+
+def test_gains_on_one_object_do_not_pay_for_losses_on_another():
+    gate = ReplayGate[int](GuardConfig(worse_than_base=0.01))
+    assert not gate.passes([0.95, 0.70], before=[0.5, 0.75], base=[0.5, 0.75])
+    assert gate.counts == {"rejected_base": 1}
 
 
 def test_breaker_opens_after_rejects_in_a_row_and_closes_again():
@@ -108,5 +115,3 @@ def test_breaker_opens_after_rejects_in_a_row_and_closes_again():
 def test_limits_must_make_sense():
     with pytest.raises(ValueError, match="above 0"):
         GuardConfig(trust_region=0)
-    assert mean_over([1, 2], float) == 1.5
-    assert mean_over([], float) != mean_over([], float)  # NaN

@@ -27,6 +27,13 @@ def embed(seed=0, key="image", scale=1.0):
     return ImageEmbedding((features * scale).astype(np.float32), HW, HW, key)
 
 
+def paint(mask):
+    """Low-res logits that show a mask: what a user accepts is what they were shown."""
+    square = np.full((256, 256), -5, np.float32)
+    square[: HW[0], : HW[1]][mask] = 5
+    return square.reshape(64, 4, 64, 4).mean((1, 3))
+
+
 def play(method, embedding, clicks=CLICKS, accepted=TRUTH, learn=True):
     """One object: answer, learn, answer... Returns the shown logits and the interaction with everything in it."""
     prompts, answers = [], []
@@ -37,7 +44,8 @@ def play(method, embedding, clicks=CLICKS, accepted=TRUTH, learn=True):
         mask = answers[-1] if np.isfinite(answers[-1]).all() else None
         if learn and k < len(clicks):
             list(method.learn_click(Interaction(embedding, tuple(prompts), tuple(answers), None, 0)))
-    finished = Interaction(embedding, tuple(prompts), tuple(answers), accepted, 0)
+    last = answers[-1] if accepted is None else paint(accepted)
+    finished = Interaction(embedding, tuple(prompts), (*answers[:-1], last), accepted, 0)
     if learn:
         list(method.learn_object(finished))
     return answers, finished
@@ -239,7 +247,7 @@ def test_dctta_units_are_bounded(small_sam):
 
 def test_live_learns_from_accepted_masks(small_sam, base):
     """Random features with a direction that marks the object: after some objects a first click finds it."""
-    method = create("live", small_sam, lr=3e-4, steps=8, carry=0.0)
+    method = create("live", small_sam, lr=3e-4, steps=14, carry=0.0)
     plain = create("frozen", small_sam)
     for i in range(4):
         play(method, embed(i, f"image {i}"))
@@ -252,7 +260,7 @@ def test_live_learns_from_accepted_masks(small_sam, base):
     assert np.mean(later) > np.mean(first) + 0.2
     counts = method.counts()
     assert counts["accepted"] == 4
-    assert counts["object_steps"] == 32
+    assert counts["object_steps"] == 56
     assert counts["gate_passed"] >= 1
     assert not same(method.domain_weights(), base)
 

@@ -1,0 +1,162 @@
+"""A guarded decoder is fed poison; afterwards it must do no worse on its domain than the decoder that never learned.
+
+The domain is made by hand: random features in which the object's cells lean in one direction. A decoder with random
+weights first learns it, and is the base of what follows; so there is something that poison could spoil.
+"""
+
+from copy import deepcopy
+
+import numpy as np
+import pytest
+import torch
+from livesam.adapter.method import create
+from livesam.engine.embedding import ImageEmbedding
+from livesam.engine.geometry import ResizeGeometry, postprocess
+from livesam.engine.interaction import Interaction
+from livesam.engine.prompt import Click, Prompt
+
+HW = (256, 256)
+FRAME = ResizeGeometry.of(HW, 256)
+
+
+def scene(seed, direction=0):
+    """An embedding with one rectangle, its mask, a click inside and one outside."""
+    rng = np.random.default_rng(1000 * direction + seed)
+    y, x = rng.integers(1, 8, 2) * 16
+    mask = np.zeros(HW, bool)
+    mask[y : y + 112, x : x + 96] = True
+    lean = 1.5 * np.random.default_rng(7 + direction).normal(size=(256, 1, 1))
+    features = rng.normal(size=(1, 256, 16, 16)) + lean * mask[::16, ::16]
+    embedding = ImageEmbedding(features.astype(np.float32), HW, HW, f"{direction}/{seed}")
+    return embedding, mask, (Click(float(x + 48), float(y + 56)), Click(float((x + 176) % 256), float(y), False))
+
+
+def shown(mask):
+    """Low-res logits of a mask."""
+    return np.where(mask, 5, -5).astype(np.float32).reshape(64, 4, 64, 4).mean((1, 3))
+
+
+def use(method, embedding, clicks, accepted):
+    """One object from the first click to its end, with whatever the user accepts."""
+    prompts, answers = [], []
+    for k in range(1, len(clicks) + 1):
+        mask = answers[-1] if answers and np.isfinite(answers[-1]).all() else None
+        prompts.append(Prompt(clicks[:k], mask_logits=mask))
+        answers.append(np.array(method.answer(embedding, prompts[-1]).low_res_logits))
+        list(method.learn_click(Interaction(embedding, tuple(prompts), tuple(answers), None, 0)))
+    list(method.learn_object(Interaction(embedding, tuple(prompts), tuple(answers), accepted, 0)))
+
+
+def teach(method, seeds, direction=0):
+    """Objects of a domain, accepted as they are."""
+    for seed in seeds:
+        embedding, mask, clicks = scene(seed, direction)
+        prompts = (Prompt(clicks[:1]), Prompt(clicks, mask_logits=shown(mask)))
+        list(method.learn_object(Interaction(embedding, prompts, (shown(mask),) * 2, mask, 0)))
+
+
+def quality(method):
+    """Mean IoU on the domain after one and after two clicks."""
+    found = []
+    for seed in range(900, 905):
+        embedding, mask, clicks = scene(seed)
+        first = method.answer(embedding, Prompt(clicks[:1])).low_res_logits
+        second = method.answer(embedding, Prompt(clicks, mask_logits=np.array(first))).low_res_logits
+        for logits in (first, second):
+            predicted = postprocess(logits, FRAME) > 0
+            found.append(np.count_nonzero(predicted & mask) / np.count_nonzero(predicted | mask))
+    return float(np.mean(found))
+
+
+@pytest.fixture(scope="module")
+def skilled(small_sam):
+    """A model that knows the domain."""
+    teacher = create("live", small_sam, lr=3e-4, steps=14, carry=0.0)
+    teach(teacher, range(5))
+    sam = deepcopy(small_sam)
+    sam.mask_decoder.load_state_dict({k: torch.from_numpy(v) for k, v in teacher.domain_weights().items()})
+    return sam
+
+
+@pytest.fixture(scope="module")
+def frozen_quality(skilled):
+    found = quality(create("frozen", skilled))
+    assert found > 0.5
+    return found
+
+
+@pytest.fixture
+def method(skilled):
+    """Has seen three honest objects of the domain."""
+    made = create("live", skilled, steps=6)
+    teach(made, range(20, 23))
+    return made
+
+
+def contradictory_clicks(method):
+    for seed in range(40, 45):
+        embedding, mask, (inside, outside) = scene(seed)
+        lies = (Click(inside.x, inside.y, False), Click(outside.x, outside.y, True), inside, outside)
+        use(method, embedding, lies, None)
+        use(method, embedding, lies, mask)
+
+
+def random_masks(method):
+    for seed in range(50, 58):
+        embedding, _, clicks = scene(seed)
+        rng = np.random.default_rng(seed)
+        noise = np.kron(rng.random((8, 8)) > 0.5, np.ones((32, 32), bool)).astype(bool)
+        use(method, embedding, clicks, noise)
+
+
+def random_masks_that_were_shown(method):
+    """Worse: everything that a check of one object alone could notice is right."""
+    for seed in range(50, 58):
+        embedding, _, _ = scene(seed)
+        rng = np.random.default_rng(seed)
+        noise = np.kron(rng.random((8, 8)) > 0.5, np.ones((32, 32), bool)).astype(bool)
+        (y, x), (y0, x0) = np.argwhere(noise)[1000], np.argwhere(~noise)[1000]
+        clicks = (Click(float(x), float(y)), Click(float(x0), float(y0), False))
+        prompts = (Prompt(clicks[:1]), Prompt(clicks, mask_logits=shown(noise)))
+        list(method.learn_object(Interaction(embedding, prompts, (shown(noise),) * 2, noise, 0)))
+
+
+def another_domain(method):
+    teach(method, range(60, 68), direction=1)
+
+
+def nan_embeddings(method):
+    for seed in range(70, 74):
+        embedding, mask, clicks = scene(seed)
+        broken = np.array(embedding.features)
+        broken[0, :, 3, 3] = np.nan
+        bad = ImageEmbedding(broken, HW, HW, f"nan {seed}")
+        use(method, bad, clicks, mask)
+        prompts = (Prompt(clicks[:1]), Prompt(clicks, mask_logits=shown(mask)))
+        list(method.learn_object(Interaction(bad, prompts, (shown(mask),) * 2, mask, 0)))
+
+
+POISONS = (contradictory_clicks, random_masks, random_masks_that_were_shown, another_domain, nan_embeddings)
+
+
+@pytest.mark.parametrize("poison", POISONS)
+def test_poison_does_not_make_it_worse_than_frozen(method, frozen_quality, poison):
+    poison(method)
+    assert all(np.isfinite(v).all() for v in method.weights().values())
+    assert quality(method) >= frozen_quality - 0.01, method.counts()
+    counts = method.counts()
+    if poison in (contradictory_clicks, random_masks):
+        assert counts["implausible"] >= 5
+    if poison is nan_embeddings:
+        assert counts["bad_embedding"] == 8
+        assert counts["guard_bad_loss"] >= 4
+
+
+def test_the_trust_region_holds_under_absurd_rates(skilled):
+    method = create("live", skilled, steps=6, lr=1.0, click_lr=1.0)
+    teach(method, range(20, 22))
+    base, now = create("frozen", skilled).weights(), method.domain_weights()
+    distance = sum(float(np.square(now[k] - base[k]).sum()) for k in base) ** 0.5
+    norm = sum(float(np.square(v).sum()) for v in base.values()) ** 0.5
+    assert distance <= method.config.guard.trust_region * norm * 1.001
+    assert method.counts()["guard_pulled_back"] > 0

@@ -109,7 +109,7 @@ def encoder(name: str, folder: Path, rounds: int, threads: int) -> Comparison:
     spec, sam = models.spec(name), models.build(name)
     image = probe_image(spec.image_size)
     path = folder / f"{name}.onnx"
-    export_encoder(sam, spec, path)
+    export_encoder(sam, spec, path, rel_pos="bias")
     pixels = sam.preprocess(torch.from_numpy(image).permute(2, 0, 1).float()[None])
 
     def eager() -> None:

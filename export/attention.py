@@ -6,6 +6,10 @@ over a ``(heads, 4096, 4096)`` tensor. Two exact forms of the same:
 * ``augment``: the additions become part of the product. With ``Q' = [scale q, rel_h(q), rel_w(q)]`` and
   ``K' = [k, onehot(row), onehot(column)]``, ``Q' K'^T`` is the biased score: plain attention, which flash kernels take.
 * ``bias``: plain attention with an additive bias, which costs fewer operations and more memory traffic.
+
+CPUs are faster with ``bias`` (one global block of 3 heads, one Zen core without AVX-512, CPU time: ONNX Runtime 0.68 s
+against 1.11, OpenVINO 0.62 against 0.97, PyTorch's reference 1.20; windows are equal), so CPU runtimes are given that.
+``augment`` never writes the bias, 400 MB for vit_b in bf16, and is for GPUs; there it has not been measured.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ from livesam.engine.hashing import file_sha256
 from livesam.export.manifest import GRAPH_VERSION, Manifest, manifest_path
 
 if TYPE_CHECKING:
+    from livesam.export.attention import RelPos
     from segment_anything.modeling import Sam
 
 Progress = Callable[[str], None]
@@ -68,19 +69,19 @@ class GraphCache:
             self._sam = models.load(self.spec.name, self._checkpoint)
         return self._sam
 
-    def encoder(self, precision: str = "fp32") -> Path:
-        """The encoder graph in this precision, exported if it is not there.
+    def encoder(self, precision: str = "fp32", rel_pos: RelPos = "bias") -> Path:
+        """The encoder graph in this precision, exported if it is not there; ``rel_pos`` as in ``export.attention``.
 
         Raises:
             CheckpointError: the checkpoint cannot be used.
             ExportError: the graph could not be written, or differs from PyTorch.
         """
-        path = self.folder / f"encoder-{precision}.onnx"
+        path = self.folder / f"encoder-{precision}-{rel_pos}.onnx"
         if not _complete(path):
             from livesam.export.encoder import export_encoder
 
             self.progress(f"exporting the encoder of {self.spec.name} ({precision})")
-            export_encoder(self.sam(), self.spec, path, precision)
+            export_encoder(self.sam(), self.spec, path, precision, rel_pos=rel_pos)
         return path
 
     def decoder(self, precision: str = "fp32", weights_as_inputs: bool = True) -> Path:

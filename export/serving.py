@@ -172,7 +172,7 @@ def _tensorrt_encoder(graphs: GraphCache, choice: runtimes.Choice) -> ImageEncod
     from livesam.export.tensorrt import build_plan
 
     library = _tensorrt_library()
-    graph = graphs.encoder(choice.precision)
+    graph = graphs.encoder(choice.precision, "augment")
     graphs.progress(f"building the encoder of {graphs.spec.name} with {library.name}")
     plan = build_plan(graph, graphs.root / "plans", library=library.name)
     return TrtEncoder(plan, graphs.spec.image_size, library.name)

@@ -58,19 +58,18 @@ def print_latency(runs: Sequence[LatencyRun], content: Mapping[str, Any]) -> Non
     from rich.table import Table
 
     table = Table(title=f"click latency, ms: {content['machine']}")
-    for heading in ("what", "runtime", "events", "p50", "p95", "p99", "max", "stages (median)"):
-        table.add_column(heading, justify="left" if heading in ("what", "runtime") else "right")
+    for heading in ("what", "events", "p50", "p95", "p99", "max"):
+        table.add_column(heading, justify="left" if heading == "what" else "right")
     for run in runs:
-        stages = ", ".join(f"{name} {ms:.1f}" for name, ms in run.stages_ms().items() if name != "total")
-        table.add_row(
-            run.peer or f"{run.model}, learning {run.learning}",
-            run.runtime,
-            str(len(run.samples)),
-            *(f"{run.percentile_ms(p):.1f}" for p in (50, 95, 99, 100)),
-            stages,
-        )
+        figures = (f"{run.percentile_ms(p):.1f}" for p in (50, 95, 99, 100))
+        table.add_row(run.peer or f"{run.model}, learning {run.learning}", str(len(run.samples)), *figures)
     console = Console()
     console.print(table)
+    for run in runs:
+        stages = ", ".join(f"{name} {ms:.2f}" for name, ms in run.stages_ms().items() if name != "total")
+        if stages:
+            what = run.peer or f"learning {run.learning}"
+            console.print(f"{what}: {run.runtime}; median {stages}", highlight=False)
     ratios = content["learning_ratios"]
     if ratios:
         console.print(f"learning on / off: p50 {ratios['p50']:.2f}, p99 {ratios['p99']:.2f}", highlight=False)

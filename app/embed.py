@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from livesam.engine.cache import EmbeddingCache
-    from livesam.engine.runtimes.base import PreparedEncoder
+    from livesam.engine.protocols import ImageEncoder
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 INDEX = "index.json"
@@ -88,19 +88,21 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
     return list(found)
 
 
-def _embed_one(encoder: PreparedEncoder, cache: EmbeddingCache, path: Path, out: Path) -> tuple[str, bool]:
+def _embed_one(encoder: ImageEncoder, cache: EmbeddingCache, path: Path, out: Path) -> tuple[str, bool]:
     from livesam.engine.errors import LivesamError
     from livesam.engine.image import image_hash, read_image
 
     image = read_image(path)
-    digest = image_hash(image)
-    key = encoder.key(digest)
-    if cache.get(key) is not None:  # read in full, so a damaged file is encoded anew
-        return key, True
-    cache.put(encoder.encode(image, digest))
-    if not (out / f"{_digest(key)}.safetensors").is_file():
+    key_of = getattr(encoder, "key", None)
+    if key_of is not None:
+        key = str(key_of(image_hash(image)))
+        if cache.get(key) is not None:  # read in full, so a damaged file is encoded anew
+            return key, True
+    embedding = encoder.encode(image)
+    cache.put(embedding)
+    if not (out / f"{_digest(embedding.key)}.safetensors").is_file():
         raise LivesamError(f"the embedding of {path} could not be written to {out}: the disk is full or read-only")
-    return key, False
+    return embedding.key, False
 
 
 def _digest(key: str) -> str:

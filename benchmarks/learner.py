@@ -39,7 +39,7 @@ def learning(session: Session, sam: Sam, method: str = "live", device: str = "cp
         yield loop
     finally:
         session.on_interaction = before
-        loop.close()
+        loop.close(timeout=120)  # a publish that is on its way needs the slot, which the caller may close next
 
 
 def _low_priority(device: str) -> Callable[[], contextlib.AbstractContextManager[object]]:
@@ -50,6 +50,7 @@ def _low_priority(device: str) -> Callable[[], contextlib.AbstractContextManager
     def stream() -> contextlib.AbstractContextManager[object]:
         import torch
 
-        return torch.cuda.stream(torch.cuda.Stream(device, priority=0))  # 0 is the lowest, clicks take a negative one
+        lowest = torch.cuda.Stream(device, priority=0)  # type: ignore[no-untyped-call]  # clicks take a negative one
+        return torch.cuda.stream(lowest)
 
     return stream

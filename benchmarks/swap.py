@@ -33,6 +33,7 @@ class SwapRun:
 
     Attributes:
         swap_ms: from new weights at hand to the version that serves them, checks and warm-up included.
+        first_ms: the very first swap, which also makes the second decoder and whatever the checks need.
         during: clicks that a swap overlapped.
         apart: clicks that none did, and the clicks before the first.
     """
@@ -40,6 +41,7 @@ class SwapRun:
     model: str
     runtime: str
     swap_ms: npt.NDArray[np.float64]
+    first_ms: float
     during: tuple[TimedClick, ...]
     apart: tuple[TimedClick, ...]
 
@@ -50,6 +52,7 @@ class SwapRun:
             "runtime": self.runtime,
             "swaps": int(self.swap_ms.size),
             "swap_ms": spread(self.swap_ms),
+            "first_ms": round(self.first_ms, 4),
             "clicks": {"apart": len(self.apart), "during": len(self.during)},
             "click_apart_ms": spread([click.latency_ms for click in self.apart]),
             "click_during_ms": spread([click.latency_ms for click in self.during]),
@@ -79,6 +82,8 @@ def run_swaps(
 ) -> SwapRun:
     """Publish the variants in turn, ``gap_s`` apart, while a thread clicks; every click and every swap is timed.
 
+    The first swap comes before the clicks and is told apart: it makes the second decoder.
+
     Args:
         click: one click; returns its stages in milliseconds, of which ``wait`` is looked at.
         publish: puts weights into service and returns the version.
@@ -92,6 +97,9 @@ def run_swaps(
         raise ValueError(f"a swap run needs two sets of weights and a swap, got {len(variants)} and {swaps}")
     for _ in range(5):
         click()
+    started = time.perf_counter()
+    publish(variants[-1])
+    first_ms = (time.perf_counter() - started) * 1e3
     clicks: list[TimedClick] = []
     failures: list[BaseException] = []
     stop = threading.Event()
@@ -127,7 +135,7 @@ def run_swaps(
         raise failures[0]
     during, apart = _divide(clicks, spans)
     swap_ms = np.array([(end - start) * 1e3 for start, end in spans])
-    return SwapRun(model, runtime, swap_ms, during, apart)
+    return SwapRun(model, runtime, swap_ms, first_ms, during, apart)
 
 
 def perturbed(weights: DecoderWeights, share: float = 1e-3, seed: int = 0) -> dict[str, npt.NDArray[np.float32]]:

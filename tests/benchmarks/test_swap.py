@@ -29,8 +29,10 @@ def test_swaps_are_timed_and_clicks_divided() -> None:
 
     variants = [perturbed(WEIGHTS, seed=seed) for seed in (0, 1)]
     run = run_swaps(click, publish, variants, model="toy", runtime="toy:cpu", swaps=6, gap_s=0.01)
-    assert len(published) == 6
-    assert published[0] == published[2] != published[1]
+    assert len(published) == 7  # the first is told apart
+    assert published[1] == published[3] != published[2]
+    assert run.first_ms >= 19
+    assert run.swap_ms.size == 6
     assert (run.swap_ms >= 19).all()
     assert run.during
     assert run.apart

@@ -1,0 +1,45 @@
+"""Clicks on a device while the learner trains beside them. Never run on a GPU yet; on the CPU it runs and is tested."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from livesam.benchmarks.latency import learning_ratios, run_stream
+from livesam.benchmarks.learner import learning
+from livesam.benchmarks.stream import Pace, click_stream
+from livesam.benchmarks.targets import SessionTarget
+
+if TYPE_CHECKING:
+    from livesam.engine.session import Session
+    from segment_anything.modeling import Sam
+
+
+def clicks_beside_a_learner(
+    session: Session,
+    sam: Sam,
+    model: str,
+    image: npt.NDArray[np.uint8],
+    device: str,
+    *,
+    clicks: int = 120,
+    think_ms: float = 50.0,
+    method: str = "live",
+) -> dict[str, Any]:
+    """The same click stream without and with the learner, on a low-priority stream where there is one."""
+    session.set_image(image)
+    events = click_stream(clicks, pace=Pace(think_ms=think_ms))
+    target, image_hw = SessionTarget(session, model), session.embedding.original_hw
+    off = run_stream(target, events, image_hw, learning="off")
+    with learning(session, sam, method, device) as loop:
+        on = run_stream(target, events, image_hw, learning="on")
+        stats = asdict(loop.stats())
+    return {
+        "off": off.to_json(),
+        "on": on.to_json(),
+        "ratios": learning_ratios([off, on]),
+        "method": method,
+        "learner": stats,
+    }

@@ -1,0 +1,47 @@
+"""The GPU script's own code, on the CPU: which sections there are, what they tell, that nothing ends the run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from livesam.benchmarks import gpu
+
+
+def test_without_a_gpu_it_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    assert gpu.main(["--out", str(tmp_path / "r.json")]) == 2
+    assert "no NVIDIA GPU" in capsys.readouterr().err
+    assert not (tmp_path / "r.json").exists()
+
+
+@pytest.mark.slow
+def test_every_section_on_the_cpu(tmp_path: Path) -> None:
+    out = tmp_path / "report.json"
+    assert gpu.main(["--out", str(out), "--device", "cpu", "--models", "nano", "--quick"]) == 0
+    report = json.loads(out.read_text())
+    sections = report["sections"]
+    assert report["device"]["device"] == "cpu"
+    assert [name for name, result in sections.items() if "error" in result] == []
+    assert sections["ceilings"]["matmul_tflops"]["fp32"] > 0
+    assert sections["nano/encoder/eager"]["fp32"]["p50_ms"] > 0
+    assert sections["nano/encoder/onnxruntime/fp32"]["max_difference"] < 1e-3
+    assert "TensorRT needs an NVIDIA GPU" in sections["nano/encoder/tensorrt/bf16"]["skipped"]
+    assert sections["nano/decoder/onnxruntime"]["mask_iou"] > 0.99
+    assert sections["nano/swap/torch"]["answers_changed"]
+    assert sections["nano/swap/torch"]["base_restored_max_difference"] == 0
+    assert [row["batch"] for row in sections["nano/throughput"]["bf16"]] == [1, 2]
+    assert sections["nano/learning"]["learner"]["counts"]["received"] > 0
+
+
+def test_power_without_a_gpu_says_why() -> None:
+    from livesam.benchmarks.power import PowerMeter
+
+    with PowerMeter(0.01) as meter:
+        pass
+    result = meter.to_json()
+    assert ("skipped" in result) != ("mean_w" in result)

@@ -2,6 +2,7 @@
 
 Clicks come as an annotator makes them: a first one inside the object (its centre or anywhere, by depth), then
 corrections in the larger error region, with the previous logits fed back; gradients flow through the last click only.
+Some sequences begin with a box in place of the first click.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from livesam.engine.models import PIXEL_MEAN, PIXEL_STD
 from segment_anything.modeling import Sam
 from torch import Tensor
 from torch.nn import functional as F
+
+BOX_SHARE = 0.2
 
 
 def set_input_size(sam: Sam, size: int) -> None:
@@ -46,20 +49,22 @@ def align_attention(sam: Sam) -> None:
             embedding.weight.mul_(0.3)
 
 
-def decode(sam: Sam, features: Tensor, coords: Tensor, labels: Tensor, logits: Tensor | None) -> tuple[Tensor, Tensor]:
+def decode(
+    sam: Sam, features: Tensor, points: tuple[Tensor, Tensor] | None, boxes: Tensor | None, logits: Tensor | None
+) -> tuple[Tensor, Tensor]:
     """All four masks of P prompts on each of B images; the official decoder takes one image a call.
 
     Args:
         features: ``(B, 256, h, w)``.
-        coords: ``(B*P, K, 2)`` in input pixels, x first.
-        labels: ``(B*P, K)``.
+        points: coordinates ``(B*P, K, 2)`` in input pixels, x first, and labels ``(B*P, K)``; or None.
+        boxes: ``(B*P, 4)`` in input pixels, or None; one of the two is needed.
         logits: previous low-res logits ``(B*P, 1, 4h, 4w)`` or None.
 
     Returns:
         low-res logits ``(B*P, 4, 4h, 4w)`` and IoU predictions ``(B*P, 4)``.
     """
-    sparse, dense = sam.prompt_encoder(points=(coords, labels), boxes=None, masks=logits)
-    source = features.repeat_interleave(len(coords) // len(features), 0) + dense
+    sparse, dense = sam.prompt_encoder(points=points, boxes=boxes, masks=logits)
+    source = features.repeat_interleave(len(sparse) // len(features), 0) + dense
     position = sam.prompt_encoder.get_dense_pe().flatten(2).transpose(1, 2)
     return forward(sam.mask_decoder, source, position, sparse)
 
@@ -84,6 +89,16 @@ def simulate_click(
         index = int(np.searchsorted(np.cumsum(flat), rng.random() * flat.sum(), side="right").clip(0, flat.size - 1))
     y, x = divmod(index, target.shape[1])
     return x + rng.random(), y + rng.random(), int(positive)
+
+
+def simulate_box(rng: np.random.Generator, target: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
+    """A box ``(x0, y0, x1, y1)`` around the target in cells, each side off by some hundredths of the object's size."""
+    rows, columns = np.flatnonzero(target.any(1)), np.flatnonzero(target.any(0))
+    if not len(rows):  # thinner than a cell
+        return np.array((0, 0, target.shape[1], target.shape[0]), np.float32)
+    box = np.array((columns[0], rows[0], columns[-1] + 1, rows[-1] + 1), np.float32)
+    size = box[2:] - box[:2]
+    return (box + rng.normal(0, 0.05, 4) * np.tile(size, 2)).astype(np.float32)
 
 
 def _depth(region: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
@@ -126,21 +141,27 @@ def train_step(
     with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
         features = sam.image_encoder(pixels.contiguous(memory_format=torch.channels_last))
         total = int(rng.integers(1, most_clicks + 1))
+        boxes = None
+        if rng.random() < BOX_SHARE:
+            drawn = np.stack([simulate_box(rng, t > 0.5) for t in targets_np])
+            boxes = torch.from_numpy(drawn * 4).to(device)
         clicks: list[list[tuple[float, float, int]]] = [[] for _ in targets_np]
         masks = np.zeros(targets_np.shape, bool)
         logits: Tensor | None = None
         seen: list[float] = []
         for k in range(1, total + 1):
-            for i, history in enumerate(clicks):
-                history.append(simulate_click(rng, targets_np[i] > 0.5, masks[i], batch[i // per_image].valid_hw))
-            points = np.array(clicks, np.float32)  # (N, k, 3)
-            coords = torch.from_numpy(points[..., :2] * 4).to(device)  # cells to input pixels
-            labels = torch.from_numpy(points[..., 2]).to(device)
+            points: tuple[Tensor, Tensor] | None = None
+            if boxes is None or k > 1:
+                for i, history in enumerate(clicks):
+                    history.append(simulate_click(rng, targets_np[i] > 0.5, masks[i], batch[i // per_image].valid_hw))
+                said = np.array(clicks, np.float32)  # (N, k, 3)
+                coords, labels = said[..., :2] * 4, said[..., 2]  # cells to input pixels
+                points = torch.from_numpy(coords).to(device), torch.from_numpy(labels).to(device)
             if k < total:
                 with torch.no_grad():
-                    out, ious = decode(sam, features.detach(), coords, labels, logits)
+                    out, ious = decode(sam, features.detach(), points, boxes, logits)
             else:
-                out, ious = decode(sam, features, coords, labels, logits)
+                out, ious = decode(sam, features, points, boxes, logits)
             with torch.no_grad():
                 current = shown(out.detach().float(), ious.detach(), k)
                 seen.append(float(mask_iou(current[:, None], targets, valid).mean()))

@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 import torch
 from livesam.adapter import pretrain
-from livesam.adapter.click_training import decode, mask_iou, mask_loss, set_input_size, shown, simulate_click
+from livesam.adapter.click_training import (
+    decode,
+    mask_iou,
+    mask_loss,
+    set_input_size,
+    shown,
+    simulate_box,
+    simulate_click,
+)
 from livesam.adapter.pretrain import Stage
 from livesam.adapter.synthetic import procedural
 from livesam.adapter.training_data import PERMISSIVE_SETS
@@ -44,7 +52,7 @@ def test_batched_decode_is_the_official_decoder_image_by_image() -> None:
     coords, labels = torch.rand(6, 2, 2) * 64, torch.tensor([[1.0, 0.0]]).expand(6, 2)
     logits = torch.randn(6, 1, 16, 16)
     with torch.no_grad():
-        masks, ious = decode(sam, features, coords, labels, logits)
+        masks, ious = decode(sam, features, (coords, labels), None, logits)
         for i in range(2):
             part = slice(3 * i, 3 * i + 3)
             sparse, dense = sam.prompt_encoder((coords[part], labels[part]), None, logits[part])
@@ -53,6 +61,14 @@ def test_batched_decode_is_the_official_decoder_image_by_image() -> None:
             )
             assert torch.allclose(masks[part], expected, atol=1e-5)
             assert torch.allclose(ious[part], expected_ious, atol=1e-5)
+
+
+def test_a_box_is_drawn_around_the_object() -> None:
+    target = np.zeros((32, 32), bool)
+    target[8:20, 4:24] = True
+    boxes = np.stack([simulate_box(np.random.default_rng(i), target) for i in range(50)])
+    assert np.abs(boxes.mean(0) - (4, 8, 24, 20)).max() < 1
+    assert boxes.std(0).min() > 0.2
 
 
 def test_clicks_fall_into_the_larger_error() -> None:
@@ -103,7 +119,7 @@ def test_a_killed_run_goes_on_with_the_same_numbers(
 ) -> None:
     monkeypatch.setattr(pretrain, "REPORT_EVERY", 2)
     monkeypatch.setattr(pretrain, "SAVE_EVERY", 2)
-    stages = [Stage(64, 4, 2, 2, 2, 1e-3, 1e-3), Stage(96, 2, 2, 2, 2, 1e-3, 1e-3)]
+    stages = [Stage(32, 4, 2, 2, 2, 1e-3, 1e-3), Stage(64, 2, 2, 2, 2, 1e-3, 1e-3)]
     whole = run(data, tmp_path / "whole", stages)
     steps = iter(range(3))
     original = pretrain.train_step
@@ -128,5 +144,5 @@ def test_a_killed_run_goes_on_with_the_same_numbers(
 def test_a_few_steps_learn_to_see_one_picture(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pretrain, "REPORT_EVERY", 5)
     monkeypatch.setattr(pretrain, "WARM_UP", 5)
-    lines = run(data, tmp_path, [Stage(64, 30, 4, 3, 1, 1e-3, 1e-3)])
+    lines = run(data, tmp_path, [Stage(64, 15, 2, 3, 1, 1e-3, 1e-3)])
     assert lines[-1]["loss"] < lines[0]["loss"]

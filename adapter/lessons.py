@@ -7,7 +7,7 @@ import torch
 from livesam.adapter.labels import click_labels
 from livesam.adapter.losses import click_bce, dice, distillation, focal, soft_iou, sparse_bce
 from livesam.adapter.method import LiveConfig
-from livesam.adapter.replay import Example, any_click, correcting_click
+from livesam.adapter.replay import Example, Mask, any_click, correcting_click
 from livesam.adapter.torch_decoder import Decoding, FlatDecoder, shown_token
 from livesam.engine.embedding import ImageEmbedding
 from livesam.engine.points import geometry_of
@@ -31,6 +31,8 @@ class Lessons:
 
     def first_click(self, example: Example, rng: np.random.Generator) -> Tensor:
         """A first click: the best of tokens 1 to 3, the shown one and token 0 learn the mask; all learn its quality."""
+        if example.mask is None:
+            raise ValueError("an object that was given up has no mask to make a first click in")
         prompt = Prompt((any_click(example.mask, rng),))
         masks, ious = self._run(self.decoder, example, prompt)
         losses = self._mask_loss(masks, example)[0]  # (4,)
@@ -39,19 +41,25 @@ class Lessons:
         return mask_loss + self.config.iou_weight * self._iou_loss(ious, masks, example)
 
     def correction(self, example: Example, rng: np.random.Generator) -> Tensor:
-        """Several clicks: token 0 learns mask and clicks, and the base's opinion where the mask says nothing."""
-        if len(example.prompts) > 1 and rng.random() >= self.config.simulated:
-            position = int(rng.integers(1, len(example.prompts)))
-            prompt = example.prompts[position]
-        else:
-            position, simulated = -1, self._simulate(example, rng)
+        """Several clicks: token 0 learns mask and clicks, and the base's opinion where nothing is known.
+
+        All clicks of the object are labels, also those that came after the prompt.
+        """
+        position = -1
+        if example.mask is not None and (len(example.prompts) == 1 or rng.random() < self.config.simulated):
+            simulated = self._simulate(example.mask, example, rng)
             if simulated is None:
                 return self.first_click(example, rng)
             prompt = simulated
+        else:
+            position = int(rng.integers(min(1, len(example.prompts) - 1), len(example.prompts)))
+            prompt = example.prompts[position]
         masks, ious = self._run(self.decoder, example, prompt)
         single = masks[:, :1]
-        loss = self._mask_loss(single, example).mean() + self._at_clicks(single, example.embedding, prompt)
-        loss = loss + self.config.iou_weight * self._iou_loss(ious[:, :1], single, example)
+        loss = self._at_clicks(single, example.embedding, example.prompts[-1])
+        if example.mask is not None:
+            loss = loss + self._mask_loss(single, example).mean()
+            loss = loss + self.config.iou_weight * self._iou_loss(ious[:, :1], single, example)
         if self.config.distil > 0:
             unknown = _inside(example) - example.weight[None]
             base = self._base_mask(example, prompt, position)
@@ -85,9 +93,9 @@ class Lessons:
     def _iou_loss(self, ious: Tensor, logits: Tensor, example: Example) -> Tensor:
         return F.mse_loss(ious, soft_iou(logits, example.target[None], example.weight[None]))
 
-    def _simulate(self, example: Example, rng: np.random.Generator) -> Prompt | None:
+    def _simulate(self, mask: Mask, example: Example, rng: np.random.Generator) -> Prompt | None:
         """One to three corrections on the current weights after a first click; None: nothing to correct."""
-        prompt = Prompt((any_click(example.mask, rng),))
+        prompt = Prompt((any_click(mask, rng),))
         for _ in range(int(rng.integers(1, 4))):
             with torch.no_grad():
                 masks, ious = self._run(self.decoder, example, prompt)

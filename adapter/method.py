@@ -215,9 +215,9 @@ class GuardConfig:
     trust_region: float = 0.1
     held_back: int = 4
     hold_every: int = 4
-    worse_than_before: float = 0.04
-    worse_than_base: float = 0.03
-    rejects: int = 3
+    worse_than_before: float = 0.1
+    worse_than_base: float = 0.05
+    rejects: int = 4
     pause: int = 10
 
     def __post_init__(self) -> None:
@@ -232,10 +232,12 @@ class LiveConfig:
     Attributes:
         click_lr: rate of the fast copy's Adam, which starts anew with every object.
         click_steps: steps after a click.
+        click_restart: begin each of these steps at the slow copy, so that they do not add up.
         keep: weight of staying with the own mask while a click is learned.
         carry: share of the fast copy's way that the slow copy goes along when the object ends.
         lr: rate of the slow copy's Adam.
         steps: micro-steps of one prompt each after an accepted object, half of them on the object itself.
+        given_up_steps: micro-steps after an object that was given up; they learn its clicks, and nothing else of it.
         memory: accepted objects that are kept for replay.
         border: width of the unknown band on each side of an accepted mask's border, in square roots of its area.
         simulated: share of the correction prompts that are clicked anew on the current weights; the others are
@@ -248,10 +250,12 @@ class LiveConfig:
     seed: int = 0
     click_lr: float = 1e-4
     click_steps: int = 1
+    click_restart: bool = False
     keep: float = 1.0
     carry: float = 0.2
     lr: float = 1e-4
     steps: int = 16
+    given_up_steps: int = 6
     memory: int = 48
     border: float = 0.04
     simulated: float = 0.3

@@ -25,14 +25,14 @@ MIN_OVERLAP = 0.5  # IoU; a mask that was redrawn by hand elsewhere is another o
 
 @dataclass(slots=True, eq=False)
 class Example:
-    """An accepted object.
+    """A finished object: accepted, or given up; then its clicks are all that is known of it.
 
     Attributes:
         embedding: its image, features float16 in host memory; examples of one image share them.
         geometry: its image's geometry.
-        mask: the accepted mask, bool ``(H, W)``.
+        mask: the accepted mask, bool ``(H, W)``; None where the object was given up.
         known: bool ``(H, W)``, False in the band around the mask's border.
-        target, weight: the label on the low-res grid, ``(4h, 4w)``.
+        target, weight: the label on the low-res grid, ``(4h, 4w)``; weight 0 everywhere without a mask.
         prompts: what the user gave, oldest first; fed-back logits float16.
         teacher: token 0 of the base under a prompt of ``prompts``, by its position, float16; filled when first used.
         scores: mean IoU by weights' name, for the gate.
@@ -40,8 +40,8 @@ class Example:
 
     embedding: ImageEmbedding
     geometry: ResizeGeometry
-    mask: Mask
-    known: Mask
+    mask: Mask | None
+    known: Mask | None
     target: Tensor
     weight: Tensor
     prompts: tuple[Prompt, ...]
@@ -58,36 +58,37 @@ class Example:
 def make_example(
     interaction: Interaction, border: float, embedding: ImageEmbedding, device: torch.device
 ) -> Example | None:
-    """An example of an accepted object; None where its mask is empty, full, or too thin.
+    """An example of a finished object; None where nothing can be learned from it.
+
+    That is so without clicks, and where an accepted mask is empty, full, or too thin.
 
     Args:
         border: width of the unknown band on each side of the border, in square roots of the mask's area.
         embedding: the interaction's embedding as the memory keeps it.
     """
     mask = interaction.accepted_mask
-    if mask is None:
-        return None
     geometry = geometry_of(interaction.embedding)
+    prompts = tuple(p for p in interaction.prompts if p.clicks)
+    if not prompts:
+        return None
+    if mask is None:
+        nothing = torch.zeros(interaction.answers[-1].shape, device=device)
+        return Example(embedding, geometry, None, None, nothing, nothing, prompts)
     found = banded_label(mask, geometry, border)
     if found is None:
         return None
     label, known = found
-    return Example(
-        embedding,
-        geometry,
-        mask,
-        known,
-        torch.from_numpy(label.target).to(device),
-        torch.from_numpy(label.weight).to(device),
-        tuple(p for p in interaction.prompts if p.clicks),
-    )
+    target, weight = torch.from_numpy(label.target).to(device), torch.from_numpy(label.weight).to(device)
+    return Example(embedding, geometry, mask, known, target, weight, prompts)
 
 
 def plausible(interaction: Interaction) -> bool:
-    """Whether an accepted mask fits what the user did: most clicks agree, and it is much like the last answer."""
+    """Whether the clicks do not contradict each other, and an accepted mask fits to them and to the last answer."""
     mask, clicks = interaction.accepted_mask, interaction.prompts[-1].clicks
-    if mask is None or not np.isfinite(interaction.answers[-1]).all():
+    if not np.isfinite(interaction.answers[-1]).all() or _contradictory(clicks):
         return False
+    if mask is None:
+        return True
     height, width = mask.shape
     agree = [bool(mask[min(int(c.y), height - 1), min(int(c.x), width - 1)]) == c.positive for c in clicks]
     if sum(agree) < MIN_CLICKS_AGREE * len(agree):
@@ -110,6 +111,13 @@ def banded_label(mask: Mask, geometry: ResizeGeometry, border: float) -> tuple[M
         band //= 2
 
 
+def _contradictory(clicks: tuple[Click, ...]) -> bool:
+    """Whether two clicks of different sign are on the same spot, less than 2 pixels apart."""
+    inside = [(c.x, c.y) for c in clicks if c.positive]
+    outside = [(c.x, c.y) for c in clicks if not c.positive]
+    return any((x - u) ** 2 + (y - v) ** 2 < 4 for x, y in inside for u, v in outside)
+
+
 def any_click(mask: Mask, rng: np.random.Generator) -> Click:
     """A first click as people make it: half of the time the deepest point, else anywhere, by depth."""
     import cv2
@@ -126,6 +134,8 @@ def any_click(mask: Mask, rng: np.random.Generator) -> Click:
 
 def correcting_click(example: Example, logits: npt.NDArray[np.float32], clicks: tuple[Click, ...]) -> Click | None:
     """The oracle's next click on an answer, as if the accepted mask were the truth and its border band ignored."""
+    if example.mask is None or example.known is None:
+        return None
     predicted = postprocess(logits, example.geometry) > 0
     return next_click(example.mask, predicted, ~example.known, clicks)
 

@@ -203,7 +203,7 @@ class DcttaMethod:
             loss.backward()  # type: ignore[no-untyped-call]
         good = bool(np.isfinite(value)) and bool(torch.isfinite(gradient).all())
         if good:
-            adam.step(gradient)
+            adam.step()
         self._counts[f"{kind}_steps" if good else "bad_steps"] += 1
         reason = "" if good else "loss or gradient is not finite"
         return StepReport("merge" if kind == "merge" else "click", value, good, reason)

@@ -58,8 +58,9 @@ class LiveMethod:
         self._guard = StepGuard(self._teacher.vector, config.guard)
         self._gate: ReplayGate[Example] = ReplayGate(config.guard)
         self._breaker = CircuitBreaker(config.guard)
-        self._store = EmbeddingStore(config.memory + config.guard.held_back)
+        self._store = EmbeddingStore(2 * config.memory + config.guard.held_back)
         self._memory: deque[Example] = deque(maxlen=config.memory)
+        self._given_up: deque[Example] = deque(maxlen=max(1, config.memory // 3))
         self._counts: Counter[str] = Counter()
         self._rng = np.random.default_rng(config.seed)
         self._object: ObjectId | None = None  # the object that the fast copy belongs to
@@ -78,6 +79,9 @@ class LiveMethod:
             self._object = object_id(interaction)
         if not interaction.prompts[-1].clicks:
             return
+        if self.config.click_restart:
+            self._decoder.vector.copy_(self._slow)
+            self._fast_adam.clear()
         for _ in range(self.config.click_steps):
             yield self._step(
                 "click", self._lessons.click(interaction.embedding, interaction.prompts[-1]), self._fast_adam
@@ -102,12 +106,12 @@ class LiveMethod:
             carried = self._guard.hold(self._decoder.vector)
             if not carried:
                 self._decoder.vector.copy_(self._slow)
-        stepped = False
-        if self._memory and interaction.accepted_mask is not None:
-            for turn in range(self.config.steps):
-                stepped = True
-                yield self._replay_step(example, turn)
-        if carried or stepped:
+        steps = self.config.given_up_steps if interaction.accepted_mask is None else self.config.steps
+        if not self._memory and (example is None or example.mask is not None):
+            steps = 0  # the very first accepted mask may have gone to the gate
+        for turn in range(steps):
+            yield self._replay_step(example, turn)
+        if carried or steps:
             yield self._judge()
 
     def learn_idle(self, steps: int) -> Iterator[StepReport]:
@@ -119,11 +123,8 @@ class LiveMethod:
         yield self._judge()
 
     def _keep(self, interaction: Interaction) -> Example | None:
-        """Put an accepted object into memory or gate; returns what is new in the memory."""
-        if interaction.accepted_mask is None:
-            self._counts["given_up"] += 1
-            return None
-        self._counts["accepted"] += 1
+        """Put an accepted object into memory or gate; returns what is new and may be learned from."""
+        self._counts["given_up" if interaction.accepted_mask is None else "accepted"] += 1
         if not np.isfinite(interaction.embedding.numpy()).all():
             self._counts["bad_embedding"] += 1
             return None
@@ -132,9 +133,12 @@ class LiveMethod:
             return None
         embedding = self._store.keep(interaction.embedding)
         example = make_example(interaction, self.config.border, embedding, self._decoding.device)
-        if example is None or not example.prompts:
+        if example is None:
             self._counts["nothing_left_of_mask"] += 1
             return None
+        if example.mask is None:
+            self._given_up.append(example)
+            return example
         learnable = self._gate.offer(example)
         if learnable is not None:
             self._memory.append(learnable)
@@ -142,11 +146,15 @@ class LiveMethod:
 
     def _replay_step(self, newest: Example | None, turn: int) -> StepReport:
         """One prompt, first click and correction in turn, of the newest example or of one from memory."""
-        if newest is not None and self._rng.random() < 0.5:
+        draw = self._rng.random()
+        if newest is not None and (draw < 0.5 or not self._memory):
             example = newest
+        elif self._given_up and turn % 2 and draw < 0.75:
+            example = self._given_up[int(self._rng.integers(len(self._given_up)))]
         else:
             example = self._memory[int(self._rng.integers(len(self._memory)))]
-        lesson = self._lessons.correction if turn % 2 else self._lessons.first_click
+        first = turn % 2 == 0 and example.mask is not None
+        lesson = self._lessons.first_click if first else self._lessons.correction
         return self._step("object", lesson(example, self._rng), self._slow_adam)
 
     # Guarding
@@ -160,7 +168,7 @@ class LiveMethod:
         loss.backward()  # type: ignore[no-untyped-call]
         if not self._guard.clip(gradient):
             return StepReport(label, value, False, "the gradient is not finite")
-        adam.step(gradient)
+        adam.step()
         if not self._guard.hold(vector):
             vector.copy_(self._slow)
             adam.clear()
@@ -228,6 +236,7 @@ class LiveMethod:
         self._slow_adam.clear()
         self._start_object()
         self._memory.clear()
+        self._given_up.clear()
         self._store.clear()
         self._gate.clear()
         self._breaker.clear()

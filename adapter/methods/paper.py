@@ -93,7 +93,7 @@ class PaperMethod:
             loss.backward()  # type: ignore[no-untyped-call]
         good = np.isfinite(value) and bool(torch.isfinite(self._decoder.gradient).all())
         if good:
-            self._adam.step(self._decoder.gradient)
+            self._adam.step()
         self._counts[f"{kind}_steps" if good else "bad_steps"] += 1
         reason = "" if good else "loss or gradient is not finite"
         return StepReport("click" if kind == "click" else "object", value, good, reason)

@@ -58,7 +58,7 @@ def teach(method, seeds, direction=0):
 def quality(method):
     """Mean IoU on the domain after one and after two clicks."""
     found = []
-    for seed in range(900, 905):
+    for seed in range(900, 904):
         embedding, mask, clicks = scene(seed)
         first = method.answer(embedding, Prompt(clicks[:1])).low_res_logits
         second = method.answer(embedding, Prompt(clicks, mask_logits=np.array(first))).low_res_logits
@@ -94,7 +94,7 @@ def method(skilled):
 
 
 def contradictory_clicks(method):
-    for seed in range(40, 45):
+    for seed in range(40, 43):
         embedding, mask, (inside, outside) = scene(seed)
         lies = (Click(inside.x, inside.y, False), Click(outside.x, outside.y, True), inside, outside)
         use(method, embedding, lies, None)
@@ -102,7 +102,7 @@ def contradictory_clicks(method):
 
 
 def random_masks(method):
-    for seed in range(50, 58):
+    for seed in range(50, 55):
         embedding, _, clicks = scene(seed)
         rng = np.random.default_rng(seed)
         noise = np.kron(rng.random((8, 8)) > 0.5, np.ones((32, 32), bool)).astype(bool)
@@ -111,7 +111,7 @@ def random_masks(method):
 
 def random_masks_that_were_shown(method):
     """Worse: everything that a check of one object alone could notice is right."""
-    for seed in range(50, 58):
+    for seed in range(50, 55):
         embedding, _, _ = scene(seed)
         rng = np.random.default_rng(seed)
         noise = np.kron(rng.random((8, 8)) > 0.5, np.ones((32, 32), bool)).astype(bool)
@@ -122,11 +122,11 @@ def random_masks_that_were_shown(method):
 
 
 def another_domain(method):
-    teach(method, range(60, 68), direction=1)
+    teach(method, range(60, 65), direction=1)
 
 
 def nan_embeddings(method):
-    for seed in range(70, 74):
+    for seed in range(70, 72):
         embedding, mask, clicks = scene(seed)
         broken = np.array(embedding.features)
         broken[0, :, 3, 3] = np.nan
@@ -148,8 +148,8 @@ def test_poison_does_not_make_it_worse_than_frozen(method, frozen_quality, poiso
     if poison in (contradictory_clicks, random_masks):
         assert counts["implausible"] >= 5
     if poison is nan_embeddings:
-        assert counts["bad_embedding"] == 8
-        assert counts["guard_bad_loss"] >= 4
+        assert counts["bad_embedding"] == 4
+        assert counts["guard_bad_loss"] >= 2
 
 
 def test_the_trust_region_holds_under_absurd_rates(skilled):

@@ -136,13 +136,13 @@ def test_weights_are_checked_and_transposed():
         checked_weights({**good, "b": np.full(4, np.nan, np.float32)}, inputs)
 
 
-def test_all_120_tensors_become_inputs(nano_sam, tmp_path):
+def test_all_120_tensors_become_inputs(small_sam, small_spec, tmp_path):
     from livesam.export.decoder_graph import export_serving_decoder
 
     path = tmp_path / "d.onnx"
-    export_serving_decoder(nano_sam, models.spec("nano"), path)
+    export_serving_decoder(small_sam, small_spec, path)
     inputs = weight_inputs(json.loads(path.with_name("d.onnx.json").read_text()))
-    ready = checked_weights(models.decoder_weights(nano_sam), inputs)
+    ready = checked_weights(models.decoder_weights(small_sam), inputs)
     assert len(ready) == 120
 
 

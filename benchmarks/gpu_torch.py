@@ -29,15 +29,21 @@ def encoder_latency(sam: Sam, device: str, *, seconds: float = 1.0) -> dict[str,
 
 
 def encoder_throughput(
-    sam: Sam, device: str, batches: Sequence[int], ceilings_tflops: Mapping[str, float], *, seconds: float = 1.0
+    sam: Sam,
+    device: str,
+    batches: Sequence[int],
+    ceilings_tflops: Mapping[str, float],
+    *,
+    precision: str = "bf16",
+    seconds: float = 1.0,
 ) -> list[dict[str, Any]]:
-    """Images a second in bf16 over batch sizes, with TFLOP/s and their share of the measured matrix ceiling.
+    """Images a second over batch sizes, with TFLOP/s and their share of the measured matrix ceiling.
 
     A batch that does not fit into memory ends the list with a row that says so.
     """
     import torch
 
-    dtype = torch.bfloat16
+    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
     encoder = _encoder(sam, device, dtype)
     side = int(sam.image_encoder.img_size)
     flops = flops_of(encoder, torch.randn(1, 3, side, side, device=device, dtype=dtype))
@@ -57,8 +63,8 @@ def encoder_throughput(
             "tflops": round(tflops, 2),
             **timing.to_json(),
         }
-        if ceilings_tflops.get("bf16"):
-            row["share_of_matmul"] = round(tflops / ceilings_tflops["bf16"], 4)
+        if ceilings_tflops.get(precision):
+            row["share_of_matmul"] = round(tflops / ceilings_tflops[precision], 4)
         rows.append(row)
     return rows
 

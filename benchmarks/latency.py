@@ -125,13 +125,14 @@ def run_stream(
     *,
     learning: Learning = "off",
     peer: str | None = None,
-    warmup: int = 8,
+    warmup: int | None = None,
     progress: Progress | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> LatencyRun:
     """Send the stream to the target at the user's pace and measure every answer.
 
-    The first answers of a runtime are slower (allocation, kernel choice), so ``warmup`` clicks go ahead unmeasured.
+    The first answers of a runtime are slower (allocation, kernel choice), so ``warmup`` clicks and previews go ahead
+    unmeasured: 8 of each, or as many as the stream is long.
 
     Args:
         target: answers on an image of ``image_hw`` that it has already encoded.
@@ -144,6 +145,7 @@ def run_stream(
     if not events:
         raise ValueError("the click stream is empty")
     height, width = image_hw
+    warmup = min(8, len(events)) if warmup is None else warmup
     for i in range(warmup):
         if i % 4 == 0:
             target.next_object()

@@ -6,12 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
-from livesam.benchmarks import gpu
+import torch
+from livesam.benchmarks import gpu, gpu_torch
+from livesam.benchmarks.device_clock import flops_of
+from segment_anything.modeling import Sam
 
 
 def test_without_a_gpu_it_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    import torch
-
     if torch.cuda.is_available():
         pytest.skip("there is a GPU here")
     assert gpu.main(["--out", str(tmp_path / "r.json")]) == 2
@@ -36,6 +37,17 @@ def test_every_section_on_the_cpu(tmp_path: Path) -> None:
     assert sections["nano/swap/torch"]["base_restored_max_difference"] == 0
     assert [row["batch"] for row in sections["nano/throughput"]["bf16"]] == [1, 2]
     assert sections["nano/learning"]["learner"]["counts"]["received"] > 0
+
+
+def test_throughput_counts_images_and_flops(small_sam: Sam) -> None:
+    flops = flops_of(small_sam.image_encoder, torch.zeros(1, 3, 256, 256))
+    assert flops > 2 * sum(p.numel() for p in small_sam.image_encoder.blocks.parameters())  # every weight, every token
+    one, two = gpu_torch.encoder_throughput(small_sam, "cpu", (1, 2), {"fp32": 0.5}, precision="fp32", seconds=0.01)
+    for row, batch in ((one, 1), (two, 2)):
+        assert row["batch"] == batch
+        assert row["images_per_s"] == pytest.approx(batch * 1e3 / row["p50_ms"], rel=0.02)
+        assert row["tflops"] == pytest.approx(row["images_per_s"] * flops / 1e12, abs=0.006)
+    assert next(small_sam.image_encoder.parameters()).dtype == torch.float32  # a copy was converted
 
 
 def test_power_without_a_gpu_says_why() -> None:

@@ -59,8 +59,8 @@ def encoder_throughput(
         tflops = batch * flops / timing.p50_ms / 1e9
         row: dict[str, Any] = {
             "batch": batch,
-            "images_per_s": round(batch * 1e3 / timing.p50_ms, 2),
-            "tflops": round(tflops, 2),
+            "images_per_s": round(batch * 1e3 / timing.p50_ms, 4),
+            "tflops": round(tflops, 4),
             **timing.to_json(),
         }
         if ceilings_tflops.get(precision):

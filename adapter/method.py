@@ -207,7 +207,7 @@ class GuardConfig:
         worse_than_before: how much IoU a candidate may lose against the weights before, as a mean over the held-back
             masks on which nothing but losses count.
         worse_than_base: how much it may lose against the base, counted alike.
-        rejects: after so many rejects in a row the breaker opens.
+        rejects: after so many candidates in a row that were worse than the base the breaker opens.
         pause: interactions without learning while the breaker is open.
     """
 
@@ -215,8 +215,8 @@ class GuardConfig:
     trust_region: float = 0.1
     held_back: int = 4
     hold_every: int = 4
-    worse_than_before: float = 0.1
-    worse_than_base: float = 0.05
+    worse_than_before: float = 0.06
+    worse_than_base: float = 0.02
     rejects: int = 4
     pause: int = 10
 

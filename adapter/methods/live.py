@@ -184,7 +184,8 @@ class LiveMethod:
         base = [self._cached_score("base", example) for example in held]
         passed = self._gate.passes(candidate, before, base)
         mean = sum(candidate) / len(candidate) if candidate else 0.0
-        self._breaker.record(passed)
+        # Worse than before happens by chance with few held-back masks; worse than the base is what poison does.
+        self._breaker.record(passed or self._gate.good_enough(candidate, base))
         if passed:
             self._slow.copy_(self._decoder.vector)
             for example, score in zip(held, candidate, strict=True):

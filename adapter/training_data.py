@@ -126,9 +126,8 @@ class TrainingSamples(Dataset[Sample]):
         valid = (max(1, round(height / 4)), max(1, round(width / 4)))
         targets = np.zeros((self.objects, side, side), np.float32)
         for target, mask in zip(targets, masks, strict=True):
-            target[: valid[0], : valid[1]] = cv2.resize(
-                mask.astype(np.float32), (valid[1], valid[0]), interpolation=cv2.INTER_AREA
-            )
+            shares = cv2.resize(mask.astype(np.float32), (valid[1], valid[0]), interpolation=cv2.INTER_AREA)
+            target[: valid[0], : valid[1]] = shares.clip(0, 1)  # the mean of ones may round to a little more than 1
         padded = np.zeros((self.size, self.size, 3), np.uint8)
         padded[:height, :width] = _jitter(rng, np.ascontiguousarray(image))
         return Sample(np.ascontiguousarray(padded.transpose(2, 0, 1)), targets, valid)

@@ -238,6 +238,7 @@ class AdaptationLoop:
                 domain.changed = True
                 raise
             if interaction.accepted:
+                domain.changed = True  # the object's fast copy goes out of service, also if nothing was learned
                 domain.idle_left = min(domain.idle_left + self.config.idle_rounds, 4 * self.config.idle_rounds)
             self._counts["learned"] += finished
             self._offer(interaction.domain, domain)

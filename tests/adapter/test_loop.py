@@ -124,6 +124,17 @@ def test_learns_in_order_and_publishes(bench):
     assert not b.errors
 
 
+def test_a_finished_object_ends_its_fast_copy_even_if_nothing_is_learned(bench):
+    b = bench()
+    b.loop.start()
+    b.loop.submit(interaction("a"))
+    assert b.loop.wait(20)
+    b.methods["default"].steps = 0
+    b.loop.submit(interaction("a", accepted=True))
+    assert b.loop.wait(20)
+    assert len(b.published) == 2
+
+
 def test_the_line_is_bounded_by_its_rule(bench):
     b = bench(config=LoopConfig(capacity=4, idle_after_s=0.02))
     loop = b.loop  # not started: everything waits

@@ -39,9 +39,11 @@ def atomic_write(path: Path | str) -> Iterator[AtomicFile]:
             yield file
         _sync(temporary, os.O_RDWR)  # opened anew: a writer that took the path may have put another file there
         os.replace(temporary, target)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
+        if isinstance(error, OSError) and str(error.filename) == str(temporary):
+            error.filename = str(target)  # what the caller asked for, not our name for it
         raise
     with contextlib.suppress(OSError):  # Windows and some network file systems refuse it; the file itself is safe
         _sync(target.parent, os.O_RDONLY)

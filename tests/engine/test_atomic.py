@@ -61,3 +61,11 @@ def test_the_file_is_also_a_path_for_writers_that_open_it_themselves(tmp_path: P
         save_file({"a": values}, file)
     np.testing.assert_array_equal(load_file(tmp_path / "a.safetensors")["a"], values)
     assert os.listdir(tmp_path) == ["a.safetensors"]
+
+
+def test_an_error_names_the_file_that_was_asked_for(tmp_path: Path) -> None:
+    target = tmp_path / "missing" / "mask.png"
+    with pytest.raises(FileNotFoundError) as caught, atomic_write(target):
+        pass
+    assert caught.value.filename == str(target)
+    assert ".tmp" not in str(caught.value)

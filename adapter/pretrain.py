@@ -57,7 +57,8 @@ class Stage:
         parts = text.split(":")
         if len(parts) != 7:
             raise ValueError(f"a stage is size:steps:images:objects:clicks:lr:lr_end, got {text!r}")
-        return cls(*(int(p) for p in parts[:5]), float(parts[5]), float(parts[6]))
+        size, steps, images, objects, clicks = (int(p) for p in parts[:5])
+        return cls(size, steps, images, objects, clicks, float(parts[5]), float(parts[6]))
 
     def rate(self, step: int) -> float:
         """The learning rate at a step of this stage: cosine from ``lr`` to ``lr_end``."""

@@ -5,6 +5,8 @@ They teach what photographs of a few kinds of scene cannot: that an outline, not
 
 from __future__ import annotations
 
+from typing import cast
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -40,7 +42,7 @@ def texture(rng: np.random.Generator, height: int, width: int) -> Image:
         blend = ((np.sin(along * frequency) > 0) ^ (np.sin(across * frequency) > 0)).astype(np.float32)
     pixels = first + blend[..., None] * (second - first)
     grain = rng.normal(0, rng.uniform(1, 12), (height, width, 1))
-    return np.clip(pixels + grain, 0, 255).astype(np.uint8)
+    return cast(Image, np.clip(pixels + grain, 0, 255).astype(np.uint8))
 
 
 def shape(rng: np.random.Generator, height: int, width: int) -> npt.NDArray[np.bool_]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -50,12 +51,19 @@ def load_sources(
         paths += [(name, path) for path in sorted(folder.iterdir())]
     sources = []
     for done, (name, path) in enumerate(paths):
-        image = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
-        ids = cv2.imread(str(data / name / "masks" / f"{path.stem}.png"), cv2.IMREAD_UNCHANGED).astype(np.int32)
+        image = cv2.cvtColor(_read(path, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+        ids = _read(data / name / "masks" / f"{path.stem}.png", cv2.IMREAD_UNCHANGED).astype(np.int32)
         sources.append(Source(image, ids, name in WHOLE_FOREGROUND_SETS))
         if progress and done % 100 == 0:
             progress(done, len(paths))
     return sources
+
+
+def _read(path: Path, flags: int) -> Any:
+    pixels = cv2.imread(str(path), flags)
+    if pixels is None:
+        raise ValueError(f"{path} is missing or no image that OpenCV reads")
+    return pixels
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,9 +103,9 @@ class TrainingSamples(Dataset[Sample]):
         kind = rng.random()
         if kind < PROCEDURAL_SHARE:
             size = self.size
-            background = None
+            background: Image | None = None
             if rng.random() < 0.5:
-                background = cv2.resize(self._draw(rng).image, (size, size), interpolation=cv2.INTER_AREA)
+                background = resized(self._draw(rng).image, (size, size), cv2.INTER_AREA)
             return *procedural(rng, size, size, background), False
         source = self._draw(rng)
         image, ids = _crop(rng, source.image, source.ids, self.size)
@@ -145,10 +153,12 @@ def _crop(rng: np.random.Generator, image: Image, ids: Ids, size: int) -> tuple[
     factor = size / max(height, width)
     new = (max(8, int(width * factor + 0.5)), max(8, int(height * factor + 0.5)))
     shrink = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
-    return (
-        cv2.resize(image, new, interpolation=shrink),
-        cv2.resize(ids, new, interpolation=cv2.INTER_NEAREST),
-    )
+    return resized(image, new, shrink), resized(ids, new, cv2.INTER_NEAREST)
+
+
+def resized(array: Any, size_wh: tuple[int, int], interpolation: int) -> Any:
+    """OpenCV's resize, whose type says nothing about the array's."""
+    return cv2.resize(array, size_wh, interpolation=interpolation)
 
 
 def _paste_object(rng: np.random.Generator, image: Image, ids: Ids, source: Source) -> None:
@@ -174,10 +184,10 @@ def _paste_object(rng: np.random.Generator, image: Image, ids: Ids, source: Sour
 
 def _jitter(rng: np.random.Generator, image: Image) -> Image:
     """Brightness, contrast, colour and blur as cameras vary; one image in eight becomes grey."""
-    pixels = image.astype(np.float32)
+    pixels: Any = image.astype(np.float32)
     pixels = (pixels - 128) * rng.uniform(0.7, 1.3) + 128 + rng.uniform(-25, 25) + rng.uniform(-12, 12, 3)
     if rng.random() < 0.125:
         pixels = np.repeat(pixels.mean(2, keepdims=True), 3, 2)
     if rng.random() < 0.1:
         pixels = cv2.GaussianBlur(pixels, (0, 0), rng.uniform(0.5, 1.5))
-    return np.clip(pixels, 0, 255).astype(np.uint8)
+    return cast(Image, np.clip(pixels, 0, 255).astype(np.uint8))

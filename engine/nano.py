@@ -44,7 +44,7 @@ class ResidualBlock(nn.Module):
         self.second = nn.Sequential(nn.Conv2d(channels, channels, 3, 1, 1, bias=False), nn.BatchNorm2d(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(x + self.second(self.first(x)))
+        return F.relu(cast(Tensor, x + self.second(self.first(x))))
 
 
 class AttentionBlock(nn.Module):
@@ -68,7 +68,7 @@ class AttentionBlock(nn.Module):
         mixed = F.scaled_dot_product_attention(qkv[0], qkv[1], qkv[2])  # (B, heads, h*w, C/heads)
         tokens = tokens + self.proj(mixed.transpose(1, 2).reshape(b, h * w, c))
         tokens = tokens + self.mlp(self.norm2(tokens))
-        return tokens.transpose(1, 2).reshape(b, c, h, w)
+        return cast(Tensor, tokens.transpose(1, 2).reshape(b, c, h, w))
 
 
 class NanoEncoder(nn.Module):

@@ -67,8 +67,8 @@ def check_plan(path, precision):
     "name",
     [
         "nano",
-        pytest.param("vit_t", marks=pytest.mark.slow),
-        pytest.param("vit_b", marks=pytest.mark.slow),
+        "vit_t",
+        "vit_b",
         pytest.param("vit_l", marks=pytest.mark.slow),
         pytest.param("vit_h", marks=pytest.mark.slow),
     ],

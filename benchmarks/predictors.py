@@ -27,6 +27,7 @@ from livesam.engine.result import DecoderOutput
 
 if TYPE_CHECKING:
     from livesam.adapter.method import AdaptationMethod
+    from livesam.export.formats.source import DecoderSource
 
 TokenRule: TypeAlias = Literal["official", "single"]
 Logits: TypeAlias = npt.NDArray[np.float32]
@@ -167,6 +168,7 @@ def open_predictor(
     model: str,
     *,
     checkpoint: Path | None = None,
+    adapted: Path | None = None,
     seed: int = 0,
     token: str = "official",
     runtime: str = "torch",
@@ -177,12 +179,13 @@ def open_predictor(
 
     Args:
         method: ``grabcut``, ``frozen``, or a name that ``livesam.adapter.method.create`` takes.
+        adapted: an adapted decoder's file, made on that base; the method starts, and resets, to it.
         runtime: ``torch``; ``frozen`` also runs on what ``livesam.export.serving`` offers.
         overrides: numbers of the method's configuration to change.
 
     Raises:
         ValueError: an unknown method, model, token rule or setting, or a runtime that the method cannot learn on.
-        CheckpointError: the weights are missing or damaged.
+        CheckpointError: the weights or the adapted decoder are missing, damaged, or do not belong together.
     """
     if token not in ("official", "single"):
         raise ValueError(f"the token rule is official or single, got {token!r}")
@@ -192,24 +195,35 @@ def open_predictor(
 
         if overrides:
             raise ValueError("grabcut has no settings to change")
+        if adapted is not None:
+            raise ValueError("grabcut has no decoder: leave out the adapted one")
         grabcut = GrabCutPredictor()
         return grabcut, {"settings": grabcut.settings()}
     if runtime != "torch":
         if method != "frozen" or overrides:
             raise ValueError(f"{method} learns in PyTorch: the runtime must be torch, got {runtime}")
-        return _served(model, checkpoint, rule, runtime)
-    return _learning(method, model, checkpoint, seed, rule, device, dict(overrides or {}))
+        return _served(model, checkpoint, adapted, rule, runtime)
+    return _learning(method, model, checkpoint, adapted, seed, rule, device, dict(overrides or {}))
 
 
 def _learning(
-    name: str, model: str, checkpoint: Path | None, seed: int, token: TokenRule, device: str, overrides: dict[str, Any]
+    name: str,
+    model: str,
+    checkpoint: Path | None,
+    adapted: Path | None,
+    seed: int,
+    token: TokenRule,
+    device: str,
+    overrides: dict[str, Any],
 ) -> tuple[Predictor, dict[str, Any]]:
     from livesam.adapter.method import create
     from livesam.engine.hashing import weights_hash
-    from livesam.engine.models import load, spec
+    from livesam.engine.models import spec
     from livesam.engine.runtimes.torch import TorchEncoder
+    from livesam.export.formats.source import DecoderSource
 
-    sam = load(model, checkpoint)
+    source = DecoderSource.open(model, checkpoint=checkpoint, adapted=adapted)
+    sam = source.sam
     encoder = TorchEncoder(sam, device)
     method = create(name, sam, device=device, **{"seed": seed, **overrides})
     state: dict[str, npt.NDArray[Any]] = {key: value.detach().cpu().numpy() for key, value in sam.state_dict().items()}
@@ -218,24 +232,47 @@ def _learning(
         "token": token,
         "runtime": encoder.runtime,
         "config": asdict(method.config),
+        **_provenance(source, adapted),
     }
     return MethodPredictor(method, encoder, spec(model).image_size, token), details
 
 
-def _served(model: str, checkpoint: Path | None, token: TokenRule, runtime: str) -> tuple[Predictor, dict[str, Any]]:
+def _served(
+    model: str, checkpoint: Path | None, adapted: Path | None, token: TokenRule, runtime: str
+) -> tuple[Predictor, dict[str, Any]]:
     from livesam.engine.hashing import weights_hash
-    from livesam.engine.models import decoder_weights, load, spec
+    from livesam.engine.models import spec
+    from livesam.export.formats.source import DecoderSource
     from livesam.export.serving import decoder_compiler, open_encoder
 
-    weights = decoder_weights(load(model, checkpoint))
+    source = DecoderSource.open(model, checkpoint=checkpoint, adapted=adapted)
+    weights = source.weights
     encoder = open_encoder(model, checkpoint, runtime=runtime)
     compile_decoder: Callable[[Mapping[str, Logits]], MaskDecoder] = decoder_compiler(
         model, checkpoint, runtime=runtime
     )
     decoder = compile_decoder(weights)
     details = {
-        "decoder_weights": weights_hash(weights),
+        "decoder_weights": weights_hash(dict(weights)),
         "token": token,
         "runtime": f"{encoder.runtime}, {decoder.runtime}",
+        **_provenance(source, adapted),
     }
     return DecoderPredictor(encoder, decoder, spec(model).image_size, token), details
+
+
+def _provenance(source: DecoderSource, adapted: Path | None) -> dict[str, Any]:
+    """Nothing for a base's own decoder, so results without an adapted one keep their form."""
+    from livesam.engine.adapted import base_hash
+
+    if adapted is None:
+        return {}
+    return {
+        "adapted": {
+            "file": adapted.name,
+            "weights": base_hash(source.weights),
+            "base": base_hash(source.base),
+            "method": source.info.method,
+            "domain": source.info.domain,
+        }
+    }

@@ -33,6 +33,9 @@ def evaluate(
     ] = "frozen",
     model: Annotated[str, typer.Option("--model", "-m", help="nano (bundled), vit_t, vit_b, vit_l or vit_h.")] = "nano",
     checkpoint: Annotated[Path | None, typer.Option(help="Weights file of that model; nano needs none.")] = None,
+    adapted: Annotated[
+        Path | None, typer.Option(help="Adapted or merged decoder to start from, made on that model.", metavar="FILE")
+    ] = None,
     target_iou: Annotated[float, typer.Option(help="A mask this good is accepted.")] = 0.85,
     max_clicks: Annotated[int, typer.Option(help="The user gives up after so many clicks.")] = 20,
     seed: Annotated[int, typer.Option(help="Decides order and choice of the objects, and what a method draws.")] = 0,
@@ -74,6 +77,7 @@ def evaluate(
             name,
             model,
             checkpoint=checkpoint,
+            adapted=adapted if name == method else None,
             seed=seed,
             token=token,
             runtime=runtime,

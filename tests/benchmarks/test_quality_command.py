@@ -7,6 +7,11 @@ import numpy as np
 import pytest
 import typer
 from livesam.benchmarks.quality_command import evaluate, parse_overrides, read_result, resolve_sets
+from livesam.engine.adapted import AdaptedInfo, load_adapted, write_adapted
+from livesam.engine.errors import CheckpointError
+from livesam.engine.hashing import weights_hash
+from livesam.engine.models import decoder_weights, load
+from livesam.export.merge import merge_adapted
 from typer.testing import CliRunner
 
 app = typer.Typer(pretty_exceptions_enable=False)
@@ -88,3 +93,40 @@ def test_a_file_that_is_no_result_is_refused(tmp_path):
         read_result(tmp_path / "x.json")
     with pytest.raises(ValueError, match="cannot be read"):
         read_result(tmp_path / "y.json")
+
+
+def test_merged_decoder_is_measured_named_and_part_of_the_resume_key(data, tmp_path):
+    base = decoder_weights(load("nano"))
+    files = [
+        tmp_path / name for name in ("a.safetensors", "b.safetensors", "merged.safetensors", "foreign.safetensors")
+    ]
+    for i, path in enumerate(files[:2]):
+        noise = np.random.default_rng(i)
+        learned = {k: v + 0.05 * noise.standard_normal(v.shape).astype(np.float32) for k, v in base.items()}
+        write_adapted(path, learned, base, AdaptedInfo(model="nano", method="live"))
+    merge_adapted(files[:2], base, files[2])
+    other = {k: v + 1 for k, v in base.items()}
+    write_adapted(files[3], other, other, AdaptedInfo(model="nano", method="live"))
+
+    def measured(name, *options):
+        common = ["nov_a", "--data", data, "--limit", "1", "--max-clicks", "2", "--json", tmp_path / name]
+        return invoke(*common, *options)
+
+    for name, options in (("base.json", ()), ("merged.json", ("--adapted", files[2]))):
+        outcome = measured(name, *options)
+        assert outcome.exit_code == 0, outcome.output
+    plain, merged = (json.loads((tmp_path / name).read_text()) for name in ("base.json", "merged.json"))
+    assert "adapted" not in plain["details"]
+    found = merged["details"]["adapted"]
+    assert found["file"] == "merged.safetensors"
+    assert found["weights"] == weights_hash(load_adapted(files[2], base))
+    assert found["base"] == weights_hash(base)
+    ious = [result["sets"]["nov_a"]["sequence"] for result in (plain, merged)]
+    assert ious[0] != ious[1]
+    outcome = measured("merged.json", "--adapted", files[0])
+    assert isinstance(outcome.exception, ValueError)  # the diary is the merged decoder's
+    outcome = measured("foreign.json", "--adapted", files[3])
+    assert isinstance(outcome.exception, CheckpointError)
+    assert "belongs to another base" in str(outcome.exception)
+    outcome = measured("grabcut.json", "--adapted", files[2], "--method", "grabcut")
+    assert "no decoder" in str(outcome.exception)

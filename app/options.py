@@ -8,6 +8,8 @@ from typing import Annotated, TypeAlias
 
 import typer
 
+RUNTIME_HELP = "What runs it; onnxruntime:tensorrt is ONNX Runtime with its own TensorRT provider."
+
 
 class Runtime(StrEnum):
     """What runs the encoder and the decoder; ``auto`` takes the fastest that is usable here."""
@@ -17,6 +19,7 @@ class Runtime(StrEnum):
     onnxruntime = "onnxruntime"
     openvino = "openvino"
     tensorrt = "tensorrt"
+    onnxruntime_tensorrt = "onnxruntime:tensorrt"
 
 
 class Precision(StrEnum):
@@ -33,10 +36,10 @@ ModelOption: TypeAlias = Annotated[
 CheckpointOption: TypeAlias = Annotated[
     Path | None, typer.Option("--checkpoint", help="Weights file of that model; nano needs none.", metavar="FILE")
 ]
-RuntimeOption: TypeAlias = Annotated[Runtime, typer.Option("--runtime", "-r", help="What runs it.")]
+RuntimeOption: TypeAlias = Annotated[Runtime, typer.Option("--runtime", "-r", help=RUNTIME_HELP)]
 PrecisionOption: TypeAlias = Annotated[
     Precision | None, typer.Option("--precision", help="Number format; the runtime's best when not given.")
 ]
 DeviceOption: TypeAlias = Annotated[
-    str | None, typer.Option("--device", help="cpu or cuda; asking for cuda where there is none fails.")
+    str | None, typer.Option("--device", help="cpu, cuda or cuda:N; asking for cuda where there is none fails.")
 ]

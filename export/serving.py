@@ -39,10 +39,11 @@ def open_encoder(
     Args:
         model: ``nano``, ``vit_t``, ``vit_b``, ``vit_l`` or ``vit_h``.
         checkpoint: its weights; nano brings its own.
-        runtime: ``auto``, ``tensorrt``, ``openvino``, ``onnxruntime`` or ``torch``.
+        runtime: ``auto``, ``tensorrt``, ``openvino``, ``onnxruntime``, ``torch``, or ``onnxruntime:tensorrt`` for
+            ONNX Runtime with its own TensorRT provider.
         precision: ``fp32``, ``fp16`` or ``bf16``; None for the runtime's usual one.
         cache_dir: where graphs are kept; None for ``LIVESAM_CACHE`` or ``~/.cache/livesam``.
-        device: ``cpu``, ``cuda`` or ``cuda:N``; None for what the runtime runs on.
+        device: ``cpu``, ``cuda`` (GPU 0) or ``cuda:N``; None for what the runtime runs on.
         progress: is told what takes long, in a few words.
 
     Raises:
@@ -132,10 +133,10 @@ def _encoder(graphs: GraphCache, choice: runtimes.Choice) -> ImageEncoder:
         from livesam.engine.runtimes.torch import TorchEncoder
 
         return TorchEncoder(graphs.sam(), choice.device, precision=choice.precision)
-    if choice.name == "onnxruntime":
+    if choice.name in ("onnxruntime", runtimes.ORT_TENSORRT):
         from livesam.engine.runtimes.onnxruntime import OrtEncoder
 
-        return OrtEncoder(graphs.encoder(choice.precision), provider=choice.device.partition(":")[0])
+        return OrtEncoder(graphs.encoder(choice.precision), provider=_provider(choice), gpu=choice.gpu)
     if choice.name == "openvino":
         from livesam.engine.runtimes.openvino import OvEncoder
 
@@ -144,15 +145,19 @@ def _encoder(graphs: GraphCache, choice: runtimes.Choice) -> ImageEncoder:
     return _tensorrt_encoder(graphs, choice)
 
 
+def _provider(choice: runtimes.Choice) -> str:
+    return "tensorrt" if choice.name == runtimes.ORT_TENSORRT else choice.device.partition(":")[0]
+
+
 def _compiler(graphs: GraphCache, choice: runtimes.Choice) -> DecoderCompiler:
     if choice.name == "torch":
         from livesam.engine.runtimes.torch import TorchGraph
 
         return TorchGraph(graphs.sam(), choice.device, precision=choice.precision)
-    if choice.name == "onnxruntime":
+    if choice.name in ("onnxruntime", runtimes.ORT_TENSORRT):
         from livesam.engine.runtimes.onnxruntime import OrtGraph
 
-        return OrtGraph(graphs.decoder(choice.precision), provider=choice.device.partition(":")[0])
+        return OrtGraph(graphs.decoder(choice.precision), provider=_provider(choice), gpu=choice.gpu)
     if choice.name == "openvino":
         from livesam.engine.runtimes.openvino import OvGraph
 
@@ -168,18 +173,20 @@ def _tensorrt_library() -> Library:
 
 def _tensorrt_encoder(graphs: GraphCache, choice: runtimes.Choice) -> ImageEncoder:
     """Never run on a GPU so far."""
-    from livesam.engine.runtimes.tensorrt import TrtEncoder
+    from livesam.engine.runtimes.tensorrt import TrtEncoder, on_gpu
     from livesam.export.tensorrt import build_plan
 
     library = _tensorrt_library()
     graph = graphs.encoder(choice.precision, "augment")
     graphs.progress(f"building the encoder of {graphs.spec.name} with {library.name}")
-    plan = build_plan(graph, graphs.root / "plans", library=library.name)
-    return TrtEncoder(plan, graphs.spec.image_size, library.name)
+    with on_gpu(choice.gpu):
+        plan = build_plan(graph, graphs.root / "plans", library=library.name)
+        return TrtEncoder(plan, graphs.spec.image_size, library.name)
 
 
 def _tensorrt_compiler(graphs: GraphCache, choice: runtimes.Choice) -> DecoderCompiler:
     """Never run on a GPU so far."""
+    from livesam.engine.runtimes.tensorrt import on_gpu
     from livesam.engine.runtimes.tensorrt_decoder import TrtDecoder
     from livesam.export.tensorrt import build_plan, decoder_profiles
 
@@ -187,9 +194,11 @@ def _tensorrt_compiler(graphs: GraphCache, choice: runtimes.Choice) -> DecoderCo
     graph = graphs.decoder(choice.precision)
     graphs.progress(f"building the decoder of {graphs.spec.name} with {library.name}")
     profiles = decoder_profiles(graphs.spec.embedding_hw)
-    plan = build_plan(graph, graphs.root / "plans", library=library.name, profiles=profiles)
+    with on_gpu(choice.gpu):
+        plan = build_plan(graph, graphs.root / "plans", library=library.name, profiles=profiles)
 
     def compile_decoder(weights: DecoderWeights) -> MaskDecoder:
-        return TrtDecoder(plan, weights, library.name)
+        with on_gpu(choice.gpu):
+            return TrtDecoder(plan, weights, library.name)
 
     return compile_decoder

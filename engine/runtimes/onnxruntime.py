@@ -4,11 +4,14 @@ Decoder weights are overridable initializers, bound once (IOBinding) to arrays t
 session. One session serves both decoders of a slot and all threads. On two Zen cores without AVX-512, nano's decoder,
 one click, one thread, CPU time: constants 29.8 ms, bound weights 31.3 ms.
 
-The CUDA and TensorRT providers are wired as ONNX Runtime documents them and have never run on a GPU.
+The CUDA and TensorRT providers are wired as ONNX Runtime documents them and have never run on a GPU. Nodes that
+TensorRT does not take run on CUDA, on the same GPU. Whether the TensorRT provider sees exchanged decoder weights is
+untried: the slot's comparison with PyTorch refuses a swap that does not arrive.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,17 +46,18 @@ class OrtEncoder(PreparedEncoder):
         path: the graph, with its manifest beside it.
         provider: ``cpu``, ``cuda`` or ``tensorrt``.
         threads: threads of one inference; 0 is one for each core.
+        gpu: number of the GPU; without meaning on the CPU.
 
     Raises:
-        RuntimeUnavailable: onnxruntime is missing or does not have the provider.
+        RuntimeUnavailable: onnxruntime is missing, does not have the provider, or does not start it on that GPU.
         CheckpointError: the graph or its manifest is missing or damaged.
     """
 
-    def __init__(self, path: Path, *, provider: str = "cpu", threads: int = 0) -> None:
+    def __init__(self, path: Path, *, provider: str = "cpu", threads: int = 0, gpu: int = 0) -> None:
         manifest = read_manifest(path)
         size, identity = graph_numbers(manifest, path)
-        self._session = _session(path, provider, threads)
-        super().__init__(size, identity, f"onnxruntime:{provider}:{manifest.get('precision', 'fp32')}")
+        self._session = _session(path, provider, threads, gpu)
+        super().__init__(size, identity, _name(provider, gpu, manifest))
 
     def _run(self, prepared: Float) -> Float:
         features: Float = self._session.run(["embedding"], {"image": prepared})[0]
@@ -71,11 +75,11 @@ class OrtGraph:
         CheckpointError: the graph or its manifest is missing or damaged.
     """
 
-    def __init__(self, path: Path, *, provider: str = "cpu", threads: int = 0) -> None:
+    def __init__(self, path: Path, *, provider: str = "cpu", threads: int = 0, gpu: int = 0) -> None:
         manifest = read_manifest(path)
         self.layout = weight_layout(manifest, path)
-        self.runtime = f"onnxruntime:{provider}:{manifest.get('precision', 'fp32')}"
-        self.session = _session(path, provider, threads)
+        self.runtime = _name(provider, gpu, manifest)
+        self.session = _session(path, provider, threads, gpu)
 
     def __call__(self, weights: DecoderWeights) -> OrtDecoder:
         """A decoder with these weights; this makes the graph a ``DecoderCompiler``.
@@ -99,8 +103,8 @@ class OrtDecoder(GroupedDecoder):
         CheckpointError: the graph or its manifest is missing or damaged.
     """
 
-    def __init__(self, graph: OrtGraph | Path, *, provider: str = "cpu", threads: int = 0) -> None:
-        graph = OrtGraph(graph, provider=provider, threads=threads) if isinstance(graph, Path) else graph
+    def __init__(self, graph: OrtGraph | Path, *, provider: str = "cpu", threads: int = 0, gpu: int = 0) -> None:
+        graph = OrtGraph(graph, provider=provider, threads=threads, gpu=gpu) if isinstance(graph, Path) else graph
         super().__init__(graph.runtime)
         self._graph: OrtGraph | None = graph
         self._session = graph.session
@@ -153,7 +157,12 @@ class OrtDecoder(GroupedDecoder):
         self._session = self._graph = self._weights = None
 
 
-def _session(path: Path, provider: str, threads: int) -> Any:
+def _name(provider: str, gpu: int, manifest: Mapping[str, Any]) -> str:
+    place = {"cpu": "cpu", "cuda": f"cuda:{gpu}", "tensorrt": f"tensorrt:cuda:{gpu}"}[provider]
+    return f"onnxruntime:{place}:{manifest.get('precision', 'fp32')}"
+
+
+def _session(path: Path, provider: str, threads: int, gpu: int) -> Any:
     try:
         import onnxruntime
     except ImportError as error:
@@ -168,13 +177,16 @@ def _session(path: Path, provider: str, threads: int) -> Any:
     options.log_severity_level = 3  # it warns of each overridable initializer that it is no constant: 120 lines
     # Idle threads that spin would take the cores from the learner, and spinning wins nothing measurable here.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    providers = (
-        [wanted] if provider == "cpu" else [wanted, PROVIDERS["cuda"], PROVIDERS["cpu"]][: 2 + (provider != "cuda")]
-    )
+    providers = [] if provider == "cpu" else list(dict.fromkeys((wanted, PROVIDERS["cuda"])))
+    placed = [(name, {"device_id": str(gpu)}) for name in providers if name in available]
     try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=list(dict.fromkeys(providers)))
+        session = onnxruntime.InferenceSession(str(path), options, providers=[*placed, PROVIDERS["cpu"]])
     except Exception as error:  # its exceptions have no common base but Exception
         raise RuntimeUnavailable(f"onnxruntime cannot load {path}: {error}") from error
     if wanted not in session.get_providers():  # it falls back to the CPU in silence
         raise RuntimeUnavailable(f"onnxruntime could not start {wanted} and fell back to {session.get_providers()[0]}")
+    for name, _ in placed:
+        got = session.get_provider_options().get(name, {}).get("device_id")
+        if got != str(gpu):
+            raise RuntimeUnavailable(f"onnxruntime did not start {name} on GPU {gpu}: it reports GPU {got}")
     return session

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -85,6 +86,23 @@ def device_name() -> str:
     return f"sm{major}{minor}:{torch.cuda.get_device_name()}"
 
 
+@contextmanager
+def on_gpu(gpu: int) -> Iterator[None]:
+    """Make this GPU the current one of the thread; plans are built, opened and run on it. Never run on a GPU so far.
+
+    Raises:
+        RuntimeUnavailable: there is no such GPU, or PyTorch cannot use it.
+    """
+    import torch
+
+    device_name()
+    count = torch.cuda.device_count()
+    if not 0 <= gpu < count:
+        raise RuntimeUnavailable(f"there is no GPU {gpu}: PyTorch finds {count}, counted from 0")
+    with torch.cuda.device(gpu):
+        yield
+
+
 def read_plan(path: Path, library: Library) -> dict[str, Any]:
     """The manifest of a plan after all checks that need no GPU.
 
@@ -111,7 +129,11 @@ def read_plan(path: Path, library: Library) -> dict[str, Any]:
 
 
 class PlanEngine:
-    """A deserialised plan on the current GPU, with one execution context. Never run on a GPU so far."""
+    """A deserialised plan on the current GPU, with one execution context. Never run on a GPU so far.
+
+    Attributes:
+        gpu: number of that GPU; what touches the engine later, on any thread, makes it current (``on_gpu``).
+    """
 
     def __init__(self, path: Path, library: str = "auto") -> None:
         self.library = load_library(library)
@@ -120,6 +142,10 @@ class PlanEngine:
         here = device_name()
         if not built_for.startswith("aot:") and built_for != here:
             raise RuntimeUnavailable(f"{path} was built for {built_for}, this machine has {here}: build it again")
+        import torch
+
+        self.gpu = torch.cuda.current_device()
+        self._runtime_name = f"{self.library.name}:cuda:{self.gpu}:{here}:{self.manifest['precision']}"
         trt = self.library.module
         self._logger = trt.Logger(trt.Logger.WARNING)
         self._runtime = trt.Runtime(self._logger)
@@ -132,7 +158,7 @@ class PlanEngine:
 
     @property
     def runtime(self) -> str:
-        return f"{self.library.name}:{device_name()}:{self.manifest['precision']}"
+        return self._runtime_name
 
     def bind(self, tensors: Mapping[str, torch.Tensor]) -> None:
         """Point the context at device tensors and tell it their shapes; they must stay alive and in place."""
@@ -167,6 +193,7 @@ class TrtEncoder(PreparedEncoder):
 
     The resized image goes up as uint8 through pinned memory (3 MB instead of 12), is normalised and padded on the
     device, and everything after the upload is one CUDA graph. Features stay on the device.
+    Opens on the current GPU (``on_gpu``) and stays there, whichever thread calls.
 
     Raises:
         RuntimeUnavailable: no library, no GPU, or a plan that does not belong here.
@@ -204,7 +231,7 @@ class TrtEncoder(PreparedEncoder):
 
         small = resize(image, self.image_size)
         h, w = small.shape[:2]
-        with torch.cuda.stream(self._stream):
+        with on_gpu(self._plan.gpu), torch.cuda.stream(self._stream):
             self._stream.synchronize()  # the previous upload has left the pinned buffer
             self._host[:h, :w] = torch.from_numpy(small)
             self._pixels.copy_(self._host, non_blocking=True)

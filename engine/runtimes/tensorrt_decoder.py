@@ -21,7 +21,7 @@ from livesam.engine.errors import RuntimeUnavailable, SwapError
 from livesam.engine.points import PromptGroup
 from livesam.engine.protocols import DecoderWeights
 from livesam.engine.runtimes.base import Float, GroupedDecoder
-from livesam.engine.runtimes.tensorrt import PlanEngine, capture, checked_weights, load_library, weight_inputs
+from livesam.engine.runtimes.tensorrt import PlanEngine, capture, checked_weights, load_library, on_gpu, weight_inputs
 
 if TYPE_CHECKING:
     import torch
@@ -56,7 +56,10 @@ class _Recorded:
 
 
 class _BankedDecoder(GroupedDecoder):
-    """Decoding over two banks, one click at a time. Never run on a GPU so far."""
+    """Decoding over two banks, one click at a time, on the GPU that was current when it was opened (``on_gpu``).
+
+    Never run on a GPU so far.
+    """
 
     concurrent = False  # one set of buffers for each shape
 
@@ -66,6 +69,7 @@ class _BankedDecoder(GroupedDecoder):
         super().__init__(banks[0].engine.runtime)
         self._banks = list(banks)
         self._active = 0
+        self._gpu = banks[0].engine.gpu
         self._hw = embedding_hw
         self._stream: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         self._embedding = torch.zeros((1, 256, *embedding_hw), device="cuda")
@@ -91,6 +95,10 @@ class _BankedDecoder(GroupedDecoder):
 
     def _run(self, embedding: ImageEmbedding, group: PromptGroup) -> tuple[Float, Float]:
         """One batch through the active bank; outputs come back through pinned memory."""
+        with on_gpu(self._gpu):
+            return self._replay(embedding, group)
+
+    def _replay(self, embedding: ImageEmbedding, group: PromptGroup) -> tuple[Float, Float]:
         import torch
 
         self._place(embedding)
@@ -174,7 +182,7 @@ class TrtDecoder(_BankedDecoder):
 
         ready = checked_weights(weights, self._inputs)
         idle = 1 - self._active
-        with torch.cuda.stream(self._stream):
+        with on_gpu(self._gpu), torch.cuda.stream(self._stream):
             for name, array in ready.items():
                 self._banks[idle].weights[name].copy_(torch.from_numpy(array))
         self._stream.synchronize()
@@ -253,7 +261,7 @@ class TrtRefitDecoder(_BankedDecoder):
 
         ready = checked_weights(weights, self._inputs)
         before, idle = self._active, 1 - self._active
-        with torch.cuda.stream(self._stream):
+        with on_gpu(self._gpu), torch.cuda.stream(self._stream):
             for name, buffer in self._buffers[idle].items():
                 buffer.copy_(torch.from_numpy(ready[name]))
             done = self._refitters[idle].refit_cuda_engine_async(self._stream.cuda_stream)

@@ -190,6 +190,10 @@ class _GraphCache:
         self._captured: dict[tuple[tuple[int, ...], ...], tuple[Any, list[Tensor], tuple[Tensor, ...]]] = {}
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        with torch.cuda.device(inputs[0].device):  # a stream and a graph belong to the GPU that is current
+            return self._replay(inputs)
+
+    def _replay(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         shapes = tuple(tuple(value.shape) for value in inputs)
         if shapes not in self._captured:
             self._captured[shapes] = self._capture(inputs)
@@ -223,6 +227,8 @@ def _placed(device: str, precision: str) -> tuple[torch.device, torch.dtype]:
     if place.type == "cuda":
         if not torch.cuda.is_available():
             raise RuntimeUnavailable("PyTorch finds no CUDA device here: choose the device cpu")
+        if place.index is not None and place.index >= torch.cuda.device_count():
+            raise RuntimeUnavailable(f"PyTorch finds {torch.cuda.device_count()} GPU(s), not {device}: count from 0")
     elif place.type != "cpu":
         raise ValueError(f"unknown device {device!r}: choose cpu, cuda or cuda:N")
     elif precision != "fp32":

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import importlib.util
 from importlib import metadata
 from typing import Any
@@ -83,3 +84,29 @@ def test_both_onnxruntimes_are_warned_about(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(metadata, "version", lambda name: "1.0")
     (warning,) = runtimes.warnings()
     assert "pip uninstall -y onnxruntime onnxruntime-gpu" in warning
+
+
+@pytest.mark.parametrize("device", ["cpu:7", "cuda:foo", "cuda:", "cuda:-1", "cuda:2"])
+def test_devices_are_checked_to_the_end(monkeypatch: pytest.MonkeyPatch, device: str) -> None:
+    monkeypatch.setattr(runtimes, "gpu_count", lambda: 2)
+    with pytest.raises(ValueError, match="choose cpu, cuda"):
+        runtimes.select(device=device)
+
+
+@pytest.mark.usefixtures("no_gpu")
+def test_a_broken_package_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = importlib.import_module
+
+    def load(name: str, package: str | None = None) -> Any:
+        if name == "openvino":
+            raise OSError("libopenvino.so: cannot open")
+        return real(name, package)
+
+    monkeypatch.setattr(importlib, "import_module", load)
+    choice = runtimes.select("encoder")
+    assert choice.name == "onnxruntime"
+    assert "cannot be imported (OSError: libopenvino.so" in choice.reasons["openvino"]
+    row = next(row for row in runtimes.report() if row.name == "openvino")
+    assert not row.available
+    with pytest.raises(RuntimeUnavailable, match="cannot be imported"):
+        runtimes.select("encoder", "openvino")

@@ -50,7 +50,9 @@ def import_weights(
     if into not in ("auto", "base", "decoder"):
         raise ValueError(f"an import becomes auto, base or decoder, got {into!r}")
     models.spec(model)
-    inspect_file(path)  # in a process of its own, before this one opens the file
+    kind = inspect_file(path).kind  # in a process of its own, before this one opens the file
+    if kind not in ("checkpoint", "mask decoder", "adapted decoder"):
+        raise CheckpointError(f"{path} is an {kind}: import takes a checkpoint or the weights of a mask decoder")
     shapes = models.state_shapes(model)
     has_base = checkpoint is not None or model == "nano"
     with tempfile.TemporaryDirectory(prefix="livesam-import-") as work:

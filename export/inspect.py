@@ -82,7 +82,7 @@ def inspect_file(path: Path | str, *, timeout_s: float = TIMEOUT_S) -> Inspectio
         raise CheckpointError(f"{target} has {target.stat().st_size} bytes, at most {MAX_FILE_BYTES} are looked into")
     try:
         child = subprocess.run(
-            [sys.executable, "-m", "livesam.export.inspect_child", str(target)],
+            [sys.executable, "-P", "-m", "livesam.export.inspect_child", str(target)],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=timeout_s,

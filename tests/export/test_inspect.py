@@ -1,5 +1,6 @@
 """`inspect`: honest about good files, and one sentence for hostile ones, without running them."""
 
+import contextlib
 import json
 import os
 import pickle
@@ -286,3 +287,13 @@ def test_the_readers_memory_is_bounded(tmp_path):
     child = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert child.stdout.strip() == "bounded"
     assert inspect_child.MEMORY_BYTES < 8 << 30
+
+
+def test_a_module_planted_in_the_current_folder_is_not_run(tmp_path, monkeypatch):
+    for name in ("onnx", "torch", "json"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()")
+    save_file({"weight": np.ones(3, np.float32)}, tmp_path / "some.safetensors")
+    monkeypatch.chdir(tmp_path)
+    with contextlib.suppress(CheckpointError):
+        inspect_file(tmp_path / "some.safetensors")
+    assert not (tmp_path / "ran").exists()

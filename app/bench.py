@@ -59,6 +59,7 @@ def latency(
     """Click latency under a person's click stream: thinking, bursts, hovering at 30 a second."""
     from livesam.app.arguments import check_output
     from livesam.app.bench_latency import measure_latency, print_latency
+    from livesam.app.opening import checkpoint_of
     from livesam.benchmarks.budget import Budget
     from livesam.benchmarks.stream import Pace
 
@@ -73,7 +74,7 @@ def latency(
     pace = Pace(think_ms=think_ms)
     runs, report = measure_latency(
         model,
-        checkpoint=checkpoint,
+        checkpoint=checkpoint_of(model, checkpoint),
         runtime=runtime,
         precision=precision,
         device=device,
@@ -110,11 +111,17 @@ def swap(
     """From new weights to serving: what it costs, and what clicks feel of it."""
     from livesam.app.arguments import check_output
     from livesam.app.bench_swap import measure_swap, print_swap
+    from livesam.app.opening import checkpoint_of
 
     if json_file is not None:
         check_output(json_file, "--json", (".json",))
     report = measure_swap(
-        model, checkpoint=checkpoint, runtime=runtime, precision=precision, device=device, swaps=swaps
+        model,
+        checkpoint=checkpoint_of(model, checkpoint),
+        runtime=runtime,
+        precision=precision,
+        device=device,
+        swaps=swaps,
     )
     if json_file is not None:
         write_json(json_file, report)
@@ -136,12 +143,13 @@ def throughput(
     """Images that the encoder takes a second, over batch sizes and workers."""
     from livesam.app.arguments import check_output
     from livesam.app.bench_throughput import measure_throughput, print_throughput
+    from livesam.app.opening import checkpoint_of
 
     if json_file is not None:
         check_output(json_file, "--json", (".json",))
     report = measure_throughput(
         model,
-        checkpoint=checkpoint,
+        checkpoint=checkpoint_of(model, checkpoint),
         runtime=runtime,
         precision=precision,
         device=device,

@@ -28,6 +28,7 @@ def embed(
     device: DeviceOption = None,
 ) -> None:
     """Encode images ahead of time; run again, it goes on where it stopped."""
+    from livesam.app.opening import checkpoint_of
     from livesam.app.progress import counting, working
     from livesam.engine.errors import ImageError, LivesamError
 
@@ -41,7 +42,12 @@ def embed(
 
     with working(f"opening {model}'s encoder") as stage:
         encoder = open_encoder(
-            model, checkpoint, runtime=runtime.value, precision=precision, device=device, progress=stage
+            model,
+            checkpoint_of(model, checkpoint),
+            runtime=runtime.value,
+            precision=precision,
+            device=device,
+            progress=stage,
         )
     cache = EmbeddingCache(0, out)
     index = _read_index(out / INDEX)

@@ -68,11 +68,17 @@ def decoder(
         if value:
             options[key] = value
 
+    from livesam.app.opening import checkpoint_of
     from livesam.export.decoder_export import export_decoder
 
     with working(f"exporting {model}'s decoder as {format.value}"):
         manifest = export_decoder(
-            model, format=format.value, out=out, checkpoint=checkpoint, adapted=adapted, **options
+            model,
+            format=format.value,
+            out=out,
+            checkpoint=checkpoint_of(model, checkpoint),
+            adapted=adapted,
+            **options,
         )
     folder = out if out.is_dir() else out.parent
     size_mib = sum((folder / file).stat().st_size for file in manifest.files) / 2**20

@@ -73,11 +73,12 @@ def merge(
     factor: Annotated[float, typer.Option("--factor", help="Times that mean or sum.")] = 1.0,
 ) -> None:
     """Make several people's adapted decoders of one base into one: base + factor * mean (or sum) of the differences."""
+    from livesam.app.opening import checkpoint_of
     from livesam.engine.models import decoder_weights, load
     from livesam.export.merge import merge_adapted
 
     with working(f"merging {len(files)} decoders"):
-        base = decoder_weights(load(model, checkpoint))
+        base = decoder_weights(load(model, checkpoint_of(model, checkpoint)))
         info = merge_adapted(files, base, out, how="sum" if how is How.sum else "mean", factor=factor)
     typer.echo(f"{out}: {how.value} of {len(files)} adapted decoders of {info.model}, times {factor:g}")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -15,6 +16,7 @@ import typer
 from livesam.app.bench import bench
 from livesam.app.demo import demo
 from livesam.app.doctor import doctor
+from livesam.app.download import download
 from livesam.app.embed import embed
 from livesam.app.evaluate import evaluate
 from livesam.app.export import export
@@ -55,6 +57,7 @@ def root(
 
 app.command()(doctor)
 app.command()(demo)
+app.command()(download)
 app.command()(segment)
 app.command()(embed)
 app.command("eval")(evaluate)
@@ -96,6 +99,8 @@ def _explain(error: Exception) -> int:
         if type(error).__name__ == "NoArgsIsHelpError":
             typer.echo(message, err=True)
             return 2
+        # typer's own wording of a wrong choice: "Value error, 'x' is not one of 'a', 'b'."
+        message = message.replace(": Value error, ", ": ").rstrip(".")
         return _say(f"{message} (see `{command} --help`)", 2 if isinstance(error, UsageError) else 1)
     if isinstance(error, LivesamError):
         return _say(str(error), 1)
@@ -116,6 +121,8 @@ def _say(message: str, code: int) -> int:
 
 def main() -> None:
     """Entry point of the ``livesam`` command."""
+    if not sys.warnoptions:  # Pillow warns of corrupt EXIF and the like in images that it reads all the same
+        warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
     sys.exit(run())
 
 

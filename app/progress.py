@@ -20,6 +20,21 @@ def working(what: str) -> Iterator[Callable[[str], None]]:
 
 
 @contextlib.contextmanager
+def fetching(what: str, size: int) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar in bytes on stderr; the function takes (bytes there, bytes in all)."""
+    if not sys.stderr.isatty():
+        yield lambda done, all_: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=size)
+        yield lambda done, all_: bar.update(task, completed=done, total=all_)
+
+
+@contextlib.contextmanager
 def counting(what: str, total: int) -> Iterator[Callable[[int, int], None]]:
     """A progress bar on stderr with rate and time left; the function takes (done, all)."""
     if not sys.stderr.isatty():

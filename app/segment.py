@@ -38,6 +38,8 @@ def segment(
     check_output(out, "--out", (".png",))
     if overlay is not None:
         check_output(overlay, "--overlay", PICTURES)
+        if overlay.resolve() == out.resolve():
+            raise ValueError(f"--out and --overlay name the same file: {str(out)!r}")
 
     from livesam.engine.image import read_image, write_mask
     from livesam.engine.points import check_prompt
@@ -53,11 +55,11 @@ def segment(
     encode_ms = (time.perf_counter() - started) * 1e3
     result = session.predict(prompt)
 
+    write_mask(out, result.mask)  # first: an overlay without its mask would look like an answer
     if overlay is not None:
         from livesam.app.overlay import Layer, draw, save
 
         save(overlay, draw(pixels, [Layer(result.mask, prompt.clicks, prompt.box)]))
-    write_mask(out, result.mask)
 
     # The session's stages are those of a click; here the image was encoded for this one answer.
     stages = {"encode": encode_ms, **result.timings_ms, "total": encode_ms + result.timings_ms["total"]}

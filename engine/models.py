@@ -116,7 +116,9 @@ def load(name: str, checkpoint: Path | None = None) -> Sam:
     path = bundled_nano() if checkpoint is None and name == "nano" else checkpoint
     if path is None:
         official = model.checkpoint
-        where = "" if official is None else f"get {official.filename} from {official.url} and "
+        where = ""
+        if official is not None:
+            where = f"run `livesam download {name}`, or get {official.filename} from {official.url} and "
         raise CheckpointError(f"{name} has no bundled weights and no checkpoint was given: {where}pass its path")
     with torch.device("meta"):  # no memory and no random numbers for weights that the file replaces
         sam = assemble(_encoder(model), model.image_size)

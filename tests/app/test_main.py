@@ -3,6 +3,8 @@ from __future__ import annotations
 import errno
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -101,6 +103,30 @@ def test_unreadable_images(
     assert not (tmp_path / "m.png").exists()
 
 
+def test_a_wrong_choice_is_one_clean_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["segment", "photo.png", "--out", "m.png", "--click", "1,1", "--runtime", "foo"]
+    _fails(capsys, arguments, 2, "--runtime", "'foo' is not one of 'auto', 'torch', 'onnxruntime', 'openvino'")
+    assert run(arguments) == 2
+    err = capsys.readouterr().err
+    assert "Value error" not in err
+    assert ". (" not in err
+
+
+def test_corrupt_exif_is_not_worth_a_word(tmp_path: Path) -> None:
+    path = tmp_path / "photo.jpg"
+    exif = b"Exif\0\0II*\0\x08\0\0\0\x05\0\x12\x01"  # five entries are promised, two bytes follow
+    Image.new("RGB", (32, 32)).save(path, exif=exif)
+    with pytest.warns(UserWarning, match="Corrupt EXIF"):
+        Image.open(path).close()
+    words = ["segment", str(path), "--click", "99,1", "--out", str(tmp_path / "m.png")]  # beside the image: soon over
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONWARNINGS"}
+    command = [sys.executable, "-m", "livesam.app.main", *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env=environment)
+    assert done.returncode == 2
+    assert "outside" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_a_folder_is_no_image(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     _fails(capsys, ["segment", str(tmp_path), "--click", "1,1", "--out", str(tmp_path / "m.png")], 1)
 
@@ -108,7 +134,7 @@ def test_a_folder_is_no_image(capsys: pytest.CaptureFixture[str], tmp_path: Path
 def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--help"]) == 0
     out = capsys.readouterr().out
-    for command in ("doctor", "demo", "segment", "embed", "bench", "export"):
+    for command in ("doctor", "demo", "download", "segment", "embed", "bench", "export"):
         assert command in out
 
 
@@ -145,6 +171,19 @@ def test_a_full_or_read_only_disk_leaves_nothing(
         capsys, ["segment", str(picture), "--click", "150,260", "--out", str(tmp_path / "m.png")], 1, os.strerror(code)
     )
     assert [path.name for path in tmp_path.iterdir()] == ["photo.png"]
+
+
+def test_no_overlay_without_its_mask(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, picture: Path
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "m.png")
+
+    monkeypatch.setattr("livesam.engine.image.write_mask", full)
+    arguments = ["segment", str(picture), "--click", "150,260", "--out", str(tmp_path / "m.png")]
+    _fails(capsys, [*arguments, "--overlay", str(tmp_path / "o.png")], 1, "m.png")
+    assert [path.name for path in tmp_path.iterdir()] == ["photo.png"]
+    _fails(capsys, [*arguments, "--overlay", str(tmp_path / "m.png")], 2, "same file")
 
 
 def test_checkpoints_that_are_no_checkpoints(capsys: pytest.CaptureFixture[str], tmp_path: Path, picture: Path) -> None:

@@ -127,7 +127,8 @@ def test_decoder_weights_are_a_float32_copy(small_sam):
 
 
 def test_a_model_without_weights_says_where_to_get_them():
-    with pytest.raises(CheckpointError, match=r"no checkpoint was given: get sam_vit_b_01ec64.pth from https://"):
+    told = r"no checkpoint was given: run `livesam download vit_b`, or get sam_vit_b_01ec64.pth from https://"
+    with pytest.raises(CheckpointError, match=told):
         models.load("vit_b")
 
 

@@ -217,7 +217,7 @@ class GuardConfig:
     held_back: int = 4
     hold_every: int = 4
     worse_than_before: float = 0.06
-    worse_than_base: float = 0.01
+    worse_than_base: float = 0.02
     rejects: int = 4
     pause: int = 10
 
@@ -231,8 +231,6 @@ class LiveConfig:
     """Ours: a fast copy for the object on top of a slow copy for the domain; ``methods/live.py`` says how.
 
     Attributes:
-        part: what is trained: ``all``, or ``late``: all but the first transformer layer and the token embeddings, for
-            which a step takes two thirds of the time.
         click_lr: rate of the fast copy's Adam, which starts anew with every object.
         click_steps: steps after a click.
         click_restart: begin each of these steps at the slow copy, so that they do not add up.
@@ -251,7 +249,6 @@ class LiveConfig:
     """
 
     seed: int = 0
-    part: Literal["all", "late"] = "all"
     click_lr: float = 2e-4
     click_steps: int = 1
     click_restart: bool = True

@@ -49,9 +49,8 @@ class LiveMethod:
     def __init__(self, sam: Sam, config: LiveConfig, *, device: str = "cpu") -> None:
         self.config = config
         self._decoding = Decoding(sam, device)
-        trained = None if config.part == "all" else _is_late
-        self._decoder = FlatDecoder(sam.mask_decoder, device, trained)  # the fast copy in an object, else the slow one
-        self._teacher = FlatDecoder(sam.mask_decoder, device, trained)  # the base, never changed
+        self._decoder = FlatDecoder(sam.mask_decoder, device)  # the fast copy within an object, else the slow one
+        self._teacher = FlatDecoder(sam.mask_decoder, device)  # the base, never changed
         self._slow = self._decoder.vector.clone()
         self._fast_adam = Adam(self._decoder.vector, config.click_lr)
         self._slow_adam = Adam(self._decoder.vector, config.lr)
@@ -253,7 +252,3 @@ class LiveMethod:
             **{f"gate_{k}": v for k, v in self._gate.counts.items()},
             **{f"breaker_{k}": v for k, v in self._breaker.counts.items()},
         }
-
-
-def _is_late(name: str) -> bool:
-    return not name.startswith(("transformer.layers.0.", "iou_token.", "mask_tokens."))

@@ -10,31 +10,30 @@ import numpy as np
 import pytest
 import torch
 from livesam.adapter.method import create
-from livesam.engine import models
 from livesam.engine.embedding import ImageEmbedding
 from livesam.engine.geometry import ResizeGeometry, postprocess
 from livesam.engine.interaction import Interaction
 from livesam.engine.prompt import Click, Prompt
 
-HW = (128, 128)
-FRAME = ResizeGeometry.of(HW, 128)
+HW = (256, 256)
+FRAME = ResizeGeometry.of(HW, 256)
 
 
 def scene(seed, direction=0):
     """An embedding with one rectangle, its mask, a click inside and one outside."""
     rng = np.random.default_rng(1000 * direction + seed)
-    y, x = rng.integers(1, 4, 2) * 16
+    y, x = rng.integers(1, 8, 2) * 16
     mask = np.zeros(HW, bool)
-    mask[y : y + 64, x : x + 48] = True
+    mask[y : y + 112, x : x + 96] = True
     lean = 1.5 * np.random.default_rng(7 + direction).normal(size=(256, 1, 1))
-    features = rng.normal(size=(1, 256, 8, 8)) + lean * mask[::16, ::16]
+    features = rng.normal(size=(1, 256, 16, 16)) + lean * mask[::16, ::16]
     embedding = ImageEmbedding(features.astype(np.float32), HW, HW, f"{direction}/{seed}")
-    return embedding, mask, (Click(float(x + 24), float(y + 32)), Click(float((x + 88) % 128), float(y), False))
+    return embedding, mask, (Click(float(x + 48), float(y + 56)), Click(float((x + 176) % 256), float(y), False))
 
 
 def shown(mask):
     """Low-res logits of a mask."""
-    return np.where(mask, 5, -5).astype(np.float32).reshape(32, 4, 32, 4).mean((1, 3))
+    return np.where(mask, 5, -5).astype(np.float32).reshape(64, 4, 64, 4).mean((1, 3))
 
 
 def use(method, embedding, clicks, accepted):
@@ -70,19 +69,11 @@ def quality(method):
 
 
 @pytest.fixture(scope="module")
-def tiny_sam():
-    """A decoder with random weights for 128 px: 8 x 8 embeddings, and no encoder, since embeddings are made by hand."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(1)
-        return models.assemble(torch.nn.Identity(), 128)
-
-
-@pytest.fixture(scope="module")
-def skilled(tiny_sam):
+def skilled(small_sam):
     """A model that knows the domain."""
-    teacher = create("live", tiny_sam, lr=3e-4, steps=14, carry=0.0)
+    teacher = create("live", small_sam, lr=3e-4, steps=14, carry=0.0)
     teach(teacher, range(5))
-    sam = deepcopy(tiny_sam)
+    sam = deepcopy(small_sam)
     sam.mask_decoder.load_state_dict({k: torch.from_numpy(v) for k, v in teacher.domain_weights().items()})
     return sam
 
@@ -114,7 +105,7 @@ def random_masks(method):
     for seed in range(50, 55):
         embedding, _, clicks = scene(seed)
         rng = np.random.default_rng(seed)
-        noise = np.kron(rng.random((8, 8)) > 0.5, np.ones((16, 16), bool)).astype(bool)
+        noise = np.kron(rng.random((8, 8)) > 0.5, np.ones((32, 32), bool)).astype(bool)
         use(method, embedding, clicks, noise)
 
 
@@ -123,7 +114,7 @@ def random_masks_that_were_shown(method):
     for seed in range(50, 55):
         embedding, _, _ = scene(seed)
         rng = np.random.default_rng(seed)
-        noise = np.kron(rng.random((8, 8)) > 0.5, np.ones((16, 16), bool)).astype(bool)
+        noise = np.kron(rng.random((8, 8)) > 0.5, np.ones((32, 32), bool)).astype(bool)
         (y, x), (y0, x0) = np.argwhere(noise)[1000], np.argwhere(~noise)[1000]
         clicks = (Click(float(x), float(y)), Click(float(x0), float(y0), False))
         prompts = (Prompt(clicks[:1]), Prompt(clicks, mask_logits=shown(noise)))
@@ -152,9 +143,7 @@ POISONS = (contradictory_clicks, random_masks, random_masks_that_were_shown, ano
 def test_poison_does_not_make_it_worse_than_frozen(method, frozen_quality, poison):
     poison(method)
     assert all(np.isfinite(v).all() for v in method.weights().values())
-    # Masks that were shown and accepted cannot be told from honest ones one by one; only the gate is left.
-    allowed = 0.02 if poison is random_masks_that_were_shown else 0.01
-    assert quality(method) >= frozen_quality - allowed, method.counts()
+    assert quality(method) >= frozen_quality - 0.01, method.counts()
     counts = method.counts()
     if poison in (contradictory_clicks, random_masks):
         assert counts["implausible"] >= 5

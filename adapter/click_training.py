@@ -7,11 +7,11 @@ Some sequences begin with a box in place of the first click.
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
 from livesam.adapter.losses import dice, focal
+from livesam.adapter.oracle import depth_map
 from livesam.adapter.torch_decoder import forward
 from livesam.adapter.training_data import Sample
 from livesam.engine.models import PIXEL_MEAN, PIXEL_STD
@@ -75,11 +75,11 @@ def simulate_click(
     """A click ``(x, y, label)`` in cells of the target: half of the time the deepest point of the larger error region,
     else anywhere in it with probability by depth. Where nothing is wrong it confirms the object."""
     target, mask = target[: valid_hw[0], : valid_hw[1]], mask[: valid_hw[0], : valid_hw[1]]
-    missed, extra = (_depth(target & ~mask), _depth(mask & ~target))
+    missed, extra = (depth_map(target & ~mask), depth_map(mask & ~target))
     positive = missed.max() >= extra.max()
     depth = missed if positive else extra
     if depth.max() == 0:
-        depth, positive = _depth(target), True
+        depth, positive = depth_map(target), True
     if depth.max() == 0:  # the object is thinner than a cell
         return valid_hw[1] / 2, valid_hw[0] / 2, -1
     if rng.random() < 0.5:
@@ -99,11 +99,6 @@ def simulate_box(rng: np.random.Generator, target: npt.NDArray[np.bool_]) -> npt
     box = np.array((columns[0], rows[0], columns[-1] + 1, rows[-1] + 1), np.float32)
     size = box[2:] - box[:2]
     return (box + rng.normal(0, 0.05, 4) * np.tile(size, 2)).astype(np.float32)
-
-
-def _depth(region: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
-    padded = np.pad(region, 1).astype(np.uint8)
-    return np.asarray(cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1], np.float32)
 
 
 def mask_loss(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:

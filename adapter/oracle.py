@@ -54,6 +54,12 @@ def next_click(truth: Mask, predicted: Mask, ignore: Mask | None = None, visited
     return Click(float(extra_xy[0]), float(extra_xy[1]), positive=False)
 
 
+def depth_map(region: Mask) -> npt.NDArray[np.float32]:
+    """Each pixel's Euclidean distance to the nearest one outside of the region; all beyond the image is outside."""
+    padded = np.pad(region, 1).astype(np.uint8)
+    return np.asarray(cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1], np.float32)
+
+
 def deepest(region: Mask, visited: Sequence[Click] = ()) -> tuple[float, tuple[int, int]]:
     """Depth in pixels and ``(x, y)`` of the region's first deepest pixel; depth 0 where nothing is left.
 

@@ -28,9 +28,8 @@ import torch
 from livesam.adapter.click_training import align_attention, set_input_size, train_step
 from livesam.adapter.training_data import Sample, TrainingSamples, load_sources
 from livesam.engine.atomic import atomic_write
-from livesam.engine.models import build
+from livesam.engine.models import build, load
 from segment_anything.modeling import Sam
-from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
 REPORT_EVERY, SAVE_EVERY = 20, 100
@@ -95,7 +94,7 @@ class Run:
         if init is None:
             align_attention(self.sam)
         else:
-            self.sam.load_state_dict(_read_weights(init))
+            self.sam.load_state_dict(load("nano", init).state_dict())
         self.average = deepcopy(self.sam).eval().requires_grad_(False)
         decay = [p for p in self.sam.parameters() if p.ndim > 1]
         plain = [p for p in self.sam.parameters() if p.ndim <= 1]
@@ -146,12 +145,6 @@ def write_weights(sam: Sam, path: Path) -> None:
     }
     with atomic_write(path) as file:
         file.write(save(tensors))
-
-
-def _read_weights(path: Path) -> dict[str, Tensor]:
-    from safetensors.torch import load_file
-
-    return {k: v.float() if v.is_floating_point() else v for k, v in load_file(path).items()}
 
 
 def train(

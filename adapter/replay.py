@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from livesam.adapter.labels import MaskLabel, erode, label_map
-from livesam.adapter.oracle import next_click
+from livesam.adapter.oracle import depth_map, next_click
 from livesam.engine.embedding import ImageEmbedding
 from livesam.engine.geometry import ResizeGeometry, postprocess
 from livesam.engine.interaction import Interaction
@@ -120,9 +120,7 @@ def _contradictory(clicks: tuple[Click, ...]) -> bool:
 
 def any_click(mask: Mask, rng: np.random.Generator) -> Click:
     """A first click as people make it: half of the time the deepest point, else anywhere, by depth."""
-    import cv2
-
-    depth = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
+    depth = depth_map(mask)
     if rng.random() < 0.5:
         index = int(np.argmax(depth))
     else:

@@ -62,6 +62,7 @@ def latency(
     from livesam.app.opening import checkpoint_of
     from livesam.benchmarks.budget import Budget
     from livesam.benchmarks.stream import Pace
+    from livesam.engine.atomic import write_json
 
     limits = None if budget is None else Budget.read(budget)
     if json_file is not None:
@@ -112,6 +113,7 @@ def swap(
     from livesam.app.arguments import check_output
     from livesam.app.bench_swap import measure_swap, print_swap
     from livesam.app.opening import checkpoint_of
+    from livesam.engine.atomic import write_json
 
     if json_file is not None:
         check_output(json_file, "--json", (".json",))
@@ -144,6 +146,7 @@ def throughput(
     from livesam.app.arguments import check_output
     from livesam.app.bench_throughput import measure_throughput, print_throughput
     from livesam.app.opening import checkpoint_of
+    from livesam.engine.atomic import write_json
 
     if json_file is not None:
         check_output(json_file, "--json", (".json",))
@@ -160,16 +163,6 @@ def throughput(
     if json_file is not None:
         write_json(json_file, report)
     print_throughput(report)
-
-
-def write_json(path: Path, content: Mapping[str, object]) -> None:
-    """Write a JSON file, whole or not at all; NaN is refused."""
-    import json
-
-    from livesam.engine.atomic import atomic_write
-
-    with atomic_write(path) as file:
-        file.write((json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
 
 
 def write_lines(path: Path, rows: Sequence[Mapping[str, object]]) -> None:

@@ -49,6 +49,7 @@ def demo(
     import numpy as np
     from livesam.app.opening import open_session
     from livesam.app.photos import PHOTOS
+    from livesam.engine.atomic import write_json
 
     images = [photo.load() for photo in PHOTOS]
     if out.exists() and not out.is_dir():
@@ -66,7 +67,7 @@ def demo(
     runs = [_run(session, photo, image) for photo, image in zip(PHOTOS, images, strict=True)]
     pictures = _write_pictures(runs, out)
     report = _report(session, model, open_ms, runs, pictures)
-    _write_json(out / "report.json", report)
+    write_json(out / "report.json", report)
     _print_table(runs, report, out)
 
 
@@ -157,15 +158,6 @@ def _report(
         ],
         "overview": pictures["overview"],
     }
-
-
-def _write_json(path: Path, content: Mapping[str, object]) -> None:
-    import json
-
-    from livesam.engine.atomic import atomic_write
-
-    with atomic_write(path) as file:
-        file.write((json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
 
 
 def _print_table(runs: Sequence[PhotoRun], report: Mapping[str, object], out: Path) -> None:

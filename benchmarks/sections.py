@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from livesam.engine.atomic import atomic_write
+from livesam.engine.atomic import write_json
 
 
 class Skipped(Exception):
@@ -69,8 +69,7 @@ class SectionRunner:
     def _write(self, started: float) -> dict[str, Any]:
         report = {**self.head, "seconds": round(time.perf_counter() - started, 1), "sections": self.results}
         if self.out is not None:
-            with atomic_write(self.out) as file:
-                file.write((json.dumps(report, indent=1, allow_nan=False) + "\n").encode())
+            write_json(self.out, report)
         return report
 
     def _say(self, line: str) -> None:

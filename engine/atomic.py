@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 
@@ -55,3 +56,14 @@ def _sync(path: Path, flags: int) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def write_json(path: Path | str, content: Mapping[str, object]) -> None:
+    """Write a JSON file, whole or not at all.
+
+    Raises:
+        ValueError: a number is NaN or infinite, which JSON cannot say.
+        OSError: as ``atomic_write``.
+    """
+    with atomic_write(path) as file:
+        file.write((json.dumps(content, indent=1, allow_nan=False) + "\n").encode())

@@ -97,8 +97,3 @@ class NanoEncoder(nn.Module):
         top = F.interpolate(self.lateral32(x32), scale_factor=2.0, mode="nearest")
         x = F.relu(self.lateral8(x8) + self.lateral16(x16) + top)
         return cast(Tensor, self.out(x + self.fuse(x)))  # (B, 256, S/16, S/16)
-
-
-def parameter_count(module: nn.Module) -> int:
-    """How many trainable numbers a module holds."""
-    return sum(p.numel() for p in module.parameters())

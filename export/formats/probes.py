@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from livesam.engine.errors import ParityError
 from livesam.export.official_graph import Dialect
-from livesam.export.parity import TOLERANCE, Difference
+from livesam.export.parity import TOLERANCE, Difference, require
 
 if TYPE_CHECKING:
     from segment_anything.modeling import Sam
@@ -134,14 +134,7 @@ def require_parity(
             _require_crop(got, want["masks"], f"{what} for {probe.kind}", tolerance[0])
             del got["masks"]
         found += [_difference(name, probe.kind, got[name], want[name], tolerance) for name in want if name in got]
-    bad = [entry for entry in found if not entry.ok]
-    if bad:
-        worst = max(bad, key=lambda entry: entry.max_share)
-        raise ParityError(
-            f"{what}: {worst.output} differs from PyTorch by {worst.max_share:.2e} of its range (allowed "
-            f"{worst.tolerance_max:.0e}), {worst.mean_share:.2e} on average (allowed {worst.tolerance_mean:.0e}); "
-            "nothing was written"
-        )
+    require(found, what)
     return found
 
 

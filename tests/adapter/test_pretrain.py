@@ -20,7 +20,7 @@ from livesam.adapter.click_training import (
 from livesam.adapter.pretrain import Stage
 from livesam.adapter.synthetic import procedural
 from livesam.adapter.training_data import PERMISSIVE_SETS
-from livesam.engine.models import build
+from livesam.engine.models import build, load
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +135,7 @@ def test_a_killed_run_goes_on_with_the_same_numbers(
     monkeypatch.setattr(pretrain, "train_step", original)
     rest = run(data, tmp_path / "killed", stages)
     assert [line["loss"] for line in rest] == pytest.approx([line["loss"] for line in whole[1:]], rel=1e-4)
-    weights = [pretrain._read_weights(tmp_path / name / "nano.safetensors") for name in ("whole", "killed")]
+    weights = [load("nano", tmp_path / name / "nano.safetensors").state_dict() for name in ("whole", "killed")]
     assert all(torch.allclose(weights[0][k], weights[1][k], atol=1e-3) for k in weights[0])
     log = [json.loads(line) for line in (tmp_path / "killed" / "log.jsonl").read_text().splitlines()]
     assert [line["done"] for line in log] == [2, 4, 6]

@@ -1,8 +1,9 @@
 """One training step of nano on simulated clicks.
 
 Clicks come as an annotator makes them: a first one inside the object (its centre or anywhere, by depth), then
-corrections in the larger error region, with the previous logits fed back; gradients flow through the last click only.
-Some sequences begin with a box in place of the first click.
+corrections in the larger error region, with the previous logits fed back. The first and the last click of a sequence
+are learned from, and no gradient flows from one click into another. Some sequences begin with a box in place of the
+first click.
 """
 
 from __future__ import annotations
@@ -119,6 +120,18 @@ def shown(masks: Tensor, ious: Tensor, clicks: int) -> Tensor:
     return masks[torch.arange(len(masks), device=masks.device), index]
 
 
+def click_loss(out: Tensor, ious: Tensor, targets: Tensor, valid: Tensor, *, first: bool) -> Tensor:
+    """What one click is wrong by: all four masks ``(N, 4, h, w)`` and their predicted IoUs ``(N, 4)``.
+
+    At the first click the best of tokens 1 to 3 learns, and token 0 half as much; after it only token 0, which clients
+    show from then on. The IoU head learns the true IoU of every mask.
+    """
+    losses = mask_loss(out, targets, valid.float())  # (N, 4)
+    quality = F.mse_loss(ious, mask_iou(out.detach(), targets, valid))
+    single = losses[:, 0].mean()
+    return quality + (losses[:, 1:].min(1).values.mean() + 0.5 * single if first else single)
+
+
 def train_step(
     sam: Sam, batch: list[Sample], most_clicks: int, rng: np.random.Generator, device: torch.device
 ) -> tuple[Tensor, list[float]]:
@@ -144,6 +157,7 @@ def train_step(
         masks = np.zeros(targets_np.shape, bool)
         logits: Tensor | None = None
         seen: list[float] = []
+        losses: list[Tensor] = []
         for k in range(1, total + 1):
             points: tuple[Tensor, Tensor] | None = None
             if boxes is None or k > 1:
@@ -152,19 +166,14 @@ def train_step(
                 said = np.array(clicks, np.float32)  # (N, k, 3)
                 coords, labels = said[..., :2] * 4, said[..., 2]  # cells to input pixels
                 points = torch.from_numpy(coords).to(device), torch.from_numpy(labels).to(device)
-            if k < total:
-                with torch.no_grad():
-                    out, ious = decode(sam, features.detach(), points, boxes, logits)
-            else:
-                out, ious = decode(sam, features, points, boxes, logits)
+            learned = k in (1, total)
+            with torch.set_grad_enabled(learned):
+                out, ious = decode(sam, features if learned else features.detach(), points, boxes, logits)
+            if learned:
+                losses.append(click_loss(out.float(), ious.float(), targets, valid, first=k == 1))
             with torch.no_grad():
                 current = shown(out.detach().float(), ious.detach(), k)
                 seen.append(float(mask_iou(current[:, None], targets, valid).mean()))
                 masks = (current > 0).cpu().numpy()
                 logits = current[:, None].clamp(-32, 32)
-    out, ious = out.float(), ious.float()
-    losses = mask_loss(out, targets, valid.float())  # (N, 4)
-    quality = F.mse_loss(ious, mask_iou(out.detach(), targets, valid))
-    single = losses[:, 0].mean()
-    loss = losses[:, 1:].min(1).values.mean() + 0.5 * single if total == 1 else single
-    return loss + quality, seen
+    return torch.stack(losses).mean(), seen

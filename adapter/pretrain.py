@@ -32,7 +32,7 @@ from livesam.engine.models import build, load
 from segment_anything.modeling import Sam
 from torch.utils.data import DataLoader, Subset
 
-REPORT_EVERY, SAVE_EVERY = 20, 100
+REPORT_EVERY, SAVE_EVERY = 20, 40
 WARM_UP = 100  # steps, at the start of the first stage only
 EMA_DECAY = 0.998
 CLIP = 1.0

@@ -6,7 +6,8 @@ one click, one thread, CPU time: constants 29.8 ms, bound weights 31.3 ms.
 
 The CUDA and TensorRT providers are wired as ONNX Runtime documents them and have never run on a GPU. Nodes that
 TensorRT does not take run on CUDA, on the same GPU. Whether the TensorRT provider sees exchanged decoder weights is
-untried: the slot's comparison with PyTorch refuses a swap that does not arrive.
+untried: the slot's comparison with PyTorch refuses a swap that does not arrive. Its engines take minutes to build, so
+they are kept beside the graph.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class OrtEncoder(PreparedEncoder):
     def __init__(self, path: Path, *, provider: str = "cpu", threads: int = 0, gpu: int = 0) -> None:
         manifest = read_manifest(path)
         size, identity = graph_numbers(manifest, path)
-        self._session = _session(path, provider, threads, gpu)
+        self._session = _session(path, provider, threads, gpu, str(manifest.get("precision", "fp32")))
         super().__init__(size, identity, _name(provider, gpu, manifest))
 
     def _run(self, prepared: Float) -> Float:
@@ -79,7 +80,7 @@ class OrtGraph:
         manifest = read_manifest(path)
         self.layout = weight_layout(manifest, path)
         self.runtime = _name(provider, gpu, manifest)
-        self.session = _session(path, provider, threads, gpu)
+        self.session = _session(path, provider, threads, gpu, str(manifest.get("precision", "fp32")))
 
     def __call__(self, weights: DecoderWeights) -> OrtDecoder:
         """A decoder with these weights; this makes the graph a ``DecoderCompiler``.
@@ -162,7 +163,27 @@ def _name(provider: str, gpu: int, manifest: Mapping[str, Any]) -> str:
     return f"onnxruntime:{place}:{manifest.get('precision', 'fp32')}"
 
 
-def _session(path: Path, provider: str, threads: int, gpu: int) -> Any:
+def _placed(path: Path, provider: str, gpu: int, precision: str) -> list[tuple[str, dict[str, str]]]:
+    """The providers that shall run the graph on the GPU, fastest first, with their options."""
+    if provider == "cpu":
+        return []
+    cuda = (PROVIDERS["cuda"], {"device_id": str(gpu)})
+    if provider == "cuda":
+        return [cuda]
+    kept = str(path.parent / "onnxruntime-tensorrt")
+    options = {
+        "device_id": str(gpu),
+        "trt_engine_cache_enable": "True",
+        "trt_engine_cache_path": kept,
+        "trt_timing_cache_enable": "True",
+        "trt_timing_cache_path": kept,
+    }
+    if precision != "fp32":  # up to TensorRT 10 a low-precision graph builds only where that precision is allowed
+        options[f"trt_{precision}_enable"] = "True"
+    return [(PROVIDERS["tensorrt"], options), cuda]
+
+
+def _session(path: Path, provider: str, threads: int, gpu: int, precision: str) -> Any:
     try:
         import onnxruntime
     except ImportError as error:
@@ -177,8 +198,7 @@ def _session(path: Path, provider: str, threads: int, gpu: int) -> Any:
     options.log_severity_level = 3  # it warns of each overridable initializer that it is no constant: 120 lines
     # Idle threads that spin would take the cores from the learner, and spinning wins nothing measurable here.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    providers = [] if provider == "cpu" else list(dict.fromkeys((wanted, PROVIDERS["cuda"])))
-    placed = [(name, {"device_id": str(gpu)}) for name in providers if name in available]
+    placed = [entry for entry in _placed(path, provider, gpu, precision) if entry[0] in available]
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=[*placed, PROVIDERS["cpu"]])
     except Exception as error:  # its exceptions have no common base but Exception

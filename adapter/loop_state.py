@@ -42,7 +42,7 @@ class LoopConfig:
     idle_after_s: float = 1.0
     idle_rounds: int = 2
     idle_steps: int = 6
-    nice: int = 10
+    nice: int = 19
 
     def __post_init__(self) -> None:
         if self.capacity < 1 or self.max_wait_s <= 0:

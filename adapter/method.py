@@ -26,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
+    from livesam.adapter.torch_decoder import GiveWay
     from livesam.engine.embedding import ImageEmbedding
     from livesam.engine.interaction import Interaction
     from livesam.engine.prompt import Prompt
@@ -279,11 +280,14 @@ def object_id(interaction: Interaction) -> ObjectId:
 METHODS = ("frozen", "paper", "dctta", "live")
 
 
-def create(name: str, sam: Sam, *, device: str = "cpu", **overrides: Any) -> AdaptationMethod:
+def create(
+    name: str, sam: Sam, *, device: str = "cpu", give_way: GiveWay | None = None, **overrides: Any
+) -> AdaptationMethod:
     """A method by name: ``frozen``, ``paper``, ``paper/PRESET``, ``dctta`` or ``live``. The model is copied.
 
     Args:
         sam: the model whose prompt encoder and mask decoder are adapted; its image encoder is not touched.
+        give_way: called several times in each pass through the decoder; it waits while clicks are being answered.
         overrides: fields of the method's config to change, e.g. ``seed=1``.
 
     Raises:
@@ -293,18 +297,18 @@ def create(name: str, sam: Sam, *, device: str = "cpu", **overrides: Any) -> Ada
     if isinstance(config, FrozenConfig):
         from livesam.adapter.methods.frozen import FrozenMethod
 
-        return FrozenMethod(sam, config, device=device)
+        return FrozenMethod(sam, config, device=device, give_way=give_way)
     if isinstance(config, PaperConfig):
         from livesam.adapter.methods.paper import PaperMethod
 
-        return PaperMethod(sam, config, name=name, device=device)
+        return PaperMethod(sam, config, name=name, device=device, give_way=give_way)
     if isinstance(config, DcttaConfig):
         from livesam.adapter.methods.dctta import DcttaMethod
 
-        return DcttaMethod(sam, config, device=device)
+        return DcttaMethod(sam, config, device=device, give_way=give_way)
     from livesam.adapter.methods.live import LiveMethod
 
-    return LiveMethod(sam, config, device=device)
+    return LiveMethod(sam, config, device=device, give_way=give_way)
 
 
 def config_of(name: str, **overrides: Any) -> AdaptationConfig:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,8 @@ from torch.nn import functional as F
 if TYPE_CHECKING:
     from livesam.engine.protocols import DecoderWeights
     from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam
+
+GiveWay: TypeAlias = Callable[[], None]
 
 
 class FlatDecoder:
@@ -127,13 +129,16 @@ class PromptReader:
         return sparse, dense
 
 
-def forward(decoder: MaskDecoder, source: Tensor, position: Tensor, sparse: Tensor) -> tuple[Tensor, Tensor]:
+def forward(
+    decoder: MaskDecoder, source: Tensor, position: Tensor, sparse: Tensor, give_way: GiveWay | None = None
+) -> tuple[Tensor, Tensor]:
     """All four masks of P prompts, with gradients to the decoder's parameters.
 
     Args:
         source: image features plus dense prompt embedding, ``(P, 256, h, w)``.
         position: ``(1, h*w, 256)``.
         sparse: point embeddings ``(P, N, 256)``; N may be 0.
+        give_way: called between the stages of the forward pass and, by autograd, of the backward pass.
 
     Returns:
         low-res logits ``(P, 4, 4h, 4w)`` and IoU predictions ``(P, 4)``.
@@ -145,6 +150,7 @@ def forward(decoder: MaskDecoder, source: Tensor, position: Tensor, sparse: Tens
     image = source.flatten(2).transpose(1, 2)  # (P, h*w, 256)
     queries = tokens
     for layer in d.transformer.layers:
+        _between(image, give_way)
         if layer.skip_first_layer_pe:
             queries = _attend(layer.self_attn, queries, queries, queries)
         else:
@@ -155,13 +161,17 @@ def forward(decoder: MaskDecoder, source: Tensor, position: Tensor, sparse: Tens
         queries = layer.norm2(queries + _attend(layer.cross_attn_token_to_image, queries + tokens, image_placed, image))
         queries = layer.norm3(queries + layer.mlp(queries))
         image = layer.norm4(image + _attend(layer.cross_attn_image_to_token, image_placed, queries + tokens, queries))
+    _between(image, give_way)
     last = d.transformer.final_attn_token_to_image
+    queries, tokens = queries[:, : output.shape[1]], tokens[:, : output.shape[1]]  # nothing reads the prompt's tokens
     queries = d.transformer.norm_final_attn(queries + _attend(last, queries + tokens, image + position, image))
 
     first, norm, _, second, _ = d.output_upscaling
     fine = _upscale(image, first)  # (P, h*w, 4, 64)
     fine = F.gelu(F.layer_norm(fine, (fine.shape[-1],), norm.weight, norm.bias, norm.eps))
+    _between(fine, give_way)
     fine = F.gelu(_upscale(fine, second)).flatten(1, 3)  # (P, h*w*16, 32)
+    _between(fine, give_way)
     hyper = torch.stack([mlp(queries[:, 1 + i]) for i, mlp in enumerate(d.output_hypernetworks_mlps)], 1)
     masks = hyper @ fine.transpose(1, 2)  # (P, 4, h*w*16), pixels in the order (y, x, y2, x2, y4, x4)
     masks = masks.view(count, 4, height, width, 2, 2, 2, 2).permute(0, 1, 2, 4, 6, 3, 5, 7)
@@ -183,8 +193,10 @@ def shown_token(prompt: Prompt, ious: npt.NDArray[np.float32]) -> int:
 class Decoding:
     """A prompt reader and its geometry, for decoders that share them."""
 
-    def __init__(self, sam: Sam, device: str = "cpu") -> None:
+    def __init__(self, sam: Sam, device: str = "cpu", give_way: GiveWay | None = None) -> None:
+        """``give_way`` is called several times in each forward and backward pass; it may wait."""
         self.reader = PromptReader(sam.prompt_encoder, device)
+        self._give_way = give_way
         self._position: Tensor | None = None
 
     @property
@@ -213,7 +225,7 @@ class Decoding:
             mask = self._tensor(group.mask_input) if group.has_mask[0] > 0 else None
             sparse, dense = self.reader.read(coords, labels, mask)
             batch = (source + dense).expand(len(group.indices), -1, -1, -1)
-            group_masks, group_ious = forward(decoder.module, batch, self.position(), sparse)
+            group_masks, group_ious = forward(decoder.module, batch, self.position(), sparse, self._give_way)
             for row, index in enumerate(group.indices):
                 masks[index], ious[index] = group_masks[row], group_ious[row]
         return torch.stack([m for m in masks if m is not None]), torch.stack([i for i in ious if i is not None])
@@ -238,6 +250,13 @@ def _attend(attention: Any, queries: Tensor, keys: Tensor, values: Tensor) -> Te
         separate(attention.q_proj(queries)), separate(attention.k_proj(keys)), separate(attention.v_proj(values))
     )
     return cast(Tensor, attention.out_proj(mixed.transpose(1, 2).flatten(2)))
+
+
+def _between(x: Tensor, give_way: GiveWay | None) -> None:
+    if give_way is not None:
+        give_way()
+        if x.requires_grad:
+            x.register_hook(lambda _: give_way())  # type: ignore[no-untyped-call]
 
 
 def _upscale(x: Tensor, convolution: nn.ConvTranspose2d) -> Tensor:

@@ -27,7 +27,7 @@ def learning(session: Session, sam: Sam, method: str = "live", device: str = "cp
 
     config_of(method)
     loop = AdaptationLoop(
-        lambda _: create(method, sam, device=device),
+        lambda _: create(method, sam, device=device, give_way=session.gate.give_way),
         session.slot.publish,
         gate=session.gate,
         learning=_low_priority(device),

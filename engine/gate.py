@@ -41,6 +41,11 @@ class InteractiveGate:
         with self._changed:
             return 0.0 if self._clicks else time.monotonic() - self._ended
 
+    def give_way(self, at_most_s: float = 0.25) -> None:
+        """For learning, between two kernels: wait while clicks are being answered, but not for ever."""
+        if self._clicks:
+            self.wait_idle(at_most_s)
+
     def wait_idle(self, timeout: float | None = None, quiet_s: float = 0.0) -> bool:
         """Wait until no click is being answered and none was for ``quiet_s`` seconds.
 

@@ -22,7 +22,7 @@ class Probe:
 
     Attributes:
         embedding: any image of the model; ``Probe.standard`` makes one up.
-        prompts: answered in one call; a lone click and a click in a box with a mask reach every tensor.
+        prompts: answered one by one; a lone click and a click in a box with a mask reach every tensor.
         reference: the right answer for given weights, in PyTorch float32; None checks for finite values only.
         tolerance: largest difference that is allowed, as a share of the reference's largest value.
     """
@@ -49,22 +49,31 @@ class Probe:
         prompts = (Prompt((middle,)), Prompt((middle, Click(3.0, 5.0, False)), Box(4, 6, 12.0 * w, 11.0 * h), mask))
         return cls(ImageEmbedding(features, size, size, "probe"), prompts, reference, tolerance)
 
-    def check(self, decoder: MaskDecoder, weights: DecoderWeights) -> None:
-        """Let the decoder answer (which also warms it up) and compare.
+    def check(self, decoder: MaskDecoder, weights: DecoderWeights, give_way: Callable[[], None] | None = None) -> None:
+        """Let the decoder answer (which also warms it up) and compare, prompt by prompt.
+
+        Args:
+            give_way: called before each answer.
 
         Raises:
             SwapError: a value is not finite, or further off than the tolerance.
         """
-        got = decoder.decode(self.embedding, self.prompts)
+        answers = []
+        for prompt in self.prompts:  # one by one: a click that comes meanwhile waits for one answer, not for all
+            if give_way is not None:
+                give_way()
+            answers.append(decoder.decode(self.embedding, (prompt,)))
         for name in ("low_res_logits", "ious"):
-            if not np.isfinite(getattr(got, name)).all():
+            if not all(np.isfinite(getattr(answer, name)).all() for answer in answers):
                 raise SwapError(f"on the probe {name} holds values that are not finite")
         if self.reference is None:
             return
+        if give_way is not None:
+            give_way()
         expected = self.reference(self.embedding, self.prompts, weights)
         for name in ("low_res_logits", "ious"):
-            right = getattr(expected, name)
-            off = float(np.abs(getattr(got, name) - right).max()) / max(float(np.abs(right).max()), 1e-6)
+            got, right = np.concatenate([getattr(answer, name) for answer in answers]), getattr(expected, name)
+            off = float(np.abs(got - right).max()) / max(float(np.abs(right).max()), 1e-6)
             if not off <= self.tolerance:
                 raise SwapError(
                     f"on the probe {name} is {off:.1e} of its range off PyTorch's, more than {self.tolerance:.1e}"

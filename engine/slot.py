@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -55,6 +55,10 @@ class _Place:
         self.several = bool(getattr(decoder, "concurrent", False))
 
 
+def _go_on() -> None:
+    """Nobody to give way to."""
+
+
 class DecoderSlot:
     """Serves one version of the decoder and takes new ones, for any runtime.
 
@@ -64,6 +68,7 @@ class DecoderSlot:
         probe: what each version is checked with before it serves; without one only names, shapes and finiteness are.
         history: how many versions are kept to go back to; the base, the current one and labelled ones always are.
         wait_s: how long a publish waits for the clicks that still run on the idle decoder.
+        give_way: called before each part of a publish that needs the processor; it may wait while clicks are answered.
 
     Raises:
         ValueError: ``history`` is below 1.
@@ -78,10 +83,12 @@ class DecoderSlot:
         probe: Probe | None = None,
         history: int = 8,
         wait_s: float = 30.0,
+        give_way: Callable[[], None] = _go_on,
     ) -> None:
         if history < 1:
             raise ValueError(f"history must be at least 1, got {history}")
         self._compile, self._probe, self._history, self._wait_s = compile, probe, history, wait_s
+        self._give_way = give_way
         self._changed = threading.Condition()  # guards everything below; held for some assignments only
         self._swapping = threading.Lock()  # one publish or rollback at a time
         self._shapes = {name: tuple(value.shape) for name, value in base.items()}
@@ -237,9 +244,10 @@ class DecoderSlot:
         if place.version != version:
             place.version = None  # whatever fails from here on, this decoder may not serve before it is filled anew
             try:
+                self._give_way()
                 place.decoder.load_weights(weights)
                 if self._probe is not None:
-                    self._probe.check(place.decoder, weights)
+                    self._probe.check(place.decoder, weights, self._give_way)
             except SwapError as error:
                 raise SwapError(
                     f"version {version} was not taken, version {self.current} serves on: {error}"

@@ -203,6 +203,8 @@ class _DecoderGraph:
             seen = self.image_to_token(place, b.add(queries, tokens), queries, f"{key}.cross_attn_image_to_token")
             image = self.norm(b.add(image, seen), f"{key}.norm4")
             place = b.add(image, dense)
+        # Of the last attention only the learned tokens are read; what the prompt's own would see is not computed.
+        queries, tokens = b.slice(queries, 1, 0, TOKENS), b.slice(tokens, 1, 0, TOKENS)
         seen = self.token_to_image(b.add(queries, tokens), place, image, "transformer.final_attn_token_to_image")
         return self.norm(b.add(queries, seen), "transformer.norm_final_attn"), image
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,8 +17,10 @@ import numpy.typing as npt
 from livesam.engine import models
 from livesam.engine.adapted import program_version
 from livesam.engine.atomic import atomic_write
+from livesam.engine.checkpoints import check_file
 from livesam.engine.errors import CheckpointError, ExportError
 from livesam.engine.hashing import file_sha256
+from livesam.engine.places import default_cache_dir
 from livesam.export.manifest import GRAPH_VERSION, Manifest, manifest_path
 
 if TYPE_CHECKING:
@@ -33,11 +34,6 @@ Weights = dict[str, npt.NDArray[np.float32]]
 VERIFY_BYTES = 100_000_000
 
 
-def default_cache_dir() -> Path:
-    """``LIVESAM_CACHE`` if set, else ``~/.cache/livesam``."""
-    return Path(os.environ.get("LIVESAM_CACHE") or Path.home() / ".cache" / "livesam")
-
-
 def quiet(stage: str) -> None:
     """No progress."""
 
@@ -45,9 +41,11 @@ def quiet(stage: str) -> None:
 class GraphCache:
     """The graphs of one model and checkpoint; the model itself is loaded only when something has to be exported.
 
+    Without a checkpoint they are those of nano's bundled weights, or of the file that ``livesam download`` has fetched.
+
     Raises:
         ValueError: there is no such model.
-        CheckpointError: the checkpoint is missing.
+        CheckpointError: the checkpoint is missing, or cannot be one.
     """
 
     def __init__(
@@ -56,7 +54,7 @@ class GraphCache:
         self.spec = models.spec(model)
         self.root = default_cache_dir() if cache_dir is None else Path(cache_dir)
         self.progress = progress
-        self._checkpoint = None if checkpoint is None else Path(checkpoint)
+        self._checkpoint = models.downloaded(model) if checkpoint is None else Path(checkpoint)
         self._sam: Sam | None = None
         self.weights_key = self._hash_weights()
         name = f"{model}-{self.weights_key[:20]}-g{GRAPH_VERSION}-{program_version()}"
@@ -132,6 +130,7 @@ class GraphCache:
             known = note.read_text()
             if len(known) == 64:
                 return known
+        check_file(self._checkpoint, self.spec.name)  # before gigabytes are hashed
         try:
             hashes = [file_sha256(f) for f in files if f.is_file()]
         except OSError as error:

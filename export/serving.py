@@ -38,7 +38,7 @@ def open_encoder(
 
     Args:
         model: ``nano``, ``vit_t``, ``vit_b``, ``vit_l`` or ``vit_h``.
-        checkpoint: its weights; nano brings its own.
+        checkpoint: its weights; None for nano's own, or what ``livesam download`` has fetched.
         runtime: ``auto``, ``tensorrt``, ``openvino``, ``onnxruntime``, ``torch``, or ``onnxruntime:tensorrt`` for
             ONNX Runtime with its own TensorRT provider.
         precision: ``fp32``, ``fp16`` or ``bf16``; None for the runtime's usual one.
@@ -93,6 +93,7 @@ def open_session(
         SwapError: the adapted decoder was not taken.
     """
     from livesam.engine.cache import EmbeddingCache
+    from livesam.engine.gate import InteractiveGate
     from livesam.engine.session import Session
     from livesam.engine.slot import STABLE, DecoderSlot
 
@@ -103,12 +104,13 @@ def open_session(
     encoder = _encoder(graphs, for_encoder)
     reference = _Reference(graphs)
     probe = Probe.standard(graphs.spec.embedding_hw, reference, TOLERANCE[for_decoder.precision])
-    slot = DecoderSlot(_compiler(graphs, for_decoder), base, probe=probe)
+    gate = InteractiveGate()
+    slot = DecoderSlot(_compiler(graphs, for_decoder), base, probe=probe, give_way=gate.give_way)
     if adapted is not None:
         from livesam.engine.adapted import load_adapted
 
         slot.publish(load_adapted(Path(adapted), base), label=STABLE)
-    return Session(encoder, slot, EmbeddingCache(ram_mib << 20))
+    return Session(encoder, slot, EmbeddingCache(ram_mib << 20), gate)
 
 
 class _Reference:

@@ -31,7 +31,7 @@ from livesam.adapter.labels import cells, click_labels
 from livesam.adapter.losses import click_bce
 from livesam.adapter.method import Answer, DcttaConfig, StepReport
 from livesam.adapter.optimiser import Adam
-from livesam.adapter.torch_decoder import Decoding, FlatDecoder
+from livesam.adapter.torch_decoder import Decoding, FlatDecoder, GiveWay
 from livesam.engine.embedding import ImageEmbedding
 from livesam.engine.interaction import Interaction
 from livesam.engine.points import geometry_of
@@ -62,9 +62,9 @@ class DcttaMethod:
 
     name = "dctta"
 
-    def __init__(self, sam: Sam, config: DcttaConfig, *, device: str = "cpu") -> None:
+    def __init__(self, sam: Sam, config: DcttaConfig, *, device: str = "cpu", give_way: GiveWay | None = None) -> None:
         self.config = config
-        self._decoding = Decoding(sam, device)
+        self._decoding = Decoding(sam, device, give_way)
         self._decoder = FlatDecoder(sam.mask_decoder, device)
         self._origin = self._decoder.vector.clone()
         self._base = self._origin.clone()

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from livesam.adapter.method import Answer, FrozenConfig, StepReport
-from livesam.adapter.torch_decoder import Decoding, FlatDecoder, shown_token
+from livesam.adapter.torch_decoder import Decoding, FlatDecoder, GiveWay, shown_token
 from livesam.engine.embedding import ImageEmbedding
 from livesam.engine.interaction import Interaction
 from livesam.engine.prompt import Prompt
@@ -23,9 +23,9 @@ class FrozenMethod:
 
     name = "frozen"
 
-    def __init__(self, sam: Sam, config: FrozenConfig, *, device: str = "cpu") -> None:
+    def __init__(self, sam: Sam, config: FrozenConfig, *, device: str = "cpu", give_way: GiveWay | None = None) -> None:
         self.config = config
-        self._decoding = Decoding(sam, device)
+        self._decoding = Decoding(sam, device, give_way)
         self._decoder = FlatDecoder(sam.mask_decoder, device)
         self._base = self._decoder.vector.clone()
 

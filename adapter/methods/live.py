@@ -30,7 +30,7 @@ from livesam.adapter.lessons import Lessons
 from livesam.adapter.method import Answer, LiveConfig, ObjectId, StepReport, object_id
 from livesam.adapter.optimiser import Adam
 from livesam.adapter.replay import EmbeddingStore, Example, make_example, plausible
-from livesam.adapter.torch_decoder import Decoding, FlatDecoder, shown_token
+from livesam.adapter.torch_decoder import Decoding, FlatDecoder, GiveWay, shown_token
 from livesam.engine.embedding import ImageEmbedding
 from livesam.engine.interaction import Interaction
 from livesam.engine.prompt import Prompt
@@ -46,9 +46,9 @@ class LiveMethod:
 
     name = "live"
 
-    def __init__(self, sam: Sam, config: LiveConfig, *, device: str = "cpu") -> None:
+    def __init__(self, sam: Sam, config: LiveConfig, *, device: str = "cpu", give_way: GiveWay | None = None) -> None:
         self.config = config
-        self._decoding = Decoding(sam, device)
+        self._decoding = Decoding(sam, device, give_way)
         self._decoder = FlatDecoder(sam.mask_decoder, device)  # the fast copy within an object, else the slow one
         self._teacher = FlatDecoder(sam.mask_decoder, device)  # the base, never changed
         self._slow = self._decoder.vector.clone()

@@ -23,7 +23,7 @@ from livesam.adapter.labels import MaskLabel, click_labels, confident_label, res
 from livesam.adapter.losses import balanced, click_bce, sample
 from livesam.adapter.method import Answer, ObjectId, PaperConfig, StepReport, object_id
 from livesam.adapter.optimiser import Adam, AdamState
-from livesam.adapter.torch_decoder import Decoding, FlatDecoder, shown_token
+from livesam.adapter.torch_decoder import Decoding, FlatDecoder, GiveWay, shown_token
 from livesam.engine.embedding import ImageEmbedding
 from livesam.engine.geometry import postprocess
 from livesam.engine.interaction import Interaction
@@ -40,9 +40,17 @@ if TYPE_CHECKING:
 class PaperMethod:
     """Click adaptation, result mask and click mask, each switchable."""
 
-    def __init__(self, sam: Sam, config: PaperConfig, *, name: str = "paper", device: str = "cpu") -> None:
+    def __init__(
+        self,
+        sam: Sam,
+        config: PaperConfig,
+        *,
+        name: str = "paper",
+        device: str = "cpu",
+        give_way: GiveWay | None = None,
+    ) -> None:
         self.name, self.config = name, config
-        self._decoding = Decoding(sam, device)
+        self._decoding = Decoding(sam, device, give_way)
         self._decoder = FlatDecoder(sam.mask_decoder, device)
         self._adam = Adam(self._decoder.vector, config.lr)
         self._base = self._decoder.vector.clone()

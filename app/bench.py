@@ -59,7 +59,6 @@ def latency(
     """Click latency under a person's click stream: thinking, bursts, hovering at 30 a second."""
     from livesam.app.arguments import check_output
     from livesam.app.bench_latency import measure_latency, print_latency
-    from livesam.app.opening import checkpoint_of
     from livesam.benchmarks.budget import Budget
     from livesam.benchmarks.stream import Pace
     from livesam.engine.atomic import write_json
@@ -75,7 +74,7 @@ def latency(
     pace = Pace(think_ms=think_ms)
     runs, report = measure_latency(
         model,
-        checkpoint=checkpoint_of(model, checkpoint),
+        checkpoint=checkpoint,
         runtime=runtime,
         precision=precision,
         device=device,
@@ -112,14 +111,13 @@ def swap(
     """From new weights to serving: what it costs, and what clicks feel of it."""
     from livesam.app.arguments import check_output
     from livesam.app.bench_swap import measure_swap, print_swap
-    from livesam.app.opening import checkpoint_of
     from livesam.engine.atomic import write_json
 
     if json_file is not None:
         check_output(json_file, "--json", (".json",))
     report = measure_swap(
         model,
-        checkpoint=checkpoint_of(model, checkpoint),
+        checkpoint=checkpoint,
         runtime=runtime,
         precision=precision,
         device=device,
@@ -145,14 +143,13 @@ def throughput(
     """Images that the encoder takes a second, over batch sizes and workers."""
     from livesam.app.arguments import check_output
     from livesam.app.bench_throughput import measure_throughput, print_throughput
-    from livesam.app.opening import checkpoint_of
     from livesam.engine.atomic import write_json
 
     if json_file is not None:
         check_output(json_file, "--json", (".json",))
     report = measure_throughput(
         model,
-        checkpoint=checkpoint_of(model, checkpoint),
+        checkpoint=checkpoint,
         runtime=runtime,
         precision=precision,
         device=device,

@@ -18,10 +18,10 @@ def download(
     ] = None,
 ) -> None:
     """Fetch a model's official weights and check their SHA-256; run again, it goes on where it stopped."""
-    from livesam.app.opening import checkpoints_folder
     from livesam.app.progress import fetching
     from livesam.engine.download import download as fetch
     from livesam.engine.models import spec
+    from livesam.engine.places import checkpoints_folder
 
     file = spec(model).checkpoint
     if file is None:

@@ -28,7 +28,6 @@ def embed(
     device: DeviceOption = None,
 ) -> None:
     """Encode images ahead of time; run again, it goes on where it stopped."""
-    from livesam.app.opening import checkpoint_of
     from livesam.app.progress import counting, working
     from livesam.engine.errors import ImageError, LivesamError
 
@@ -43,7 +42,7 @@ def embed(
     with working(f"opening {model}'s encoder") as stage:
         encoder = open_encoder(
             model,
-            checkpoint_of(model, checkpoint),
+            checkpoint,
             runtime=runtime.value,
             precision=precision,
             device=device,

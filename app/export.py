@@ -27,7 +27,6 @@ def encoder(
 ) -> None:
     """Write the image encoder as ONNX, checked against PyTorch before it gets its name."""
     from livesam.app.arguments import check_output
-    from livesam.app.opening import checkpoint_of
     from livesam.engine.models import spec
 
     check_output(out, "--out", (".onnx",))
@@ -40,7 +39,7 @@ def encoder(
 
     with working(f"exporting {model}'s encoder in {precision.value}") as progress:
         manifest = export_encoder(
-            load(model, checkpoint_of(model, checkpoint)),
+            load(model, checkpoint),
             wanted,
             out,
             precision.value,

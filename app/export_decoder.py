@@ -68,7 +68,6 @@ def decoder(
         if value:
             options[key] = value
 
-    from livesam.app.opening import checkpoint_of
     from livesam.export.decoder_export import export_decoder
 
     with working(f"exporting {model}'s decoder as {format.value}"):
@@ -76,7 +75,7 @@ def decoder(
             model,
             format=format.value,
             out=out,
-            checkpoint=checkpoint_of(model, checkpoint),
+            checkpoint=checkpoint,
             adapted=adapted,
             **options,
         )

@@ -73,12 +73,11 @@ def merge(
     factor: Annotated[float, typer.Option("--factor", help="Times that mean or sum.")] = 1.0,
 ) -> None:
     """Make several people's adapted decoders of one base into one: base + factor * mean (or sum) of the differences."""
-    from livesam.app.opening import checkpoint_of
     from livesam.engine.models import decoder_weights, load
     from livesam.export.merge import merge_adapted
 
     with working(f"merging {len(files)} decoders"):
-        base = decoder_weights(load(model, checkpoint_of(model, checkpoint)))
+        base = decoder_weights(load(model, checkpoint))
         info = merge_adapted(files, base, out, how="sum" if how is How.sum else "mean", factor=factor)
     typer.echo(f"{out}: {how.value} of {len(files)} adapted decoders of {info.model}, times {factor:g}")
 
@@ -91,10 +90,12 @@ def import_(
     into: Annotated[Into, typer.Option("--into", help="Insist on a base or an adapted decoder.")] = Into.auto,
 ) -> None:
     """Take over weights that were adapted or fine-tuned elsewhere."""
+    from livesam.engine.models import downloaded
     from livesam.export.importing import import_weights
 
+    base = downloaded(model) if checkpoint is None else checkpoint
     with working(f"importing {file.name}"):
-        became = import_weights(file, model, out, checkpoint=checkpoint, into=into.value)
+        became = import_weights(file, model, out, checkpoint=base, into=into.value)
     option = "--adapted" if became == "decoder" else "--checkpoint"
     what = "an adapted decoder" if became == "decoder" else "a base"
     typer.echo(f"{out}: {what} of {model}; give it with {option}")

@@ -11,24 +11,6 @@ if TYPE_CHECKING:
     from livesam.engine.session import Session
 
 
-def checkpoints_folder() -> Path:
-    """Where ``livesam download`` puts weights when no folder is given."""
-    from livesam.export.graph_cache import default_cache_dir
-
-    return default_cache_dir() / "checkpoints"
-
-
-def checkpoint_of(model: str, checkpoint: Path | None) -> Path | None:
-    """The given checkpoint, else the one that ``livesam download`` fetched for this model, else None."""
-    from livesam.engine.models import spec
-
-    official = spec(model).checkpoint
-    if checkpoint is not None or official is None:
-        return checkpoint
-    downloaded = checkpoints_folder() / official.filename
-    return downloaded if downloaded.is_file() else None
-
-
 def open_session(
     model: str,
     *,
@@ -49,7 +31,7 @@ def open_session(
     with working(f"opening {model}") as progress:
         return open_it(
             model,
-            checkpoint=checkpoint_of(model, checkpoint),
+            checkpoint=checkpoint,
             runtime=str(runtime),
             precision=None if precision is None else str(precision),
             device=device,

@@ -8,6 +8,7 @@ from typing import Annotated, TypeAlias
 
 import typer
 
+CHECKPOINT_HELP = "Weights file of that model; not needed for nano, nor after `livesam download`."
 RUNTIME_HELP = "What runs it; onnxruntime:tensorrt is ONNX Runtime with its own TensorRT provider."
 
 
@@ -34,7 +35,7 @@ ModelOption: TypeAlias = Annotated[
     str, typer.Option("--model", "-m", help="nano (bundled), vit_t, vit_b, vit_l or vit_h.", metavar="MODEL")
 ]
 CheckpointOption: TypeAlias = Annotated[
-    Path | None, typer.Option("--checkpoint", help="Weights file of that model; nano needs none.", metavar="FILE")
+    Path | None, typer.Option("--checkpoint", help=CHECKPOINT_HELP, metavar="FILE")
 ]
 RuntimeOption: TypeAlias = Annotated[Runtime, typer.Option("--runtime", "-r", help=RUNTIME_HELP)]
 PrecisionOption: TypeAlias = Annotated[

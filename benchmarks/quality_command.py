@@ -32,7 +32,9 @@ def evaluate(
         str, typer.Option(help="frozen, paper, paper/PRESET, dctta, live, or grabcut (OpenCV, no network).")
     ] = "frozen",
     model: Annotated[str, typer.Option("--model", "-m", help="nano (bundled), vit_t, vit_b, vit_l or vit_h.")] = "nano",
-    checkpoint: Annotated[Path | None, typer.Option(help="Weights file of that model; nano needs none.")] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Weights file of that model; not needed for nano, nor after `livesam download`.")
+    ] = None,
     adapted: Annotated[
         Path | None, typer.Option(help="Adapted or merged decoder to start from, made on that model.", metavar="FILE")
     ] = None,

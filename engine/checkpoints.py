@@ -9,13 +9,15 @@ import json
 import struct
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from livesam.engine.errors import CheckpointError
 from livesam.engine.hf_layout import from_hf, is_hf
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+Kind: TypeAlias = Literal["torch", "safetensors"]
 
 MAX_FILE_BYTES = 8 * 2**30  # vit_h is 2.6 GB, 5.1 GB in float64
 MAX_TENSORS = 4096  # vit_h has 594
@@ -40,14 +42,35 @@ def read_checkpoint(path: Path, shapes: Mapping[str, tuple[int, ...]], name: str
     Raises:
         CheckpointError: the file is missing, damaged, unsafe, or not one of this model.
     """
+    state: dict[str, Tensor] = {}
     try:
-        state = _tensors(path)
+        for file, kind in _files(path):
+            state.update(_torch_tensors(file) if kind == "torch" else _safetensors(file))
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
     if is_hf(state):
         state = from_hf(state)
     _check_names(path, state, shapes, name)
     return {key: _checked(path, key, state.get(key), shape, name) for key, shape in shapes.items()}
+
+
+def check_file(path: Path, name: str) -> None:
+    """All that can be found wrong with a weights file without importing torch, in milliseconds.
+
+    Raises:
+        CheckpointError: as ``read_checkpoint``, which finds more.
+    """
+    from livesam.engine.torch_file import check_torch_file
+
+    try:
+        for file, kind in _files(path):
+            if kind == "torch":
+                check_torch_file(file)
+            else:
+                shapes = {key: tuple(entry["shape"]) for key, entry in _header(file).items() if key != "__metadata__"}
+                _check_model(file, shapes, name)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
 def identify(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
@@ -71,10 +94,12 @@ def identify(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
     return None
 
 
-def _tensors(path: Path) -> dict[str, Tensor]:
-    """Whatever the path holds as names and tensors, mapped where the layout allows."""
-    if path.is_dir():
-        return _folder(path)
+def _files(path: Path) -> list[tuple[Path, Kind]]:
+    """The files that hold the tensors, by their first bytes; more than one in a folder of Hugging Face's."""
+    return _folder(path) if path.is_dir() else [(path, _kind(path))]
+
+
+def _kind(path: Path) -> Kind:
     if not path.exists():
         raise CheckpointError(f"there is no file {path}: give the path of a checkpoint")
     if not path.is_file():
@@ -87,11 +112,9 @@ def _tensors(path: Path) -> dict[str, Tensor]:
     with open(path, "rb") as file:
         head = file.read(64)
     if head.startswith(b"PK"):
-        from livesam.engine.torch_file import load_torch_file
-
-        return _flat(path, load_torch_file(path))
+        return "torch"
     if path.suffix == ".safetensors" or head[8:9] == b"{":
-        return _safetensors(path, size)
+        return "safetensors"
     if head.startswith(b"version https://git-lfs"):
         raise CheckpointError(f"{path} is a Git LFS pointer, not the weights: fetch the file itself")
     if head.lstrip()[:1] == b"<":
@@ -104,9 +127,9 @@ def _tensors(path: Path) -> dict[str, Tensor]:
     raise CheckpointError(f"{path} is not a weights file: give a .pth or .pt of torch.save, or safetensors")
 
 
-def _folder(path: Path) -> dict[str, Tensor]:
+def _folder(path: Path) -> list[tuple[Path, Kind]]:
     if (path / HF_FILE).exists():
-        return _tensors(path / HF_FILE)
+        return [(path / HF_FILE, _kind(path / HF_FILE))]
     if not (path / HF_INDEX).is_file():
         raise CheckpointError(
             f"{path} is a folder without {HF_FILE}: give a weights file or a folder from Hugging Face's save_pretrained"
@@ -116,12 +139,16 @@ def _folder(path: Path) -> dict[str, Tensor]:
         shards = sorted(set(index["weight_map"].values()))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path / HF_INDEX} is damaged: get the folder again") from error
-    state: dict[str, Tensor] = {}
     for shard in shards:
         if not isinstance(shard, str) or Path(shard).name != shard or not shard.endswith(".safetensors"):
             raise CheckpointError(f"{path / HF_INDEX} names {shard!r}, which is not a safetensors file of that folder")
-        state.update(_tensors(path / shard))
-    return state
+    return [(path / shard, _kind(path / shard)) for shard in shards]
+
+
+def _torch_tensors(path: Path) -> dict[str, Tensor]:
+    from livesam.engine.torch_file import load_torch_file
+
+    return _flat(path, load_torch_file(path))
 
 
 def _flat(path: Path, loaded: Any) -> dict[str, Tensor]:
@@ -145,10 +172,23 @@ def _flat(path: Path, loaded: Any) -> dict[str, Tensor]:
     return dict(loaded)
 
 
-def _safetensors(path: Path, size: int) -> dict[str, Tensor]:
+def _safetensors(path: Path) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    _header(path)
+    try:
+        state: dict[str, Tensor] = load_file(path)
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{path} is truncated or damaged ({error}): get it again") from error
+    return state
+
+
+def _header(path: Path) -> dict[str, Any]:
+    """The checked header of a safetensors file: by name of the tensor its ``dtype``, ``shape`` and place."""
+    from safetensors import SafetensorError, safe_open
+
+    size = path.stat().st_size
     try:
         with open(path, "rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
@@ -157,10 +197,19 @@ def _safetensors(path: Path, size: int) -> dict[str, Tensor]:
             header = json.loads(file.read(length))
         if not isinstance(header, dict) or len(header) > MAX_TENSORS + 1:
             raise CheckpointError(f"{path} has more entries than a SAM checkpoint: at most {MAX_TENSORS} are allowed")
-        state: dict[str, Tensor] = load_file(path)
+        with safe_open(path, framework="numpy"):  # checks all of the header against the length of the file
+            return header
     except (SafetensorError, struct.error, ValueError, KeyError, RecursionError) as error:
         raise CheckpointError(f"{path} is truncated or damaged ({error}): get it again") from error
-    return state
+
+
+def _check_model(path: Path, shapes: Mapping[str, tuple[int, ...]], name: str) -> None:
+    found = identify(shapes)
+    if found is not None and found != name:
+        what = f"of {found}" if found in {*_VIT_BY_WIDTH.values(), "vit_t", "nano"} else f"which looks like {found}"
+        raise CheckpointError(
+            f"{path} holds weights {what}, but {name} was asked for: name the model that fits the file"
+        )
 
 
 def _check_names(path: Path, state: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]], name: str) -> None:
@@ -168,12 +217,7 @@ def _check_names(path: Path, state: Mapping[str, Tensor], shapes: Mapping[str, t
     unknown = [key for key in state if key not in shapes]
     if not missing and not unknown:
         return
-    found = identify({key: tuple(value.shape) for key, value in state.items()})
-    if found is not None and found != name:
-        what = f"of {found}" if found in {*_VIT_BY_WIDTH.values(), "vit_t", "nano"} else f"which looks like {found}"
-        raise CheckpointError(
-            f"{path} holds weights {what}, but {name} was asked for: name the model that fits the file"
-        )
+    _check_model(path, {key: tuple(value.shape) for key, value in state.items()}, name)
     prefix = _common_prefix(state)
     if prefix and {key.removeprefix(prefix) for key in state} >= {key for key in shapes if not _is_counter(key)}:
         raise CheckpointError(

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from livesam.engine.download import OFFICIAL_FILES, OfficialFile
 from livesam.engine.errors import CheckpointError
+from livesam.engine.places import checkpoints_folder
 
 if TYPE_CHECKING:
     from segment_anything.modeling import Sam
@@ -102,24 +103,28 @@ def build(name: str, *, seed: int = 0) -> Sam:
 def load(name: str, checkpoint: Path | None = None) -> Sam:
     """The model with the weights of a checkpoint: an official ``.pth``/``.pt``, safetensors or a Hugging Face folder.
 
-    ``nano`` takes its bundled weights when ``checkpoint`` is None. Tensors are mapped from the file where its layout
-    allows, so a vit_h needs its 2.5 GB once, not twice.
+    When ``checkpoint`` is None, ``nano`` takes its bundled weights and the others what ``livesam download`` fetched.
+    Tensors are mapped from the file where its layout allows, so a vit_h needs its 2.5 GB once, not twice.
 
     Raises:
         ValueError: there is no such model.
         CheckpointError: there is no checkpoint, or it is damaged, unsafe or of another model.
     """
-    import torch
-    from livesam.engine.checkpoints import read_checkpoint
+    from livesam.engine.checkpoints import check_file, read_checkpoint
 
     model = spec(name)
-    path = bundled_nano() if checkpoint is None and name == "nano" else checkpoint
+    path = checkpoint
+    if path is None:
+        path = bundled_nano() if name == "nano" else downloaded(name)
     if path is None:
         official = model.checkpoint
         where = ""
         if official is not None:
             where = f"run `livesam download {name}`, or get {official.filename} from {official.url} and "
         raise CheckpointError(f"{name} has no bundled weights and no checkpoint was given: {where}pass its path")
+    check_file(Path(path), name)  # takes milliseconds, torch seconds
+    import torch
+
     with torch.device("meta"):  # no memory and no random numbers for weights that the file replaces
         sam = assemble(_encoder(model), model.image_size)
     return fill(sam, read_checkpoint(Path(path), shapes_of(sam), name))
@@ -255,6 +260,19 @@ def _encoder(model: ModelSpec) -> nn.Module:
         return TinyViT()
     embed_dim, depth, heads, global_blocks = VIT_SHAPES[model.name]
     return vit_encoder(embed_dim, depth, heads, global_blocks, model.image_size)
+
+
+def downloaded(name: str) -> Path | None:
+    """The official weights file of this model where ``livesam download`` has put it, None where it is not there.
+
+    Raises:
+        ValueError: there is no such model.
+    """
+    official = spec(name).checkpoint
+    if official is None:
+        return None
+    path = checkpoints_folder() / official.filename
+    return path if path.is_file() else None
 
 
 def bundled_nano() -> Path:

@@ -31,6 +31,16 @@ _FORBIDDEN_OPCODES = frozenset({"STACK_GLOBAL", "INST", "OBJ", "NEWOBJ", "NEWOBJ
 _SAVE_PLAIN = "save the weights alone, with torch.save(model.state_dict(), file) or as safetensors"
 
 
+def check_torch_file(path: Path) -> None:
+    """What stands before the unpickler: archive and instructions are looked at, nothing is run, torch is not imported.
+
+    Raises:
+        CheckpointError: the file is not such an archive, is damaged, or holds more than tensors.
+        OSError: the file cannot be read.
+    """
+    _check_pickle(path, _read_pickle(path))
+
+
 def load_torch_file(path: Path) -> Any:
     """The object in a ``torch.save`` archive, its tensors mapped from the file (private pages, on the CPU).
 
@@ -38,7 +48,7 @@ def load_torch_file(path: Path) -> Any:
         CheckpointError: the file is not such an archive, is damaged, or holds more than tensors.
         OSError: the file cannot be read.
     """
-    _check_pickle(path, _read_pickle(path))  # before torch is imported: a refusal is quick
+    check_torch_file(path)  # before torch is imported: a refusal is quick
     import torch
 
     try:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from livesam.engine import runtimes
+from livesam.engine.places import default_cache_dir
 from livesam.engine.probe import TOLERANCE, Probe
-from livesam.export.graph_cache import GraphCache, Progress, default_cache_dir, quiet
+from livesam.export.graph_cache import GraphCache, Progress, quiet
 
 if TYPE_CHECKING:
     from livesam.engine.embedding import ImageEmbedding

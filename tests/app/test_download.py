@@ -10,9 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from livesam.app.main import run
-from livesam.app.opening import checkpoint_of
 from livesam.engine.download import OfficialFile
-from livesam.engine.models import MODELS
+from livesam.engine.models import MODELS, downloaded, state_shapes
 
 
 @pytest.fixture
@@ -55,7 +54,7 @@ def test_to_the_cache_once_and_models_find_it(
     asked: list[str | None], data: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "cache" / "checkpoints" / "b.pth"
-    assert checkpoint_of("vit_b", None) is None
+    assert downloaded("vit_b") is None
     for _ in range(2):
         assert run(["download", "vit_b"]) == 0
         out, err = capsys.readouterr()
@@ -63,24 +62,53 @@ def test_to_the_cache_once_and_models_find_it(
         assert err == ""
     assert path.read_bytes() == data
     assert asked == [None]
-    assert checkpoint_of("vit_b", None) == path
-    assert checkpoint_of("vit_b", tmp_path / "mine.pth") == tmp_path / "mine.pth"
-    assert checkpoint_of("vit_l", None) is None
-    assert checkpoint_of("nano", None) is None
+    assert downloaded("vit_b") == path
+    assert downloaded("vit_l") is None
+    assert downloaded("nano") is None
 
 
-def test_a_session_opens_the_downloaded_file(
-    asked: list[str | None], tmp_path: Path, capsys: pytest.CaptureFixture[str], photo: np.ndarray
+COMMANDS = {
+    "segment": ["segment", "photo.png", "--click", "1,1", "--out", "m.png"],
+    "demo": ["demo", "--out", "demo"],
+    "embed": ["embed", "photo.png", "--out", "embeddings"],
+    "eval": ["eval", "set"],
+    "bench": ["bench", "throughput"],
+    "export encoder": ["export", "encoder", "--out", "e.onnx"],
+    "export decoder": ["export", "decoder", "--format", "safetensors", "--out", "d.safetensors"],
+    "merge": ["merge", "a.safetensors", "b.safetensors", "--out", "c.safetensors"],
+    "import": ["import", "adapted.safetensors", "--out", "i.safetensors"],
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_finds_the_downloaded_file(
+    name: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    photo: np.ndarray,
 ) -> None:
     from PIL import Image
+    from safetensors.numpy import save_file
 
-    Image.fromarray(photo).save(tmp_path / "photo.png")
-    words = ["segment", str(tmp_path / "photo.png"), "--click", "1,1", "--out", str(tmp_path / "m.png")]
-    assert run([*words, "--model", "vit_b"]) == 1
-    assert "`livesam download vit_b`" in capsys.readouterr().err
-    assert run(["download", "vit_b"]) == 0
-    assert run([*words, "--model", "vit_b"]) == 1  # the bytes are random: it was opened, and refused by its path
-    assert str(tmp_path / "cache" / "checkpoints" / "b.pth") in capsys.readouterr().err
+    monkeypatch.setenv("LIVESAM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(photo).save("photo.png")
+    (tmp_path / "set" / "images").mkdir(parents=True)
+    (tmp_path / "set" / "masks").mkdir()
+    Image.fromarray(photo).save("set/images/photo.png")
+    Image.fromarray(np.eye(512, dtype=np.uint8) * 255).save("set/masks/photo.png")
+    shapes = {key[13:]: value for key, value in state_shapes("vit_b").items() if key.startswith("mask_decoder.")}
+    save_file({key: np.zeros(shape, np.float32) for key, shape in shapes.items()}, "adapted.safetensors")
+    words = [*COMMANDS[name], "--model", "vit_b"]
+    assert run(words) == 1
+    told = capsys.readouterr().err
+    assert "`livesam download vit_b`" in told or "give the checkpoint of vit_b" in told
+    path = tmp_path / "cache" / "checkpoints" / "sam_vit_b_01ec64.pth"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"spoilt since it was fetched")
+    assert run(words) == 1  # it was found, opened, and refused by its path
+    assert str(path) in capsys.readouterr().err
 
 
 def test_another_folder_and_goes_on_where_it_broke_off(

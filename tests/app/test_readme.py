@@ -22,7 +22,7 @@ COMMANDS = [
     for line in block.splitlines()
     if line.startswith("livesam ")
 ]
-QUICK = [line for line in COMMANDS if line.split()[1] in ("segment", "embed", "doctor") and "--checkpoint" not in line]
+QUICK = [line for line in COMMANDS if line.split()[1] in ("segment", "embed", "doctor") and "vit_" not in line]
 
 
 @pytest.fixture

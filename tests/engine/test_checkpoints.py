@@ -4,6 +4,8 @@ import json
 import os
 import pickle
 import struct
+import subprocess
+import sys
 import zipfile
 
 import pytest
@@ -331,3 +333,38 @@ def test_a_file_in_mobile_sams_format_loads_strictly(tmp_path):
     loaded = models.load("vit_t", tmp_path / "mobile_sam.pt").state_dict()
     assert len(loaded) == 439
     assert all(torch.equal(value, loaded[key]) for key, value in sam.state_dict().items())
+
+
+def test_refusals_that_need_no_torch_import_none(state, tmp_path):
+    torch.save(changed(state, bomb=Evil(os.system, "true")), tmp_path / "evil.pth")
+    (tmp_path / "text.pt").write_text("hello")
+    (tmp_path / "empty.pth").touch()
+    (tmp_path / "short.safetensors").write_bytes(struct.pack("<Q", 1000) + b"{}")
+    save_file({"image_encoder.pos_embed": torch.zeros(1, 2, 2, 1024)}, tmp_path / "large.safetensors")
+    (tmp_path / "folder").mkdir()
+    code = """
+import sys
+from pathlib import Path
+from livesam.engine.errors import CheckpointError
+from livesam.engine.models import load
+from livesam.export.graph_cache import GraphCache
+
+for name in sys.argv[2:]:
+    for attempt in (load, GraphCache):
+        try:
+            attempt("vit_b", Path(sys.argv[1], name))
+        except CheckpointError as error:
+            print(error)
+        else:
+            print(name, "was not refused by", attempt)
+print("torch was imported" if "torch" in sys.modules else "no torch")
+"""
+    names = ["evil.pth", "text.pt", "empty.pth", "short.safetensors", "large.safetensors", "folder", "none.pth"]
+    command = [sys.executable, "-c", code, str(tmp_path), *names]
+    environment = {**os.environ, "LIVESAM_CACHE": str(tmp_path / "cache")}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60, env=environment)
+    lines = done.stdout.splitlines()
+    words = ["may run code", "not a weights file", "is empty", "truncated", "of vit_l, but vit_b", "a folder without"]
+    for i, word in enumerate([*words, "no file"]):
+        assert all(word in line and names[i] in line for line in lines[2 * i : 2 * i + 2]), lines
+    assert lines[-1] == "no torch"

@@ -126,7 +126,8 @@ def test_decoder_weights_are_a_float32_copy(small_sam):
     assert np.array_equal(weights["iou_token.weight"], before)
 
 
-def test_a_model_without_weights_says_where_to_get_them():
+def test_a_model_without_weights_says_where_to_get_them(monkeypatch, tmp_path):
+    monkeypatch.setenv("LIVESAM_CACHE", str(tmp_path))
     told = r"no checkpoint was given: run `livesam download vit_b`, or get sam_vit_b_01ec64.pth from https://"
     with pytest.raises(CheckpointError, match=told):
         models.load("vit_b")
@@ -144,6 +145,18 @@ def test_specs_need_no_torch():
         "sys.exit('torch' in sys.modules or 'segment_anything' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
+
+
+def test_a_downloaded_file_needs_no_path(monkeypatch, tmp_path):
+    monkeypatch.setenv("LIVESAM_CACHE", str(tmp_path))
+    assert models.downloaded("nano") is models.downloaded("vit_t") is None
+    sam = models.build("vit_t", seed=3)
+    path = tmp_path / "checkpoints" / "mobile_sam.pt"
+    path.parent.mkdir()
+    torch.save(sam.state_dict(), path)
+    assert models.downloaded("vit_t") == path
+    loaded = models.load("vit_t").state_dict()
+    assert all(torch.equal(value, loaded[key]) for key, value in sam.state_dict().items())
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""``livesam embed``: encode many images ahead of time, into a folder that sessions can use as their cache."""
+"""``livesam embed``: encode many images ahead of time, for ``segment --embeddings`` and for sessions."""
 
 from __future__ import annotations
 

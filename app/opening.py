@@ -19,11 +19,12 @@ def open_session(
     precision: str | None = None,
     device: str | None = None,
     cache_dir: Path | None = None,
+    embeddings: Path | None = None,
 ) -> Session:
     """`livesam.export.serving.open_session`, with a sign of life on a terminal: the first call of a model exports it.
 
     Raises:
-        ValueError: unknown model, runtime or precision.
+        ValueError: unknown model, runtime or precision; no such folder of embeddings.
         LivesamError: weights that are missing or damaged, or a runtime that this machine cannot run.
     """
     from livesam.export.serving import open_session as open_it
@@ -36,5 +37,6 @@ def open_session(
             precision=None if precision is None else str(precision),
             device=device,
             cache_dir=cache_dir,
+            embeddings=embeddings,
             progress=progress,
         )

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from livesam.app.options import CheckpointOption, DeviceOption, ModelOption, PrecisionOption, Runtime, RuntimeOption
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    from livesam.engine.session import Session
 
 PICTURES = (".png", ".jpg", ".jpeg")
 
@@ -25,6 +30,15 @@ def segment(
     runtime: RuntimeOption = Runtime.auto,
     precision: PrecisionOption = None,
     device: DeviceOption = None,
+    embeddings: Annotated[
+        Path | None,
+        typer.Option(
+            "--embeddings",
+            help="Folder of `livesam embed`: IMAGE is not encoded if it is there, made by this model and runtime; "
+            "else it is, and kept there.",
+            metavar="DIR",
+        ),
+    ] = None,
     overlay: Annotated[
         Path | None, typer.Option("--overlay", help="Also draw mask and clicks on the image.", metavar="FILE")
     ] = None,
@@ -41,6 +55,9 @@ def segment(
         if overlay.resolve() == out.resolve():
             raise ValueError(f"--out and --overlay name the same file: {str(out)!r}")
 
+    if embeddings is not None and not embeddings.is_dir():
+        raise ValueError(f"--embeddings: there is no folder {str(embeddings)!r}, make it with `livesam embed`")
+
     from livesam.engine.image import read_image, write_mask
     from livesam.engine.points import check_prompt
 
@@ -49,10 +66,13 @@ def segment(
 
     from livesam.app.opening import open_session
 
-    session = open_session(model, checkpoint=checkpoint, runtime=runtime, precision=precision, device=device)
+    session = open_session(
+        model, checkpoint=checkpoint, runtime=runtime, precision=precision, device=device, embeddings=embeddings
+    )
     started = time.perf_counter()
+    stored = embeddings is not None and _is_stored(session, pixels)
     session.set_image(pixels)
-    encode_ms = (time.perf_counter() - started) * 1e3
+    image_ms = (time.perf_counter() - started) * 1e3
     result = session.predict(prompt)
 
     write_mask(out, result.mask)  # first: an overlay without its mask would look like an answer
@@ -61,8 +81,12 @@ def segment(
 
         save(overlay, draw(pixels, [Layer(result.mask, prompt.clicks, prompt.box)]))
 
-    # The session's stages are those of a click; here the image was encoded for this one answer.
-    stages = {"encode": encode_ms, **result.timings_ms, "total": encode_ms + result.timings_ms["total"]}
+    # The session's stages are those of a click; here the image was encoded, or its embedding read, for this one answer.
+    stages = {
+        "read_embedding" if stored else "encode": image_ms,
+        **result.timings_ms,
+        "total": image_ms + result.timings_ms["total"],
+    }
     timings_ms = {name: round(value, 3) for name, value in stages.items()}
     if as_json:
         import json
@@ -77,4 +101,14 @@ def segment(
         typer.echo(json.dumps(answer, allow_nan=False))
         return
     share = 100.0 * float(result.mask.mean())
-    typer.echo(f"{out}: {share:.1f} % of the image, estimated IoU {result.iou:.2f}, {timings_ms['total']:.1f} ms")
+    how = f"{timings_ms['total']:.1f} ms"
+    if embeddings is not None:
+        how += ", stored embedding" if stored else f", encoded: {embeddings} had no embedding by {session.encoder.runtime}"
+    typer.echo(f"{out}: {share:.1f} % of the image, estimated IoU {result.iou:.2f}, {how}")
+
+
+def _is_stored(session: Session, pixels: npt.NDArray[np.uint8]) -> bool:
+    from livesam.engine.image import image_hash
+
+    key = getattr(session.encoder, "key", None)
+    return key is not None and session.cache is not None and session.cache.get(key(image_hash(pixels))) is not None

@@ -82,6 +82,7 @@ def open_session(
     device: str | None = None,
     cache_dir: Path | None = None,
     ram_mib: int = 512,
+    embeddings: Path | None = None,
     progress: Progress = quiet,
 ) -> Session:
     """A session on the fastest runtime that is here; arguments and errors as ``open_encoder``, and:
@@ -89,10 +90,17 @@ def open_session(
     Args:
         adapted: an adapted decoder's file, learned on this checkpoint; serves as version 1, labelled ``stable``.
         ram_mib: memory for embeddings of earlier images.
+        embeddings: a folder of ``livesam embed``. An image's embedding is taken from there if it was made with the same
+            weights, runtime and precision; any other image is encoded, and its embedding kept there too.
 
     Raises:
+        ValueError: also when there is no folder ``embeddings``.
         SwapError: the adapted decoder was not taken.
     """
+    folder = None if embeddings is None else Path(embeddings)
+    if folder is not None and not folder.is_dir():
+        raise ValueError(f"there is no folder of embeddings {str(folder)!r}: make it with `livesam embed`")
+
     from livesam.engine.cache import EmbeddingCache
     from livesam.engine.gate import InteractiveGate
     from livesam.engine.session import Session
@@ -111,7 +119,7 @@ def open_session(
         from livesam.engine.adapted import load_adapted
 
         slot.publish(load_adapted(Path(adapted), base), label=STABLE)
-    return Session(encoder, slot, EmbeddingCache(ram_mib << 20), gate)
+    return Session(encoder, slot, EmbeddingCache(ram_mib << 20, folder), gate)
 
 
 class _Reference:

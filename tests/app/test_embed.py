@@ -101,3 +101,71 @@ def test_images_are_found_once(folder: Path) -> None:
     (folder / "empty").mkdir()
     with pytest.raises(ValueError, match="no images"):
         find_images([folder / "empty"])
+
+
+@pytest.fixture
+def embedded(tmp_path: Path, photo: np.ndarray, capsys: pytest.CaptureFixture[str]) -> Path:
+    """A photo, and its embedding by nano's real encoder in ``embeddings``."""
+    Image.fromarray(photo).save(tmp_path / "photo.png")
+    assert run(["embed", str(tmp_path / "photo.png"), "--out", str(tmp_path / "embeddings")]) == 0
+    capsys.readouterr()
+    return tmp_path
+
+
+def _segment(folder: Path, *words: str, picture: str = "photo.png") -> list[str]:
+    return ["segment", str(folder / picture), "--click", "150,260", "--out", str(folder / "m.png"), *words]
+
+
+def test_segment_takes_the_stored_embedding(
+    embedded: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(_segment(embedded)) == 0
+    want = (embedded / "m.png").read_bytes()
+    capsys.readouterr()
+    with monkeypatch.context() as patch:
+        patch.setattr(PreparedEncoder, "encode", lambda *_: pytest.fail("the image was encoded"))
+        assert run(_segment(embedded, "--embeddings", str(embedded / "embeddings"), "--json")) == 0
+        timings = json.loads(capsys.readouterr().out)["timings_ms"]
+        assert "encode" not in timings
+        assert timings["total"] > timings["read_embedding"] > 0
+        assert (embedded / "m.png").read_bytes() == want
+        assert run(_segment(embedded, "--embeddings", str(embedded / "embeddings"))) == 0
+        assert "stored embedding" in capsys.readouterr().out
+
+
+def test_what_does_not_match_is_encoded_and_kept(
+    embedded: Path, photo: np.ndarray, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = embedded / "embeddings"
+    (file,) = folder.glob("*.safetensors")
+    changed = photo.copy()
+    changed[0, 0, 0] ^= 1  # another image by one bit
+    Image.fromarray(changed).save(embedded / "other.png")
+    words = ["--embeddings", str(folder)]
+    for count, arguments in enumerate(
+        (_segment(embedded, *words, picture="other.png"), _segment(embedded, *words, "--runtime", "onnxruntime")), 2
+    ):
+        assert run(arguments) == 0
+        assert "encoded: " in capsys.readouterr().out
+        assert len(list(folder.glob("*.safetensors"))) == count
+        assert run(arguments) == 0
+        assert "stored embedding" in capsys.readouterr().out
+    file.write_bytes(file.read_bytes()[:500])  # damaged: as if it were not there
+    assert run(_segment(embedded, *words)) == 0
+    assert "encoded: " in capsys.readouterr().out
+
+
+def test_a_folder_of_embeddings_that_is_none(
+    tmp_path: Path, photo: np.ndarray, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from livesam.export.serving import open_session
+
+    Image.fromarray(photo).save(tmp_path / "photo.png")
+    for name in ("none", "photo.png"):
+        assert run(_segment(tmp_path, "--embeddings", str(tmp_path / name))) == 2
+        err = capsys.readouterr().err
+        assert name in err
+        assert "`livesam embed`" in err
+        with pytest.raises(ValueError, match="`livesam embed`"):
+            open_session(embeddings=tmp_path / name)
+    assert not (tmp_path / "m.png").exists()

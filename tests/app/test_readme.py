@@ -30,6 +30,7 @@ def folder(tmp_path: Path, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.chdir(tmp_path)
     Image.fromarray(photo).save("photo.jpg", quality=95)
     Path("photos").mkdir()
+    Path("embeddings").mkdir()
     Image.fromarray(photo[::2, ::2]).save("photos/small.jpg")
     return tmp_path
 

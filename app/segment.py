@@ -103,7 +103,8 @@ def segment(
     share = 100.0 * float(result.mask.mean())
     how = f"{timings_ms['total']:.1f} ms"
     if embeddings is not None:
-        how += ", stored embedding" if stored else f", encoded: {embeddings} had no embedding by {session.encoder.runtime}"
+        missing = f"encoded: {embeddings} had no embedding by {session.encoder.runtime}"
+        how += ", stored embedding" if stored else f", {missing}"
     typer.echo(f"{out}: {share:.1f} % of the image, estimated IoU {result.iou:.2f}, {how}")
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import hashlib
 import io
+from functools import cache
 from pathlib import Path
 from typing import IO
 
@@ -75,12 +77,26 @@ def _decode(file: IO[bytes], name: str) -> npt.NDArray[np.uint8]:
                 f"{name} has {width} x {height} pixels: at most {MAX_PIXELS // 1_000_000} million are read; scale it "
                 "down first"
             )
+        if picture.format == "TIFF":
+            _silence_libtiff()
         try:
             picture.load()
         except Exception as error:  # PIL's decoders raise whatever the damage leads to
             raise ImageError(f"{name} is damaged or truncated: {error}") from error
         upright = _upright(picture)
         return _to_rgb(upright, name)
+
+
+@cache
+def _silence_libtiff() -> None:
+    """libtiff tells stderr about damage before Pillow raises: one error would be two. Stays for the whole process."""
+    from PIL import _imaging
+
+    # Pillow links to libtiff, so the extension leads to its symbols; where a build hides them, it goes on talking.
+    with contextlib.suppress(OSError, AttributeError):
+        set_handler = ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler
+        set_handler.argtypes, set_handler.restype = [ctypes.c_void_p], ctypes.c_void_p
+        set_handler(None)
 
 
 def _open(file: IO[bytes], name: str) -> Image.Image:

@@ -149,3 +149,17 @@ def test_a_mask_is_written_as_0_and_255(tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.asarray(picture), mask * np.uint8(255))
     with pytest.raises(ValueError, match="two axes"):
         write_mask(tmp_path / "m.png", mask[None])
+
+
+@pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_adobe_deflate"])
+def test_a_damaged_tiff_is_told_once(
+    compression: str, tmp_path: Path, rng: np.random.Generator, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "scan.tif"
+    Image.fromarray(rng.integers(0, 256, (60, 80, 3), dtype=np.uint8)).save(path, compression=compression)
+    data = bytearray(path.read_bytes())
+    data[2000:6000] = bytes(value ^ 0x5A for value in data[2000:6000])
+    path.write_bytes(data)
+    with pytest.raises(ImageError, match=r"scan\.tif is damaged or truncated"):
+        read_image(path)
+    assert capfd.readouterr().err == ""  # libtiff's own words

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -53,6 +55,7 @@ def check_output(path: Path, option: str, suffixes: Sequence[str]) -> Path:
 
     Raises:
         ValueError: the suffix is another, the path is a folder, or its folder does not exist.
+        OSError: its folder cannot be written to.
     """
     if path.suffix.lower() not in suffixes:
         raise ValueError(f"{option} must end in {' or '.join(suffixes)}, got {str(path)!r}")
@@ -60,7 +63,19 @@ def check_output(path: Path, option: str, suffixes: Sequence[str]) -> Path:
         raise ValueError(f"{option} names a folder, not a file: {str(path)!r}")
     if not path.absolute().parent.is_dir():
         raise ValueError(f"{option}: the folder {str(path.parent)!r} does not exist, make it first")
+    if not os.access(path.absolute().parent, os.W_OK):
+        raise OSError(errno.EACCES, f"{option}: this folder cannot be written to", str(path.parent))
     return path
+
+
+def check_not_input(path: Path, option: str, image: Path) -> None:
+    """Refuse to write over the image that is read.
+
+    Raises:
+        ValueError: both are one file.
+    """
+    if path.exists() and image.exists() and path.samefile(image):
+        raise ValueError(f"{option} names the image itself, which would be lost: {str(path)!r}")
 
 
 def _numbers(parts: Sequence[str], option: str, text: str) -> list[float]:

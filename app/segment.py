@@ -45,13 +45,15 @@ def segment(
     as_json: Annotated[bool, typer.Option("--json", help="Describe the answer as JSON on stdout.")] = False,
 ) -> None:
     """Segment one object of IMAGE from clicks, a box, or both, and write its mask."""
-    from livesam.app.arguments import build_prompt, check_output
+    from livesam.app.arguments import build_prompt, check_not_input, check_output
 
     # Everything that can be said without an engine is said before one is loaded.
     prompt = build_prompt(click or [], box)
     check_output(out, "--out", (".png",))
+    check_not_input(out, "--out", image)
     if overlay is not None:
         check_output(overlay, "--overlay", PICTURES)
+        check_not_input(overlay, "--overlay", image)
         if overlay.resolve() == out.resolve():
             raise ValueError(f"--out and --overlay name the same file: {str(out)!r}")
 

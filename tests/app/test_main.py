@@ -48,6 +48,8 @@ def _fails(capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, 
         (["segment", "photo.png", "--out", "m.txt", "--click", "1,1"], ["--out", ".png"]),
         (["segment", "photo.png", "--out", "no/m.png", "--click", "1,1"], ["does not exist"]),
         (["segment", "photo.png", "--out", "m.png", "--click", "1,1", "--overlay", "no/o.png"], ["does not exist"]),
+        (["segment", "photo.png", "--out", "photo.png", "--click", "1,1"], ["--out", "the image itself"]),
+        (["segment", "photo.png", "--out", "m.png", "--click", "1,1", "--overlay", "./photo.png"], ["image itself"]),
         (["segment", "photo.png", "--out", "m.png", "--click", "1,1", "--runtime", "warp"], ["warp", "openvino"]),
         (["segment", "photo.png", "--out", "m.png", "--click", "1,1", "--precision", "fp8"], ["fp8", "bf16"]),
         (["segment", "photo.png", "--out", "m.png", "--click", "1,1", "--model", "vit_x"], ["vit_x", "vit_b"]),
@@ -171,6 +173,24 @@ def test_a_full_or_read_only_disk_leaves_nothing(
         capsys, ["segment", str(picture), "--click", "150,260", "--out", str(tmp_path / "m.png")], 1, os.strerror(code)
     )
     assert [path.name for path in tmp_path.iterdir()] == ["photo.png"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["segment", "photo.png", "--click", "150,260", "--out", "m.png"],
+        ["export", "encoder", "--out", "e.onnx"],
+        ["bench", "throughput", "--json", "t.json"],
+    ],
+)
+def test_a_folder_that_takes_nothing_is_told_before_the_work(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, picture: Path, words: list[str]
+) -> None:
+    monkeypatch.chdir(picture.parent)
+    monkeypatch.setattr(os, "access", lambda path, mode, **_: mode != os.W_OK)
+    monkeypatch.setattr("livesam.engine.runtimes.select", lambda *_, **__: pytest.fail("it began to work"))
+    monkeypatch.setattr("livesam.engine.models.load", lambda *_: pytest.fail("it began to work"))
+    _fails(capsys, words, 1, "cannot be written to")
 
 
 def test_no_overlay_without_its_mask(

@@ -48,7 +48,7 @@ def embed(
             device=device,
             progress=stage,
         )
-    cache = EmbeddingCache(0, out)
+    cache = EmbeddingCache(0, out, required=True)
     index = _read_index(out / INDEX)
     before = dict(index)
     done, skipped, bad = 0, 0, []
@@ -104,9 +104,12 @@ def _embed_one(encoder: ImageEncoder, cache: EmbeddingCache, path: Path, out: Pa
         if cache.get(key) is not None:  # read in full, so a damaged file is encoded anew
             return key, True
     embedding = encoder.encode(image)
-    cache.put(embedding)
-    if not (out / f"{_digest(embedding.key)}.safetensors").is_file():
-        raise LivesamError(f"the embedding of {path} could not be written to {out}: the disk is full or read-only")
+    try:
+        cache.put(embedding)
+    except OSError as error:
+        raise LivesamError(
+            f"the embedding of {path} could not be written to {out}: {error.strerror or error}"
+        ) from error
     return embedding.key, False
 
 

@@ -43,8 +43,9 @@ def atomic_write(path: Path | str) -> Iterator[AtomicFile]:
     except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
-        if isinstance(error, OSError) and str(error.filename) == str(temporary):
-            error.filename = str(target)  # what the caller asked for, not our name for it
+        # A full disk tells no name, other errors tell ours: the caller's is the one that says something.
+        if isinstance(error, OSError) and error.errno and error.filename in (None, str(temporary), temporary):
+            error.filename = str(target)
         raise
     with contextlib.suppress(OSError):  # Windows and some network file systems refuse it; the file itself is safe
         _sync(target.parent, os.O_RDONLY)

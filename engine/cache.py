@@ -23,21 +23,24 @@ class EmbeddingCache:
     """The embeddings used last in memory, up to a number of bytes, and all of them in a folder if one is given.
 
     The cache may only ever save time: a damaged, foreign or unreadable file counts as absent, and a folder that cannot
-    be written to is reported once (logging) and otherwise ignored. May be used by several threads.
+    be written to is reported once (logging) and otherwise ignored, unless it is ``required``. May be used by several
+    threads.
 
     Args:
         ram_bytes: at most so much memory; 0 keeps nothing there. One embedding of a 1024-px model is 4 MiB.
         folder: where embeddings outlive the process, made when missing; None for nowhere.
+        required: an embedding that cannot be written to the folder is an ``OSError`` of ``put``.
 
     Raises:
         ValueError: ``ram_bytes`` is negative.
     """
 
-    def __init__(self, ram_bytes: int, folder: Path | None = None) -> None:
+    def __init__(self, ram_bytes: int, folder: Path | None = None, *, required: bool = False) -> None:
         if ram_bytes < 0:
             raise ValueError(f"ram_bytes must not be negative, got {ram_bytes}")
         self._limit = ram_bytes
         self._folder = folder
+        self._required = required
         self._lock = threading.Lock()
         self._kept: OrderedDict[str, ImageEmbedding] = OrderedDict()
         self._used = 0
@@ -64,7 +67,11 @@ class EmbeddingCache:
         return found
 
     def put(self, embedding: ImageEmbedding) -> None:
-        """Keep an embedding; the ones that were not used for longest make room."""
+        """Keep an embedding; the ones that were not used for longest make room.
+
+        Raises:
+            OSError: the folder is ``required``, and the disk is full or read-only.
+        """
         self._remember(embedding)
         path = self._path(embedding.key)
         if path is not None and not path.exists():
@@ -134,8 +141,10 @@ class EmbeddingCache:
             with atomic_write(path) as file:
                 file.write(data)
         except OSError as error:
+            if self._required:
+                raise
             if not self._warned:
-                log.warning("embeddings cannot be kept in %s: %s", self._folder, error)
+                log.warning("embeddings cannot be kept in %s: %s", self._folder, error.strerror or error)
             self._warned = True
 
 

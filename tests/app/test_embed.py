@@ -89,7 +89,10 @@ def test_a_disk_that_takes_nothing_is_told(
 
     monkeypatch.setattr("os.fsync", fail)
     assert run(["embed", str(folder / "in"), "--out", str(folder / "out")]) == 1
-    assert "could not be written" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert "could not be written" in err
+    assert "No space left on device" in err
+    assert err.count("\n") == 1
     assert list((folder / "out").iterdir()) == []
 
 

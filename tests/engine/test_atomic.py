@@ -69,3 +69,15 @@ def test_an_error_names_the_file_that_was_asked_for(tmp_path: Path) -> None:
         pass
     assert caught.value.filename == str(target)
     assert ".tmp" not in str(caught.value)
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_full_disk_names_the_file_that_was_asked_for(tmp_path: Path, named: bool) -> None:
+    def write_to_a_full_disk() -> None:
+        with atomic_write(tmp_path / "mask.png") as file:
+            raise OSError(28, "No space left on device", *([os.fspath(file)] if named else []))
+
+    with pytest.raises(OSError, match="No space left") as caught:
+        write_to_a_full_disk()
+    assert caught.value.filename == str(tmp_path / "mask.png")
+    assert os.listdir(tmp_path) == []

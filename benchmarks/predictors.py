@@ -216,13 +216,14 @@ def _learning(
     device: str,
     overrides: dict[str, Any],
 ) -> tuple[Predictor, dict[str, Any]]:
+    from livesam.export.formats.source import DecoderSource
+
+    source = DecoderSource.open(model, checkpoint=checkpoint, adapted=adapted)  # refuses a bad file without torch
     from livesam.adapter.method import create
     from livesam.engine.hashing import weights_hash
     from livesam.engine.models import spec
     from livesam.engine.runtimes.torch import TorchEncoder
-    from livesam.export.formats.source import DecoderSource
 
-    source = DecoderSource.open(model, checkpoint=checkpoint, adapted=adapted)
     sam = source.sam
     encoder = TorchEncoder(sam, device)
     method = create(name, sam, device=device, **{"seed": seed, **overrides})

@@ -1,15 +1,33 @@
-"""What `live` teaches from a finished object: losses under simulated and remembered prompts, and the gate's score."""
+"""What `live` teaches: the loss of a click, lessons from an accepted object, their loss, and the gate's exam.
+
+Only the head learns, so what the transformer makes of a prompt never changes and is kept instead of the image: a lesson
+is five queries and the fine features of some pixels, and a step over sixteen of them costs milliseconds. The fine
+features are those of the slow copy, whose upscaling is always the base's.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
-from livesam.adapter.labels import click_labels
-from livesam.adapter.losses import click_bce, dice, distillation, focal, soft_iou, sparse_bce
+from livesam.adapter.labels import MaskLabel, click_labels
+from livesam.adapter.losses import click_bce, dice, focal, soft_iou, sparse_bce
 from livesam.adapter.method import LiveConfig
-from livesam.adapter.replay import Example, Mask, any_click, correcting_click
-from livesam.adapter.torch_decoder import Decoding, FlatDecoder, shown_token
+from livesam.adapter.replay import Example, Lesson, any_click, banded_label, sample_tokens
+from livesam.adapter.torch_decoder import (
+    Decoding,
+    FlatDecoder,
+    Trunk,
+    by_token,
+    fine_features,
+    head,
+    mask_vectors,
+    predicted_ious,
+    shown_token,
+)
 from livesam.engine.embedding import ImageEmbedding
+from livesam.engine.interaction import Interaction
 from livesam.engine.points import geometry_of
 from livesam.engine.prompt import Prompt
 from torch import Tensor
@@ -17,117 +35,103 @@ from torch.nn import functional as F
 
 
 class Lessons:
-    """Losses of one decoder on examples, with gradients; the teacher is the base and never changes."""
+    """Losses of one decoder's head, with gradients."""
 
-    def __init__(self, decoding: Decoding, decoder: FlatDecoder, teacher: FlatDecoder, config: LiveConfig) -> None:
-        self.decoding, self.decoder, self.teacher, self.config = decoding, decoder, teacher, config
+    def __init__(self, decoding: Decoding, decoder: FlatDecoder, config: LiveConfig) -> None:
+        self.decoding, self.decoder, self.config = decoding, decoder, config
 
-    def click(self, embedding: ImageEmbedding, prompt: Prompt) -> Tensor:
+    def click(self, embedding: ImageEmbedding, prompt: Prompt, reached: Trunk) -> Tensor:
         """The clicks as labels of the shown mask, which else is told to stay as it is."""
-        masks, ious = self.decoding.run(self.decoder, embedding, [prompt])
-        logits = _shown(masks, ious, prompt)
-        keep = F.binary_cross_entropy_with_logits(logits, (logits.detach() > 0).float())
-        return self._at_clicks(logits, embedding, prompt) + self.config.keep * keep
-
-    def first_click(self, example: Example, rng: np.random.Generator) -> Tensor:
-        """A first click: the best of tokens 1 to 3, the shown one and token 0 learn the mask; all learn its quality."""
-        if example.mask is None:
-            raise ValueError("an object that was given up has no mask to make a first click in")
-        prompt = Prompt((any_click(example.mask, rng),))
-        masks, ious = self._run(self.decoder, example, prompt)
-        losses = self._mask_loss(masks, example)[0]  # (4,)
-        shown = shown_token(prompt, ious[0].detach().cpu().numpy())
-        mask_loss = losses[1:].min() + 0.5 * losses[shown] + 0.25 * losses[0]
-        return mask_loss + self.config.iou_weight * self._iou_loss(ious, masks, example)
-
-    def correction(self, example: Example, rng: np.random.Generator) -> Tensor:
-        """Several clicks: token 0 learns mask and clicks, and the base's opinion where nothing is known.
-
-        All clicks of the object are labels, also those that came after the prompt.
-        """
-        position = -1
-        if example.mask is not None and (len(example.prompts) == 1 or rng.random() < self.config.simulated):
-            simulated = self._simulate(example.mask, example, rng)
-            if simulated is None:
-                return self.first_click(example, rng)
-            prompt = simulated
-        else:
-            position = int(rng.integers(min(1, len(example.prompts) - 1), len(example.prompts)))
-            prompt = example.prompts[position]
-        masks, ious = self._run(self.decoder, example, prompt)
-        single = masks[:, :1]
-        loss = self._at_clicks(single, example.embedding, example.prompts[-1])
-        if example.mask is not None:
-            loss = loss + self._mask_loss(single, example).mean()
-            loss = loss + self.config.iou_weight * self._iou_loss(ious[:, :1], single, example)
-        if self.config.distil > 0:
-            unknown = _inside(example) - example.weight[None]
-            base = self._base_mask(example, prompt, position)
-            loss = loss + self.config.distil * distillation(single, base, unknown).mean()
-        return loss
-
-    @torch.no_grad()
-    def score(self, decoder: FlatDecoder, example: Example) -> float:
-        """Mean IoU on what is known, after the user's first click and under their last prompt."""
-        found = []
-        for prompt in {id(p): p for p in (example.prompts[0], example.prompts[-1])}.values():
-            masks, ious = self._run(decoder, example, prompt)
-            shown = _shown(masks, ious, prompt)
-            found.append(float(soft_iou(shown, example.target[None], example.weight[None])))
-        return sum(found) / len(found)
-
-    def _run(self, decoder: FlatDecoder, example: Example, prompt: Prompt) -> tuple[Tensor, Tensor]:
-        features = example.features(self.decoding.device)
-        return self.decoding.run(decoder, example.embedding, [prompt], features)
-
-    def _at_clicks(self, logits: Tensor, embedding: ImageEmbedding, prompt: Prompt) -> Tensor:
+        hw = (embedding.features.shape[2], embedding.features.shape[3])
+        masks, ious = head(self.decoder.module, reached, hw, self.decoding.give_way)
+        token = shown_token(prompt, ious[0].detach().cpu().numpy())
+        logits = masks[:, token : token + 1]
         labels = click_labels(prompt.clicks, geometry_of(embedding))
         device = self.decoding.device
         xy, target = torch.from_numpy(labels.xy)[None].to(device), torch.from_numpy(labels.target)[None].to(device)
-        return click_bce(logits, xy, target).mean()
+        keep = F.binary_cross_entropy_with_logits(logits, (logits.detach() > 0).float())
+        return click_bce(logits, xy, target).mean() + self.config.keep * keep
 
-    def _mask_loss(self, logits: Tensor, example: Example) -> Tensor:
-        target, weight = example.target[None], example.weight[None]
-        return sparse_bce(logits, target, weight) + focal(logits, target, weight) + dice(logits, target, weight)
+    def prepare(self, interaction: Interaction, first: Trunk | None, rng: np.random.Generator) -> Example | None:
+        """Lessons on an accepted object: the user's first click, and others made up on its mask.
 
-    def _iou_loss(self, ious: Tensor, logits: Tensor, example: Example) -> Tensor:
-        return F.mse_loss(ious, soft_iou(logits, example.target[None], example.weight[None]))
+        Args:
+            first: what the transformer made of the first click, where that is known already.
 
-    def _simulate(self, mask: Mask, example: Example, rng: np.random.Generator) -> Prompt | None:
-        """One to three corrections on the current weights after a first click; None: nothing to correct."""
-        prompt = Prompt((any_click(mask, rng),))
-        for _ in range(int(rng.integers(1, 4))):
-            with torch.no_grad():
-                masks, ious = self._run(self.decoder, example, prompt)
-            logits = _shown(masks, ious, prompt)[0, 0].cpu().numpy()
-            if not np.isfinite(logits).all():
-                return None
-            click = correcting_click(example, logits, prompt.clicks)
-            if click is None:
-                break
-            prompt = prompt.with_click(click).with_mask(logits)
-        return prompt if len(prompt.clicks) > 1 else None
+        Returns:
+            None where nothing can be learned: without clicks, and where the mask is empty, full, or too thin.
+        """
+        mask, label, prompt = interaction.accepted_mask, self._label(interaction), _first_click(interaction)
+        if mask is None or label is None or prompt is None:
+            return None
+        lessons = [self._lesson(interaction.embedding, prompt, label, first, rng)]
+        for _ in range(self.config.simulated):
+            prompt = Prompt((any_click(mask, rng),))
+            lessons.append(self._lesson(interaction.embedding, prompt, label, None, rng))
+        return Example(tuple(lessons))
+
+    def exam(self, interaction: Interaction, first: Trunk | None) -> Lesson:
+        """The user's own first click on all pixels, of an object that ``prepare`` took."""
+        label, prompt = self._label(interaction), _first_click(interaction)
+        if label is None or prompt is None:
+            raise ValueError("an object without clicks or mask cannot judge anything")
+        return self._lesson(interaction.embedding, prompt, label, first, None)
+
+    def loss(self, lessons: Sequence[Lesson]) -> Tensor:
+        """The mean over lessons of as many pixels each.
+
+        The best of tokens 1 to 3 learns the mask, and half as much the one that is shown; the IoU head learns how good
+        each of the four is.
+        """
+        queries = torch.stack([lesson.queries for lesson in lessons])
+        fine = torch.stack([lesson.fine for lesson in lessons]).float()  # (B, n, 32)
+        target = torch.stack([lesson.target for lesson in lessons])[:, None]  # (B, 1, n)
+        weight = torch.stack([lesson.weight for lesson in lessons])[:, None]
+        masks = (mask_vectors(self.decoder.module, queries) @ fine.transpose(1, 2)).unsqueeze(2)  # (B, 4, 1, n)
+        ious = predicted_ious(self.decoder.module, queries)
+        multi = masks[:, 1:]
+        wrong = sparse_bce(multi, target, weight) + focal(multi, target, weight) + dice(multi, target, weight)  # (B, 3)
+        shown = wrong.gather(1, ious[:, 1:].detach().argmax(1, keepdim=True))
+        quality = F.mse_loss(ious, soft_iou(masks, target, weight))
+        return (wrong.min(1, keepdim=True).values + 0.5 * shown).mean() + self.config.iou_weight * quality
 
     @torch.no_grad()
-    def _base_mask(self, example: Example, prompt: Prompt, position: int) -> Tensor:
-        """The base's token 0, ``(1, 1, 4h, 4w)``; kept for the user's own prompts."""
-        if position not in example.teacher:
-            masks, _ = self._run(self.teacher, example, prompt)
-            if position < 0:
-                return masks[:, :1]
-            example.teacher[position] = masks[:, :1].half()
-        return example.teacher[position].float()
+    def score(self, decoder: FlatDecoder, exam: Lesson) -> float:
+        """IoU of the mask that would be shown."""
+        queries = exam.queries[None]
+        masks = mask_vectors(decoder.module, queries) @ exam.fine.float().T  # (1, 4, n)
+        token = 1 + int(predicted_ious(decoder.module, queries)[0, 1:].argmax())
+        shown = masks[:, token : token + 1].unsqueeze(2)
+        return float(soft_iou(shown, exam.target[None, None], exam.weight[None, None]))
+
+    def _label(self, interaction: Interaction) -> MaskLabel | None:
+        mask = interaction.accepted_mask
+        return None if mask is None else banded_label(mask, geometry_of(interaction.embedding), self.config.border)
+
+    @torch.no_grad()
+    def _lesson(
+        self,
+        embedding: ImageEmbedding,
+        prompt: Prompt,
+        label: MaskLabel,
+        reached: Trunk | None,
+        rng: np.random.Generator | None,
+    ) -> Lesson:
+        """On a sample of the image tokens, or on all without ``rng``."""
+        device, geometry = self.decoding.device, geometry_of(embedding)
+        if reached is None:
+            reached = self.decoding.trunk(self.decoder, embedding, prompt)
+        target, weight = (by_token(torch.from_numpy(part).to(device)) for part in (label.target, label.weight))
+        image = reached.image[0].float()
+        if rng is not None:
+            chosen, stands_for = sample_tokens(label, geometry, self.config.tokens, rng)
+            index, times = torch.from_numpy(chosen).to(device), torch.from_numpy(stands_for).to(device)[:, None]
+            image, target, weight = image[index], target[index], weight[index] * times
+        fine = fine_features(self.decoder.module, image[None], self.decoding.give_way)[0]
+        return Lesson(reached.queries[0].float(), fine.half(), target.flatten(), weight.flatten())
 
 
-def _shown(masks: Tensor, ious: Tensor, prompt: Prompt) -> Tensor:
-    """The mask that a user sees, ``(1, 1, 4h, 4w)``."""
-    token = shown_token(prompt, ious[0].detach().cpu().numpy())
-    return masks[:, token : token + 1]
-
-
-def _inside(example: Example) -> Tensor:
-    """1 in the image, 0 in the padding, ``(1, 4h, 4w)``."""
-    inside = torch.zeros_like(example.weight)
-    height, width = example.geometry.resized_hw
-    inside[: -(-height // 4), : -(-width // 4)] = 1
-    return inside[None]
+def _first_click(interaction: Interaction) -> Prompt | None:
+    """The user's first click, alone."""
+    clicks = interaction.prompts[-1].clicks
+    return Prompt(clicks[:1]) if clicks and clicks[0].positive else None

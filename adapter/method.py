@@ -232,36 +232,31 @@ class LiveConfig:
     """Ours: a fast copy for the object on top of a slow copy for the domain; ``methods/live.py`` says how.
 
     Attributes:
-        click_lr: rate of the fast copy's Adam, which starts anew with every object.
+        click_lr: rate of the fast copy's Adam, which starts anew with every click.
         click_steps: steps after a click.
-        click_restart: begin each of these steps at the slow copy, so that they do not add up.
         keep: weight of staying with the own mask while a click is learned.
-        carry: share of the fast copy's way that the slow copy goes along when the object ends.
         lr: rate of the slow copy's Adam.
-        steps: micro-steps of one prompt each after an accepted object, half of them on the object itself.
-        given_up_steps: micro-steps after an object that was given up; they learn its clicks, and nothing else of it.
+        steps: steps after an accepted object.
+        batch: lessons a step; a third of them of the newest object.
+        simulated: first clicks that are made up on an accepted mask, beside the user's own.
+        tokens: image tokens that a lesson keeps, of 16 low-res pixels each.
         memory: accepted objects that are kept for replay.
         border: width of the unknown band on each side of an accepted mask's border, in square roots of its area.
-        simulated: share of the correction prompts that are clicked anew on the current weights; the others are
-            the user's own prompts.
-        distil: weight of the base's masks under correction prompts, where the accepted mask says nothing.
         iou_weight: weight of the IoU head's regression.
         guard: limits of the guard.
     """
 
     seed: int = 0
     click_lr: float = 2e-4
-    click_steps: int = 1
-    click_restart: bool = True
+    click_steps: int = 3
     keep: float = 1.0
-    carry: float = 0.0
-    lr: float = 1e-4
-    steps: int = 16
-    given_up_steps: int = 0
+    lr: float = 4e-4
+    steps: int = 60
+    batch: int = 16
+    simulated: int = 4
+    tokens: int = 256
     memory: int = 48
     border: float = 0.04
-    simulated: float = 0.3
-    distil: float = 1.0
     iou_weight: float = 0.5
     guard: GuardConfig = field(default_factory=GuardConfig)
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from livesam.engine.embedding import ImageEmbedding
-from livesam.engine.points import geometry_of, point_count, prompts_to_arrays
+from livesam.engine.points import PromptGroup, geometry_of, point_count, prompts_to_arrays
 from livesam.engine.prompt import Prompt
 from livesam.engine.result import DecoderOutput
 from torch import Tensor, nn
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam
 
 GiveWay: TypeAlias = Callable[[], None]
+Decoded: TypeAlias = tuple[Tensor, Tensor]
 
 
 class FlatDecoder:
@@ -129,23 +131,25 @@ class PromptReader:
         return sparse, dense
 
 
-def forward(
-    decoder: MaskDecoder, source: Tensor, position: Tensor, sparse: Tensor, give_way: GiveWay | None = None
-) -> tuple[Tensor, Tensor]:
-    """All four masks of P prompts, with gradients to the decoder's parameters.
+@dataclass(frozen=True, slots=True, eq=False)
+class Trunk:
+    """What the decoder's two-way transformer makes of P prompts; the head makes masks of it.
 
-    Args:
-        source: image features plus dense prompt embedding, ``(P, 256, h, w)``.
-        position: ``(1, h*w, 256)``.
-        sparse: point embeddings ``(P, N, 256)``; N may be 0.
-        give_way: called between the stages of the forward pass and, by autograd, of the backward pass.
-
-    Returns:
-        low-res logits ``(P, 4, 4h, 4w)`` and IoU predictions ``(P, 4)``.
+    Attributes:
+        queries: ``(P, 5, 256)``: the IoU token and the four mask tokens; nothing reads the prompt's own.
+        image: ``(P, h*w, 256)``, one token a cell of the embedding.
     """
+
+    queries: Tensor
+    image: Tensor
+
+
+def trunk(
+    decoder: MaskDecoder, source: Tensor, position: Tensor, sparse: Tensor, give_way: GiveWay | None = None
+) -> Trunk:
+    """The transformer; arguments as for ``forward``."""
     d: Any = decoder
-    count, _, height, width = source.shape
-    output = torch.cat([d.iou_token.weight, d.mask_tokens.weight], 0).unsqueeze(0).expand(count, -1, -1)
+    output = torch.cat([d.iou_token.weight, d.mask_tokens.weight], 0).unsqueeze(0).expand(len(source), -1, -1)
     tokens = torch.cat([output, sparse], 1)  # (P, 5 + N, 256)
     image = source.flatten(2).transpose(1, 2)  # (P, h*w, 256)
     queries = tokens
@@ -163,19 +167,67 @@ def forward(
         image = layer.norm4(image + _attend(layer.cross_attn_image_to_token, image_placed, queries + tokens, queries))
     _between(image, give_way)
     last = d.transformer.final_attn_token_to_image
-    queries, tokens = queries[:, : output.shape[1]], tokens[:, : output.shape[1]]  # nothing reads the prompt's tokens
+    queries, tokens = queries[:, : output.shape[1]], tokens[:, : output.shape[1]]
     queries = d.transformer.norm_final_attn(queries + _attend(last, queries + tokens, image + position, image))
+    return Trunk(queries, image)
 
-    first, norm, _, second, _ = d.output_upscaling
-    fine = _upscale(image, first)  # (P, h*w, 4, 64)
+
+def fine_features(decoder: MaskDecoder, image: Tensor, give_way: GiveWay | None = None) -> Tensor:
+    """The upscaled features of image tokens: ``(P, n, 256)`` gives ``(P, n*16, 32)``.
+
+    The two transposed convolutions do not overlap, so every token's 4x4 pixels are its own, in the order
+    (y2, x2, y4, x4), and any choice of tokens may be asked for.
+    """
+    first, norm, _, second, _ = cast(Any, decoder).output_upscaling
+    fine = _upscale(image, first)  # (P, n, 4, 64)
     fine = F.gelu(F.layer_norm(fine, (fine.shape[-1],), norm.weight, norm.bias, norm.eps))
     _between(fine, give_way)
-    fine = F.gelu(_upscale(fine, second)).flatten(1, 3)  # (P, h*w*16, 32)
+    return F.gelu(_upscale(fine, second)).flatten(1, 3)
+
+
+def mask_vectors(decoder: MaskDecoder, queries: Tensor) -> Tensor:
+    """What the four mask tokens look for in the fine features: ``(P, 5, 256)`` gives ``(P, 4, 32)``."""
+    networks = cast(Any, decoder).output_hypernetworks_mlps
+    return torch.stack([mlp(queries[:, 1 + i]) for i, mlp in enumerate(networks)], 1)
+
+
+def predicted_ious(decoder: MaskDecoder, queries: Tensor) -> Tensor:
+    """The IoU head: ``(P, 5, 256)`` gives ``(P, 4)``."""
+    return cast(Tensor, cast(Any, decoder).iou_prediction_head(queries[:, 0]))
+
+
+def head(decoder: MaskDecoder, reached: Trunk, hw: tuple[int, int], give_way: GiveWay | None = None) -> Decoded:
+    """Logits ``(P, 4, 4h, 4w)`` and IoU predictions ``(P, 4)``."""
+    fine = fine_features(decoder, reached.image, give_way)
     _between(fine, give_way)
-    hyper = torch.stack([mlp(queries[:, 1 + i]) for i, mlp in enumerate(d.output_hypernetworks_mlps)], 1)
-    masks = hyper @ fine.transpose(1, 2)  # (P, 4, h*w*16), pixels in the order (y, x, y2, x2, y4, x4)
-    masks = masks.view(count, 4, height, width, 2, 2, 2, 2).permute(0, 1, 2, 4, 6, 3, 5, 7)
-    return masks.reshape(count, 4, 4 * height, 4 * width), d.iou_prediction_head(queries[:, 0])
+    height, width = hw
+    masks = mask_vectors(decoder, reached.queries) @ fine.transpose(1, 2)  # (P, 4, h*w*16)
+    masks = masks.view(len(masks), 4, height, width, 2, 2, 2, 2).permute(0, 1, 2, 4, 6, 3, 5, 7)
+    return masks.reshape(len(masks), 4, 4 * height, 4 * width), predicted_ious(decoder, reached.queries)
+
+
+def by_token(grid: Tensor) -> Tensor:
+    """Low-res pixels in the order of the fine features: ``(4h, 4w)`` gives ``(h*w, 16)``."""
+    height, width = (n // 4 for n in grid.shape)
+    return grid.view(height, 2, 2, width, 2, 2).permute(0, 3, 1, 4, 2, 5).reshape(height * width, 16)
+
+
+def forward(
+    decoder: MaskDecoder, source: Tensor, position: Tensor, sparse: Tensor, give_way: GiveWay | None = None
+) -> Decoded:
+    """All four masks of P prompts, with gradients to the decoder's parameters.
+
+    Args:
+        source: image features plus dense prompt embedding, ``(P, 256, h, w)``.
+        position: ``(1, h*w, 256)``.
+        sparse: point embeddings ``(P, N, 256)``; N may be 0.
+        give_way: called between the stages of the forward pass and, by autograd, of the backward pass.
+
+    Returns:
+        low-res logits ``(P, 4, 4h, 4w)`` and IoU predictions ``(P, 4)``.
+    """
+    reached = trunk(decoder, source, position, sparse, give_way)
+    return head(decoder, reached, (source.shape[2], source.shape[3]), give_way)
 
 
 def shown_token(prompt: Prompt, ious: npt.NDArray[np.float32]) -> int:
@@ -196,7 +248,7 @@ class Decoding:
     def __init__(self, sam: Sam, device: str = "cpu", give_way: GiveWay | None = None) -> None:
         """``give_way`` is called several times in each forward and backward pass; it may wait."""
         self.reader = PromptReader(sam.prompt_encoder, device)
-        self._give_way = give_way
+        self.give_way = give_way
         self._position: Tensor | None = None
 
     @property
@@ -221,20 +273,30 @@ class Decoding:
         masks: list[Tensor | None] = [None] * len(prompts)
         ious: list[Tensor | None] = [None] * len(prompts)
         for group in prompts_to_arrays(prompts, geometry_of(embedding)):
-            coords, labels = self._tensor(group.point_coords), self._tensor(group.point_labels)
-            mask = self._tensor(group.mask_input) if group.has_mask[0] > 0 else None
-            sparse, dense = self.reader.read(coords, labels, mask)
-            batch = (source + dense).expand(len(group.indices), -1, -1, -1)
-            group_masks, group_ious = forward(decoder.module, batch, self.position(), sparse, self._give_way)
+            batch, sparse = self._read(source, group)
+            group_masks, group_ious = forward(decoder.module, batch, self.position(), sparse, self.give_way)
             for row, index in enumerate(group.indices):
                 masks[index], ious[index] = group_masks[row], group_ious[row]
         return torch.stack([m for m in masks if m is not None]), torch.stack([i for i in ious if i is not None])
+
+    @torch.no_grad()
+    def trunk(self, decoder: FlatDecoder, embedding: ImageEmbedding, prompt: Prompt) -> Trunk:
+        """The transformer's answer to one prompt, P = 1, without gradients."""
+        (group,) = prompts_to_arrays([prompt], geometry_of(embedding))
+        batch, sparse = self._read(self.reader.features(embedding), group)
+        return trunk(decoder.module, batch, self.position(), sparse, self.give_way)
 
     @torch.no_grad()
     def decode(self, decoder: FlatDecoder, embedding: ImageEmbedding, prompts: Sequence[Prompt]) -> DecoderOutput:
         """The same without gradients, as the serving decoders answer."""
         masks, ious = self.run(decoder, embedding, prompts)
         return DecoderOutput(masks.float().cpu().numpy(), ious.float().cpu().numpy())
+
+    def _read(self, source: Tensor, group: PromptGroup) -> tuple[Tensor, Tensor]:
+        coords, labels = self._tensor(group.point_coords), self._tensor(group.point_labels)
+        mask = self._tensor(group.mask_input) if group.has_mask[0] > 0 else None
+        sparse, dense = self.reader.read(coords, labels, mask)
+        return (source + dense).expand(len(group.indices), -1, -1, -1), sparse
 
     def _tensor(self, array: npt.NDArray[np.float32]) -> Tensor:
         return torch.from_numpy(array).to(self.device)

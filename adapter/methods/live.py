@@ -1,18 +1,18 @@
-"""Ours: a fast copy of the decoder for the object at hand, on top of a slow copy for the domain.
+"""Ours: a fast copy of the decoder's head for the object at hand, on top of a slow copy for the domain.
 
-Fast: after every click one small step on all clicks so far, sampled where they are, while the rest of the mask is told
-to stay as it is. Several steps at once overfit, so there is one by default. When the object
-ends the copy is thrown away; the slow one goes a small part of its way.
+The transformer stays the base's. What learns is the head: upscaling, hyper-networks and IoU prediction, a quarter of
+the decoder, which works on what the transformer made of a prompt.
 
-Slow: an accepted mask was looked at by a person, so it is dense supervision, but only as exact as their patience.
-A band around its border is unknown. Micro-steps replay it and earlier ones from memory:
+Fast: after every click one step on all clicks so far, sampled where they are, while the rest of the shown mask is
+told to stay as it is. Each begins at the slow copy: steps that add up overfit. When the object ends the copy is thrown
+away.
 
-* first clicks, at the centre or anywhere in the object: the best of the three multi-mask tokens learns, and so does
-  the one that would be shown; the IoU head learns which one that should be. Official clients show one of these three
-  at a first click, so a decoder that trains token 0 alone looks unchanged there;
-* corrections: the user's own prompts, or clicks of the oracle on what the current weights make of it. Token 0 learns
-  the accepted mask, and in the unknown band the base's opinion under the same prompt, so that the precision which many
-  clicks can reach does not shrink to that of the accepted masks.
+Slow: an accepted mask was looked at by a person, so it is dense supervision, but only as exact as their patience; a
+band around its border is unknown. It teaches first clicks, at the centre or anywhere in the object, and nothing else:
+the hyper-networks of the three multi-mask tokens, of which official clients show one at a first click, and the IoU
+head, which chooses it. Token 0, which is shown from the second click on, is not touched: taught with accepted masks it
+loses more under many clicks than it gains under few, because the precision that clicks can reach shrinks to theirs. So
+the slow copy cannot spoil what corrections do.
 
 The guard (guard.py) checks every step, and a gate of held-back accepted masks every object.
 """
@@ -25,13 +25,15 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from livesam.adapter.guard import CircuitBreaker, ReplayGate, StepGuard
 from livesam.adapter.lessons import Lessons
 from livesam.adapter.method import Answer, LiveConfig, ObjectId, StepReport, object_id
 from livesam.adapter.optimiser import Adam
-from livesam.adapter.replay import EmbeddingStore, Example, make_example, plausible
-from livesam.adapter.torch_decoder import Decoding, FlatDecoder, GiveWay, shown_token
+from livesam.adapter.replay import Example, Lesson, plausible
+from livesam.adapter.torch_decoder import Decoding, FlatDecoder, GiveWay, Trunk, shown_token
 from livesam.engine.embedding import ImageEmbedding
+from livesam.engine.errors import AdaptationError
 from livesam.engine.interaction import Interaction
 from livesam.engine.prompt import Prompt
 from torch import Tensor
@@ -39,6 +41,8 @@ from torch import Tensor
 if TYPE_CHECKING:
     from livesam.engine.protocols import DecoderWeights
     from segment_anything.modeling import Sam
+
+HEAD = ("output_upscaling.", "output_hypernetworks_mlps.", "iou_prediction_head.")
 
 
 class LiveMethod:
@@ -49,21 +53,22 @@ class LiveMethod:
     def __init__(self, sam: Sam, config: LiveConfig, *, device: str = "cpu", give_way: GiveWay | None = None) -> None:
         self.config = config
         self._decoding = Decoding(sam, device, give_way)
-        self._decoder = FlatDecoder(sam.mask_decoder, device)  # the fast copy within an object, else the slow one
-        self._teacher = FlatDecoder(sam.mask_decoder, device)  # the base, never changed
+        # The fast copy within an object, else the slow one; the teacher is the base and never changes.
+        self._decoder, self._teacher = (
+            FlatDecoder(sam.mask_decoder, device, lambda name: name.startswith(HEAD)) for _ in range(2)
+        )
         self._slow = self._decoder.vector.clone()
         self._fast_adam = Adam(self._decoder.vector, config.click_lr)
         self._slow_adam = Adam(self._decoder.vector, config.lr)
-        self._lessons = Lessons(self._decoding, self._decoder, self._teacher, config)
+        self._lessons = Lessons(self._decoding, self._decoder, config)
         self._guard = StepGuard(self._teacher.vector, config.guard)
         self._gate: ReplayGate[Example] = ReplayGate(config.guard)
         self._breaker = CircuitBreaker(config.guard)
-        self._store = EmbeddingStore(2 * config.memory + config.guard.held_back)
         self._memory: deque[Example] = deque(maxlen=config.memory)
-        self._given_up: deque[Example] = deque(maxlen=max(1, config.memory // 3))
         self._counts: Counter[str] = Counter()
         self._rng = np.random.default_rng(config.seed)
         self._object: ObjectId | None = None  # the object that the fast copy belongs to
+        self._first: Trunk | None = None  # what the transformer made of its first click
 
     # What the user sees
 
@@ -77,85 +82,75 @@ class LiveMethod:
         if self._object != object_id(interaction):
             self._start_object()
             self._object = object_id(interaction)
-        if not interaction.prompts[-1].clicks:
+        prompt = interaction.prompts[-1]
+        if not prompt.clicks:
             return
-        if self.config.click_restart:
-            self._decoder.vector.copy_(self._slow)
-            self._fast_adam.clear()
+        reached = self._decoding.trunk(self._decoder, interaction.embedding, prompt)
+        if len(prompt.clicks) == 1 and prompt.box is None and prompt.mask_logits is None:
+            self._first = reached
+        self._decoder.vector.copy_(self._slow)
+        self._fast_adam.clear()
         for _ in range(self.config.click_steps):
-            yield self._step(
-                "click", self._lessons.click(interaction.embedding, interaction.prompts[-1]), self._fast_adam
-            )
+            yield self._step("click", self._lessons.click(interaction.embedding, prompt, reached), self._fast_adam)
 
     def _start_object(self) -> None:
         self._decoder.vector.copy_(self._slow)
         self._fast_adam.clear()
-        self._object = None
+        self._object = self._first = None
 
     # After an object
 
     def learn_object(self, interaction: Interaction) -> Iterator[StepReport]:
-        way = self._decoder.vector - self._slow if self._object == object_id(interaction) else None
+        first = self._first if self._object == object_id(interaction) else None
         self._start_object()
         if not self._breaker.allows():
             return
-        example = self._keep(interaction)
-        carried = way is not None and self.config.carry > 0
-        if way is not None and carried:
-            self._decoder.vector.add_(way, alpha=self.config.carry)
-            carried = self._guard.hold(self._decoder.vector)
-            if not carried:
-                self._decoder.vector.copy_(self._slow)
-        steps = self.config.given_up_steps if interaction.accepted_mask is None else self.config.steps
-        if not self._memory and (example is None or example.mask is not None):
-            steps = 0  # the very first accepted mask may have gone to the gate
-        for turn in range(steps):
-            yield self._replay_step(example, turn)
-        if carried or steps:
-            yield self._judge()
+        learned = self._keep(interaction, first)
+        if not learned or not self._memory:  # the very first accepted mask may have gone to the gate
+            return
+        yield from self._replay(self.config.steps)
 
     def learn_idle(self, steps: int) -> Iterator[StepReport]:
         """Replay memory while nothing else is to be done, then let the gate judge; the object at hand must be over."""
-        if self._object is not None or not self._memory or self._breaker.is_open:
-            return
-        for turn in range(steps):
-            yield self._replay_step(None, turn)
-        yield self._judge()
+        if self._object is None and self._memory and not self._breaker.is_open:
+            yield from self._replay(steps)
 
-    def _keep(self, interaction: Interaction) -> Example | None:
-        """Put an accepted object into memory or gate; returns what is new and may be learned from."""
+    def _keep(self, interaction: Interaction, first: Trunk | None) -> bool:
+        """Put an accepted object into memory or gate; whether it was taken."""
         self._counts["given_up" if interaction.accepted_mask is None else "accepted"] += 1
+        if interaction.accepted_mask is None:
+            return False
         if not np.isfinite(interaction.embedding.numpy()).all():
             self._counts["bad_embedding"] += 1
-            return None
+            return False
         if not plausible(interaction):
             self._counts["implausible"] += 1
-            return None
-        embedding = self._store.keep(interaction.embedding)
-        example = make_example(interaction, self.config.border, embedding, self._decoding.device)
+            return False
+        example = self._lessons.prepare(interaction, first, self._rng)
         if example is None:
             self._counts["nothing_left_of_mask"] += 1
-            return None
-        if example.mask is None:
-            self._given_up.append(example)
-            return example
+            return False
         learnable = self._gate.offer(example)
+        if learnable is not example:
+            example.exam = self._lessons.exam(interaction, first)
         if learnable is not None:
+            learnable.exam = None
             self._memory.append(learnable)
-        return learnable
+        return True
 
-    def _replay_step(self, newest: Example | None, turn: int) -> StepReport:
-        """One prompt, first click and correction in turn, of the newest example or of one from memory."""
-        draw = self._rng.random()
-        if newest is not None and (draw < 0.5 or not self._memory):
-            example = newest
-        elif self._given_up and turn % 2 and draw < 0.75:
-            example = self._given_up[int(self._rng.integers(len(self._given_up)))]
-        else:
-            example = self._memory[int(self._rng.integers(len(self._memory)))]
-        first = turn % 2 == 0 and example.mask is not None
-        lesson = self._lessons.first_click if first else self._lessons.correction
-        return self._step("object", lesson(example, self._rng), self._slow_adam)
+    def _replay(self, steps: int) -> Iterator[StepReport]:
+        """Steps of a batch each, a third of it of the newest object; then the gate judges."""
+        newest = self._memory[-1]
+        lessons = [lesson for example in self._memory for lesson in example.lessons]
+        for _ in range(steps):
+            yield self._step("object", self._lessons.loss(self._draw(newest, lessons)), self._slow_adam)
+        yield self._judge()
+
+    def _draw(self, newest: Example, lessons: list[Lesson]) -> list[Lesson]:
+        count = self.config.batch
+        of_newest = self._rng.integers(len(newest.lessons), size=count // 3)
+        of_all = self._rng.integers(len(lessons), size=count - count // 3)
+        return [newest.lessons[int(i)] for i in of_newest] + [lessons[int(i)] for i in of_all]
 
     # Guarding
 
@@ -179,7 +174,7 @@ class LiveMethod:
     def _judge(self) -> StepReport:
         """The decoder's vector is the candidate: it becomes the slow copy, or is thrown away."""
         held = self._gate.held
-        candidate = [self._lessons.score(self._decoder, example) for example in held]
+        candidate = [self._score(self._decoder, example) for example in held]
         before = [self._cached_score("slow", example) for example in held]
         base = [self._cached_score("base", example) for example in held]
         passed = self._gate.passes(candidate, before, base)
@@ -190,8 +185,6 @@ class LiveMethod:
             self._slow.copy_(self._decoder.vector)
             for example, score in zip(held, candidate, strict=True):
                 example.scores["slow"] = score
-            for example in self._memory:
-                example.scores.clear()  # it has left the gate, or was never in it
             return StepReport("gate", mean, True)
         if not self._gate.good_enough(before, base):
             self._slow.copy_(self._teacher.vector)  # what is there already is worse than nothing learned
@@ -206,13 +199,18 @@ class LiveMethod:
     def _cached_score(self, which: str, example: Example) -> float:
         if which not in example.scores:
             if which == "base":
-                example.scores[which] = self._lessons.score(self._teacher, example)
+                example.scores[which] = self._score(self._teacher, example)
             else:
                 candidate = self._decoder.vector.clone()
                 self._decoder.vector.copy_(self._slow)
-                example.scores[which] = self._lessons.score(self._decoder, example)
+                example.scores[which] = self._score(self._decoder, example)
                 self._decoder.vector.copy_(candidate)
         return example.scores[which]
+
+    def _score(self, decoder: FlatDecoder, example: Example) -> float:
+        if example.exam is None:
+            raise AdaptationError("the gate holds an object without an exam: this is a mistake in livesam, report it")
+        return self._lessons.score(decoder, example.exam)
 
     # Weights
 
@@ -227,23 +225,33 @@ class LiveMethod:
         return weights
 
     def load_domain(self, weights: DecoderWeights) -> None:
+        self._start_object()
+        before = [value.clone() for value in self._fixed()]
         self._decoder.load(weights)
+        if not all(torch.equal(old, new) for old, new in zip(before, self._fixed(), strict=True)):
+            self._forget()  # lessons are what another transformer made of their clicks
         self._slow.copy_(self._decoder.vector)
         self._slow_adam.clear()
-        self._start_object()
 
     def reset(self) -> None:
+        self._decoder.module.load_state_dict(self._teacher.module.state_dict())
         self._slow.copy_(self._teacher.vector)
         self._slow_adam.clear()
         self._start_object()
-        self._memory.clear()
-        self._given_up.clear()
-        self._store.clear()
-        self._gate.clear()
+        self._forget()
         self._breaker.clear()
         self._guard.counts.clear()
         self._counts.clear()
         self._rng = np.random.default_rng(self.config.seed)
+
+    def _forget(self) -> None:
+        self._memory.clear()
+        self._gate.clear()
+
+    def _fixed(self) -> list[Tensor]:
+        """What never learns: the transformer and the tokens; and the upscaling, which the slow copy leaves alone."""
+        state = self._decoder.module.state_dict()
+        return [value for name, value in state.items() if not name.startswith(HEAD[1:])]
 
     def counts(self) -> dict[str, int]:
         return {

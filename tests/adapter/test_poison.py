@@ -9,7 +9,9 @@ from copy import deepcopy
 import numpy as np
 import pytest
 import torch
+from livesam.adapter.losses import dice, soft_iou, sparse_bce
 from livesam.adapter.method import create
+from livesam.adapter.torch_decoder import Decoding, FlatDecoder
 from livesam.engine.embedding import ImageEmbedding
 from livesam.engine.geometry import ResizeGeometry, postprocess
 from livesam.engine.interaction import Interaction
@@ -70,11 +72,22 @@ def quality(method):
 
 @pytest.fixture(scope="module")
 def skilled(small_sam):
-    """A model that knows the domain."""
-    teacher = create("live", small_sam, lr=3e-4, steps=14, carry=0.0)
-    teach(teacher, range(5))
+    """A model that knows the domain: every token of its decoder was trained on it."""
+    decoding, decoder = Decoding(small_sam), FlatDecoder(small_sam.mask_decoder)
+    adam = torch.optim.Adam([decoder.vector], lr=3e-4)
+    for turn in range(70):
+        embedding, mask, clicks = scene(turn % 5)
+        prompt = Prompt(clicks[:1]) if turn % 2 else Prompt(clicks, mask_logits=shown(mask))
+        masks, ious = decoding.run(decoder, embedding, [prompt])
+        truth = torch.from_numpy(shown(mask) > 0).float()[None]
+        known = torch.ones_like(truth)
+        loss = sparse_bce(masks, truth, known).mean() + dice(masks, truth, known).mean()
+        loss = loss + torch.nn.functional.mse_loss(ious, soft_iou(masks, truth, known))
+        decoder.gradient.zero_()
+        loss.backward()
+        adam.step()
     sam = deepcopy(small_sam)
-    sam.mask_decoder.load_state_dict({k: torch.from_numpy(v) for k, v in teacher.domain_weights().items()})
+    sam.mask_decoder.load_state_dict({k: torch.from_numpy(v) for k, v in decoder.weights().items()})
     return sam
 
 
@@ -88,7 +101,7 @@ def frozen_quality(skilled):
 @pytest.fixture
 def method(skilled):
     """Has seen three honest objects of the domain."""
-    made = create("live", skilled, steps=6)
+    made = create("live", skilled)
     teach(made, range(20, 23))
     return made
 
@@ -146,14 +159,14 @@ def test_poison_does_not_make_it_worse_than_frozen(method, frozen_quality, poiso
     assert quality(method) >= frozen_quality - 0.01, method.counts()
     counts = method.counts()
     if poison in (contradictory_clicks, random_masks):
-        assert counts["implausible"] >= 5
+        assert counts["implausible"] == (3 if poison is contradictory_clicks else 5)
     if poison is nan_embeddings:
         assert counts["bad_embedding"] == 4
         assert counts["guard_bad_loss"] >= 2
 
 
 def test_the_trust_region_holds_under_absurd_rates(skilled):
-    method = create("live", skilled, steps=6, lr=1.0, click_lr=1.0)
+    method = create("live", skilled, lr=1.0, click_lr=1.0)
     teach(method, range(20, 22))
     base, now = create("frozen", skilled).weights(), method.domain_weights()
     distance = sum(float(np.square(now[k] - base[k]).sum()) for k in base) ** 0.5

@@ -57,7 +57,7 @@ def decoder(
         str | None, typer.Option("--name", help="The model's name there (x-anylabeling, triton).", metavar="NAME")
     ] = None,
 ) -> None:
-    """Write a decoder for another program, checked against PyTorch before it gets its name."""
+    """Write a decoder for another program; it is checked before it gets its name, and the manifest says how."""
     options: dict[str, Any] = {}
     for key, flag in (("single", single), ("quantised", quantised), ("difference", difference)):
         if flag:
@@ -82,4 +82,4 @@ def decoder(
     folder = out if out.is_dir() else out.parent
     size_mib = sum((folder / file).stat().st_size for file in manifest.files) / 2**20
     what = f"{model}'s decoder as {format.value}, {manifest.precision}, {size_mib:.1f} MiB"
-    typer.echo(f"{out}: {what}, checked with PyTorch")
+    typer.echo(f"{out}: {what}; {manifest.parity['claim']}")

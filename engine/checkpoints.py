@@ -28,7 +28,9 @@ HF_INDEX = "model.safetensors.index.json"
 _VIT_BY_WIDTH = {768: "vit_b", 1024: "vit_l", 1280: "vit_h"}
 
 
-def read_checkpoint(path: Path, shapes: Mapping[str, tuple[int, ...]], name: str) -> dict[str, Tensor]:
+def read_checkpoint(
+    path: Path, shapes: Mapping[str, tuple[int, ...]], name: str, *, skip: str | None = None
+) -> dict[str, Tensor]:
     """The tensors of a weights file under SAM's official names, checked; float32 on the CPU, contiguous, all finite.
 
     Large float32 tensors stay mapped from the file (private pages: writing to them does not change the file, and the
@@ -51,7 +53,8 @@ def read_checkpoint(path: Path, shapes: Mapping[str, tuple[int, ...]], name: str
     if is_hf(state):
         state = from_hf(state)
     _check_names(path, state, shapes, name)
-    return {key: _checked(path, key, state.get(key), shape, name) for key, shape in shapes.items()}
+    wanted = {key: shape for key, shape in shapes.items() if skip is None or not key.startswith(skip)}
+    return {key: _checked(path, key, state.get(key), shape, name) for key, shape in wanted.items()}
 
 
 def check_file(path: Path, name: str) -> None:

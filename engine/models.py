@@ -100,11 +100,15 @@ def build(name: str, *, seed: int = 0) -> Sam:
     return sam
 
 
-def load(name: str, checkpoint: Path | None = None) -> Sam:
+def load(name: str, checkpoint: Path | None = None, *, encoder: bool = True) -> Sam:
     """The model with the weights of a checkpoint: an official ``.pth``/``.pt``, safetensors or a Hugging Face folder.
 
     When ``checkpoint`` is None, ``nano`` takes its bundled weights and the others what ``livesam download`` fetched.
     Tensors are mapped from the file where its layout allows, so a vit_h needs its 2.5 GB once, not twice.
+
+    Args:
+        encoder: False leaves the image encoder's weights in the file, unread: for work on the decoder alone. The
+            encoder is then on torch's meta device and cannot be run.
 
     Raises:
         ValueError: there is no such model.
@@ -127,7 +131,8 @@ def load(name: str, checkpoint: Path | None = None) -> Sam:
 
     with torch.device("meta"):  # no memory and no random numbers for weights that the file replaces
         sam = assemble(_encoder(model), model.image_size)
-    return fill(sam, read_checkpoint(Path(path), shapes_of(sam), name))
+    skip = None if encoder else "image_encoder."
+    return fill(sam, read_checkpoint(Path(path), shapes_of(sam), name, skip=skip))
 
 
 def state_shapes(name: str) -> dict[str, tuple[int, ...]]:
@@ -218,10 +223,16 @@ def vit_encoder(
 
 
 def fill(sam: Sam, state: dict[str, Tensor]) -> Sam:
-    """Put checked tensors into a model that was assembled on the meta device, without copying them."""
+    """Put checked tensors into a model that was assembled on the meta device, without copying them.
+
+    All of them, or all but the image encoder's, which then stays there.
+    """
     import torch
 
-    sam.load_state_dict(state, strict=True, assign=True)
+    whole = any(key.startswith("image_encoder.") for key in state)
+    missing, _ = sam.load_state_dict(state, strict=whole, assign=True)
+    if lost := [key for key in missing if not key.startswith("image_encoder.")]:
+        raise ValueError(f"the state lacks {len(lost)} tensors, {lost[0]} among them")
     # These two are not in the state dict, so they are still on the meta device.
     sam.register_buffer("pixel_mean", torch.tensor(PIXEL_MEAN).view(-1, 1, 1), persistent=False)
     sam.register_buffer("pixel_std", torch.tensor(PIXEL_STD).view(-1, 1, 1), persistent=False)

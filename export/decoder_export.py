@@ -26,12 +26,14 @@ class Format:
         module: of ``livesam.export.formats``; its ``export(source, out, **options)`` writes it.
         out: what is written: the usual suffix of a file, or "" for a folder.
         purpose: one line.
+        encoder: the image encoder is written too, so its weights have to be read.
     """
 
     name: str
     module: str
     out: str
     purpose: str
+    encoder: bool = False
 
     def writer(self) -> Callable[..., Manifest]:
         """The function that writes this format."""
@@ -46,15 +48,23 @@ class Format:
 FORMATS: dict[str, Format] = {
     entry.name: entry
     for entry in (
-        Format("sam-pth", "sam_pth", ".pth", "full checkpoint for segment_anything (vit_t: for MobileSAM)"),
+        Format(
+            "sam-pth", "sam_pth", ".pth", "full checkpoint for segment_anything (vit_t: for MobileSAM)", encoder=True
+        ),
         Format("sam-onnx", "sam_onnx", ".onnx", "official ONNX decoder; --single, --quantised"),
         Format("cvat-onnx", "cvat_onnx", ".onnx", "decoder.onnx of CVAT's browser plugin"),
-        Format("x-anylabeling", "x_anylabeling", "", "encoder, decoder and YAML for X-AnyLabeling and AnyLabeling"),
-        Format("hf", "hf", "", "folder for transformers.SamModel.from_pretrained"),
+        Format(
+            "x-anylabeling",
+            "x_anylabeling",
+            "",
+            "encoder, decoder and YAML for X-AnyLabeling and AnyLabeling",
+            encoder=True,
+        ),
+        Format("hf", "hf", "", "folder for transformers.SamModel.from_pretrained", encoder=True),
         Format("openvino", "openvino", ".xml", "official decoder as OpenVINO model; --single"),
         Format("tensorrt", "tensorrt", ".plan", "TensorRT plan for this GPU, or ahead of time with --capability"),
         Format("safetensors", "safetensors", ".safetensors", "decoder alone, or --difference to its base"),
-        Format("triton", "triton", "", "Triton model repository; again: one more version"),
+        Format("triton", "triton", "", "Triton model repository; again: one more version", encoder=True),
     )
 }
 
@@ -69,7 +79,9 @@ def export_decoder(
     weights: DecoderWeights | None = None,
     **options: Any,
 ) -> Manifest:
-    """Write the decoder of ``model`` in a format that another program reads, checked against PyTorch first.
+    """Write the decoder of ``model`` in a format that another program reads.
+
+    It is checked first; ``manifest.parity["claim"]`` says in a sentence what was compared with what.
 
     Without ``adapted`` and ``weights`` it is the base's own decoder. From a live session give what serves now:
     ``weights=session.slot.weights(session.slot.current)``.
@@ -100,6 +112,7 @@ def export_decoder(
         checkpoint=None if checkpoint is None else Path(checkpoint),
         adapted=None if adapted is None else Path(adapted),
         weights=weights,
+        encoder=chosen.encoder and bool(options.get("encoder", True)),
     )
     return chosen.writer()(source, Path(out), **options)
 

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from livesam.engine.adapted import AdaptedInfo, write_adapted
 from livesam.engine.errors import CheckpointError, ExportError
-from livesam.export.inspect import inspect_file
-from livesam.export.inspect_child import PREFIXES
+from livesam.export.child import ask
+from livesam.export.inspect import MAX_FILE_BYTES
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 As = Literal["auto", "base", "decoder"]
-WRAPPERS = ("model", "state_dict", "model_state_dict", "sam", "model_state", "net")
-IGNORED = ("pixel_mean", "pixel_std")  # buffers that some programs save; they are constants
+TIMEOUT_S = 600.0  # a vit_h is read and written once
+MAX_HEADER_BYTES = 2**20
 
 
 def import_weights(
@@ -28,6 +30,9 @@ def import_weights(
     takes it); one with an encoder of its own becomes a base, a flat checkpoint with official names (``--checkpoint``
     takes it). Wrapped dictionaries (``{"model": ...}``) and prefixes (``module.``) are taken off. A lone mask decoder
     is fine too.
+
+    The file is opened in a process with limits on memory and time (``livesam.export.import_child``); this one reads
+    only the checked copy that it hands over.
 
     Args:
         path: the foreign file.
@@ -45,23 +50,34 @@ def import_weights(
         ExportError: ``out`` could not be written.
     """
     from livesam.engine import models
-    from livesam.engine.checkpoints import read_checkpoint
 
     if into not in ("auto", "base", "decoder"):
         raise ValueError(f"an import becomes auto, base or decoder, got {into!r}")
     models.spec(model)
-    kind = inspect_file(path).kind  # in a process of its own, before this one opens the file
-    if kind not in ("checkpoint", "mask decoder", "adapted decoder"):
-        raise CheckpointError(f"{path} is an {kind}: import takes a checkpoint or the weights of a mask decoder")
-    shapes = models.state_shapes(model)
-    has_base = checkpoint is not None or model == "nano"
-    with tempfile.TemporaryDirectory(prefix="livesam-import-") as work:
-        plain, decoder_only = _plain(path, Path(work))
-        if decoder_only:
-            shapes = {key: shape for key, shape in shapes.items() if key.startswith("mask_decoder.")}
-        state = read_checkpoint(plain, shapes, model)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        # Beside the result: where that fits, so does the copy.
+        with tempfile.TemporaryDirectory(prefix=f".{out.name}.", suffix=".tmp", dir=out.parent) as work:
+            target = Path(work) / "checked.safetensors"
+            decoder_only = checked_copy(path, model, target)
+            shapes = models.state_shapes(model)
+            if decoder_only:
+                shapes = {key: shape for key, shape in shapes.items() if key.startswith("mask_decoder.")}
+            state = _read(target, shapes, model)
+            return _write(path, state, model, out, checkpoint, into, decoder_only)
+    except OSError as error:
+        raise ExportError(f"cannot write {out}: {error.strerror or error}") from error
+
+
+def _write(
+    path: Path, state: dict[str, Tensor], model: str, out: Path, checkpoint: Path | None, into: As, decoder_only: bool
+) -> Literal["base", "decoder"]:
+    """What the tensors are here, and the file."""
+    from livesam.engine import models
+
     if decoder_only and into == "base":
         raise CheckpointError(f"{path} holds a mask decoder alone: a base needs the encoders too")
+    has_base = checkpoint is not None or model == "nano"
     base = models.load(model, checkpoint) if has_base else None
     if base is None:
         if into == "decoder" or decoder_only:
@@ -82,53 +98,36 @@ def import_weights(
         if key.startswith("mask_decoder.")
     }
     info = AdaptedInfo(model=model, method="imported", domain=path.stem[:100], settings={"file": path.name})
-    try:
-        write_adapted(out, weights, models.decoder_weights(base), info, kind="weights", precision="float32")
-    except OSError as error:
-        raise ExportError(f"cannot write {out}: {error.strerror or error}") from error
+    write_adapted(out, weights, models.decoder_weights(base), info, kind="weights", precision="float32")
     return "decoder"
 
 
-def _plain(path: Path, work: Path) -> tuple[Path, bool]:
-    """A file with the bare tensors, and whether they are a mask decoder's alone; ``path`` itself where it is plain."""
-    import torch
-    from safetensors.torch import load_file, save_file
+def checked_copy(path: Path, model: str, target: Path) -> bool:
+    """Have ``path`` opened and checked by a process with limits on memory and time, which writes it anew to ``target``.
 
-    if path.is_dir():
-        return path, False
-    with open(path, "rb") as file:
-        zipped = file.read(2) == b"PK"
-    if zipped:
-        from livesam.engine.torch_file import load_torch_file
+    Returns:
+        Whether it is a mask decoder alone.
 
-        loaded = load_torch_file(path)
-    else:
-        loaded = load_file(path)
-    state: dict[Any, Any] = loaded if isinstance(loaded, dict) else {}
-    for key in WRAPPERS:
-        if isinstance(state.get(key), dict):
-            state = state[key]
-            break
-    tensors = {k: v for k, v in state.items() if isinstance(k, str) and isinstance(v, torch.Tensor)}
-    tensors = {k: v for k, v in tensors.items() if k not in IGNORED}
-    names = {key: _without_prefix(key, tensors) for key in tensors}
-    if "iou_token.weight" in names.values():
-        names = {key: f"mask_decoder.{name}" for key, name in names.items()}
-    decoder_only = bool(names) and all(name.startswith("mask_decoder.") for name in names.values())
-    changed = state is not loaded or len(tensors) != len(state) or list(names) != list(names.values())
-    if tensors and changed and len(set(names.values())) == len(names):
-        fresh: dict[str, Tensor] = {names[key]: value.detach().clone().contiguous() for key, value in tensors.items()}
-        plain = work / "plain.safetensors"
-        save_file(fresh, plain)
-        return plain, decoder_only
-    return path, decoder_only
+    Raises:
+        CheckpointError, ExportError: the file was refused; one sentence.
+    """
+    if not path.exists():
+        raise CheckpointError(f"there is no file {path}")
+    if not (path.is_file() or path.is_dir()):
+        raise CheckpointError(f"{path} is neither a file nor a folder")
+    if path.is_file() and path.stat().st_size > MAX_FILE_BYTES:
+        raise CheckpointError(f"{path} has {path.stat().st_size} bytes, a SAM checkpoint has at most {MAX_FILE_BYTES}")
+    return bool(ask("livesam.export.import_child", path, [model, str(target)], timeout_s=TIMEOUT_S)["decoder_only"])
 
 
-def _without_prefix(key: str, names: Any) -> str:
-    for prefix in PREFIXES:
-        if all(name.startswith(prefix) for name in names):
-            return key.removeprefix(prefix)
-    return key
+def _read(target: Path, shapes: Mapping[str, tuple[int, ...]], model: str) -> dict[str, Tensor]:
+    """The child's file, which is believed no more than any other: its size first, then a checkpoint's checks."""
+    from livesam.engine.checkpoints import read_checkpoint
+
+    most = sum(8 * math.prod(shape) for shape in shapes.values()) + MAX_HEADER_BYTES
+    if target.stat().st_size > most:
+        raise CheckpointError(f"the checked copy has {target.stat().st_size} bytes, {model} needs less than {most}")
+    return read_checkpoint(target, shapes, model)
 
 
 def _first_difference(state: dict[str, Tensor], base: dict[str, Tensor]) -> str:

@@ -7,19 +7,15 @@ header.
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from livesam.engine.errors import CheckpointError, ExportError
+from livesam.engine.errors import CheckpointError
+from livesam.export.child import TIMEOUT_S, ask
 
-TIMEOUT_S = 120.0
 MAX_FILE_BYTES = 8 * 2**30
-MAX_ANSWER_BYTES = 4 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +24,8 @@ class Inspection:
 
     Attributes:
         path: as it was given.
-        kind: ``adapted decoder``, ``checkpoint``, ``mask decoder``, ``ONNX graph``, ``OpenVINO model``, ``TensorRT
-        plan``
-            or ``folder``.
+        kind: ``adapted decoder``, ``checkpoint``, ``mask decoder``, ``ONNX graph``, ``OpenVINO model``,
+            ``TensorRT plan`` or ``folder``.
         summary: one line.
         model: the SAM that it is or belongs to, where that can be told.
         size_bytes: of the file, or of all files of a folder.
@@ -80,23 +75,5 @@ def inspect_file(path: Path | str, *, timeout_s: float = TIMEOUT_S) -> Inspectio
         raise CheckpointError(f"{target} is neither a file nor a folder")
     if target.is_file() and target.stat().st_size > MAX_FILE_BYTES:
         raise CheckpointError(f"{target} has {target.stat().st_size} bytes, at most {MAX_FILE_BYTES} are looked into")
-    try:
-        child = subprocess.run(
-            [sys.executable, "-P", "-m", "livesam.export.inspect_child", str(target)],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=timeout_s,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise ExportError(f"{target} could not be read within {timeout_s:g} s, so it was given up") from error
-    if child.returncode != 0 or len(child.stdout) > MAX_ANSWER_BYTES:
-        raise ExportError(f"{target} could not be read: its reader ended with code {child.returncode}")
-    try:
-        answer = json.loads(child.stdout)
-        refusal, message, found = answer["error"], answer["message"], answer["found"]
-    except (ValueError, KeyError, TypeError) as broken:
-        raise ExportError(f"{target} could not be read: its reader gave no answer") from broken
-    if refusal:
-        raise (CheckpointError if refusal == "CheckpointError" else ExportError)(message)
+    found = ask("livesam.export.inspect_child", target, timeout_s=timeout_s)
     return Inspection(**{**found, "warnings": tuple(found["warnings"])})

@@ -2,36 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import struct
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from livesam.engine.errors import CheckpointError, ExportError, LivesamError
+from livesam.engine.errors import CheckpointError, ExportError
+from livesam.export.child import answer
 from livesam.export.inspect import Inspection
 
-MEMORY_BYTES = 3 * 2**30  # what torch and onnx map by themselves, and room to work
-CPU_S = 100
+if TYPE_CHECKING:
+    from livesam.export.manifest import Manifest
+
 PREFIXES = ("module.", "sam.", "model.")  # what data parallelism and training wrappers leave
 _FLOATS = {"F32": "fp32", "F16": "fp16", "BF16": "bf16", "F64": "fp64"}
 _TORCH_FLOATS = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16", "float64": "fp64"}
 _CONTRACT = ("image_embeddings", "point_coords", "point_labels", "mask_input", "has_mask_input", "orig_im_size")
 _SERVING = ("embedding", "point_coords", "point_labels", "mask_input", "has_mask")
-
-
-def limit(size_bytes: int) -> None:
-    """Bound this process's memory and time; where the system has no such limits, the caller's timeout remains."""
-    with contextlib.suppress(ImportError, ValueError, OSError):
-        import resource
-
-        wanted = MEMORY_BYTES + 4 * min(size_bytes, 3 * 2**30)
-        resource.setrlimit(resource.RLIMIT_DATA, (wanted, wanted))
-        resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def look(path: Path) -> Inspection:
@@ -119,7 +108,11 @@ def _by_manifest(path: Path, size: int, kind: str) -> Inspection:
         precision=manifest["precision"],
         inputs=_signature(manifest["inputs"]),
         outputs=_signature(manifest["outputs"]),
-        details={"parity": manifest["parity"], "versions": manifest["versions"]},
+        details={
+            "claim": str(manifest["parity"].get("claim", "")),
+            "parity": manifest["parity"],
+            "versions": manifest["versions"],
+        },
         **_origin(manifest),
     )
 
@@ -322,37 +315,59 @@ def _folder(path: Path) -> Inspection:
             raise ExportError(f"{beside} names {name[:80]!r}, which is not in the folder")
     manifest.verify(path)
     options = manifest.options
+    versions = _versions(path) if options.get("format") == "triton" else {}
+    newest = versions[max(versions)].options if versions else options
+    count = len(manifest.files) + sum(len(version.files) for version in versions.values())
+    what = f"{options.get('format', 'unknown')} export of {manifest.model}, {count} files intact"
     return Inspection(
         path=str(path),
         kind="folder",
-        summary=f"{options.get('format', 'unknown')} export of {manifest.model}, {len(manifest.files)} files intact",
+        summary=what + (f", {len(versions)} versions" if len(versions) > 1 else ""),
         model=manifest.model,
         size_bytes=size,
         sha256=_digest(beside),
         precision=manifest.precision,
         inputs={name: _tensor(t.dtype, t.shape) for name, t in manifest.inputs.items()},
         outputs={name: _tensor(t.dtype, t.shape) for name, t in manifest.outputs.items()},
-        details={"files": sorted(manifest.files), "versions": dict(manifest.versions), "options": dict(options)},
-        **_origin({"options": options}),
+        details={
+            "files": sorted(manifest.files),
+            "versions": dict(manifest.versions),
+            "options": dict(options),
+            "claim": str(manifest.parity.get("claim", "")),
+            **({"decoders": {number: _told(version) for number, version in versions.items()}} if versions else {}),
+        },
+        **_origin({"options": newest}),
     )
+
+
+def _versions(repository: Path) -> dict[int, Manifest]:
+    """The manifests of a Triton repository's decoders by version, files compared with their hashes.
+
+    Raises:
+        ExportError: a version has changed, or lacks its manifest.
+    """
+    from livesam.export.manifest import Manifest
+
+    found: dict[int, Manifest] = {}
+    for folder in repository.glob("*-decoder/*"):
+        if folder.name.isdecimal() and folder.is_dir():
+            graph = folder / "model.onnx"
+            manifest = Manifest.read(graph)
+            if list(manifest.files) != [graph.name] or not graph.resolve().is_relative_to(repository.resolve()):
+                raise ExportError(f"{folder} holds other files than a version has: export it again")
+            manifest.verify(folder)
+            found[int(folder.name)] = manifest
+    return found
+
+
+def _told(version: Manifest) -> dict[str, Any]:
+    origin = _origin({"options": version.options})
+    return {"method": origin["method"], "learned": origin["learned"], "claim": str(version.parity.get("claim", ""))}
 
 
 def main() -> None:
     path = Path(sys.argv[1])
-    limit(path.stat().st_size if path.is_file() else 0)
-    found: dict[str, Any] = {}
-    error, message = "", ""
-    try:
-        found = look(path).as_dict()
-    except LivesamError as refused:
-        error, message = type(refused).__name__, " ".join(str(refused).split())
-    except OSError as failed:
-        error, message = "ExportError", f"{path} cannot be read: {failed.strerror or failed}"
-    except MemoryError:
-        error, message = "ExportError", f"{path} asks for more memory than such a file may take"
-    except Exception as failed:  # whatever a hostile file provokes in a parser ends here, in one sentence
-        error, message = "ExportError", f"{path} is damaged ({type(failed).__name__}): get it again"
-    os.write(sys.stdout.fileno(), json.dumps({"error": error, "message": message, "found": found}).encode())
+    answer(path, lambda: look(path).as_dict())
 
 
 if __name__ == "__main__":

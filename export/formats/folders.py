@@ -57,11 +57,16 @@ def hashes(folder: Path) -> dict[str, str]:
 def sync_tree(folder: Path) -> None:
     """Bring everything below ``folder`` to the disk."""
     for item in [*folder.rglob("*"), folder]:
-        handle = os.open(item, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        sync_folder(item)
+
+
+def sync_folder(item: Path) -> None:
+    """Bring a folder's list of names, or a file, to the disk."""
+    handle = os.open(item, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _require_ours(path: Path) -> None:

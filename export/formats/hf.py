@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from livesam.engine.errors import ExportError
+from livesam.engine.errors import ExportError, ParityError
 from livesam.engine.hf_layout import hf_config, to_hf
 from livesam.export.formats.folders import MANIFEST, hashes, staged_folder
 from livesam.export.formats.probes import PROBES, Feeds, Run, parity_report, require_parity
@@ -34,7 +34,7 @@ def export(source: DecoderSource, out: Path) -> Manifest:
     Raises:
         ExportError: transformers has no class for this model's encoder (``nano``, ``vit_t``), transformers is not
             installed, or the folder could not be written.
-        ParityError: the loaded model's answers differ from PyTorch's; nothing was written.
+        ParityError: the loaded model's tensors or answers differ from PyTorch's; nothing was written.
     """
     import torch
     from safetensors.torch import save_file
@@ -58,10 +58,13 @@ def export(source: DecoderSource, out: Path) -> Manifest:
         )
         (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
         _write_processor(folder, source.spec.image_size)
-        run, checker = hf_runner(folder)
-        found = require_parity(run, source.sam, out.name, probes=_LAWFUL)
-        report = parity_report(found, checker)
-        report["prompts"] = [probe.kind for probe in _LAWFUL]
+        model = load_hf(folder)
+        _require_tensors(model, state, out.name)
+        run, checker = hf_runner(model)
+        report = parity_report(
+            require_parity(run, source.sam, out.name, probes=_LAWFUL), checker, "the folder's decoder"
+        )
+        report["claim"] += f"; all {len(state)} tensors are the model's bit for bit, the image encoder was not run"
         manifest = source.manifest(
             "model",
             "hf",
@@ -75,21 +78,32 @@ def export(source: DecoderSource, out: Path) -> Manifest:
     return manifest
 
 
-def hf_runner(folder: Path) -> tuple[Run, str]:
-    """The real ``SamModel`` of a folder behind the official inputs; ``masks`` at full size are not its business."""
-    import torch
+def load_hf(folder: Path) -> Any:
+    """The real ``SamModel`` of a folder, in eval mode.
 
+    Raises:
+        ParityError: the folder lacks tensors that the class has, or has others.
+    """
     transformers = _library()
     verbosity = transformers.logging.get_verbosity()
     transformers.logging.set_verbosity_error()
     bars = transformers.logging.is_progress_bar_enabled()
     transformers.logging.disable_progress_bar()
     try:
-        model = transformers.SamModel.from_pretrained(folder, local_files_only=True).eval()
+        model, found = transformers.SamModel.from_pretrained(folder, local_files_only=True, output_loading_info=True)
     finally:
         transformers.logging.set_verbosity(verbosity)
         if bars:
             transformers.logging.enable_progress_bar()
+    wrong = [*found["missing_keys"], *found["unexpected_keys"], *found["mismatched_keys"]]
+    if wrong:
+        raise ParityError(f"transformers does not find its names in {folder.name}: {wrong[:3]}; nothing was written")
+    return model.eval()
+
+
+def hf_runner(model: Any) -> tuple[Run, str]:
+    """A ``SamModel`` behind the official inputs; ``masks`` at full size are not its business."""
+    import torch
 
     def run(feeds: Feeds) -> dict[str, Any]:
         labels = feeds["point_labels"][0]
@@ -111,7 +125,17 @@ def hf_runner(folder: Path) -> tuple[Run, str]:
             "iou_predictions": torch.cat([single.iou_scores[:, 0], several.iou_scores[:, 0]], dim=1).numpy(),
         }
 
-    return run, f"transformers {transformers.__version__}"
+    return run, f"transformers {_library().__version__}"
+
+
+def _require_tensors(model: Any, state: dict[str, Any], what: str) -> None:
+    """What transformers holds after loading is what was to be written; from there on it is its own code that runs."""
+    import torch
+
+    loaded = model.state_dict()
+    for key, value in state.items():
+        if key not in loaded or not torch.equal(loaded[key], value):
+            raise ParityError(f"{what}: {key} does not read back as it was written; nothing was kept")
 
 
 def _config(encoder: Any, image_size: int) -> dict[str, Any]:

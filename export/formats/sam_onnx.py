@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from livesam.engine.errors import ExportError
 from livesam.engine.hashing import file_sha256
-from livesam.export.formats.probes import QUANTISED_TOLERANCE, onnx_runner, parity_report, require_parity
+from livesam.export.formats.probes import onnx_runner, parity_report, require_parity
+from livesam.export.formats.quantised import check_quantised, quantise
 from livesam.export.manifest import Manifest, Tensor
 from livesam.export.official_graph import MIN_OPSET, Dialect, build_official
-from livesam.export.parity import TOLERANCE
 from livesam.export.staging import staged
 
 if TYPE_CHECKING:
@@ -26,7 +25,8 @@ def export(
     Args:
         single: return one mask by the official single-mask rule, as the official web demo wants it; else four, token 0
             first.
-        quantised: uint8 weights for the linear layers (a third of the size); answers then differ visibly from float32.
+        quantised: uint8 weights for the linear layers (a third of the size); answers then differ visibly from float32,
+            within the limits of ``livesam.export.formats.quantised``.
         opset: ONNX operator set.
 
     Raises:
@@ -53,11 +53,11 @@ def write_graph(
     with staged(out) as target:
         if quantised:
             quantise(model, target)
+            parity = check_quantised(target, model, source, label, dialect)
         else:
             target.write_bytes(model.SerializeToString())
-        run, checker = onnx_runner(target)
-        tolerance = QUANTISED_TOLERANCE if quantised else TOLERANCE["fp32"]
-        found = require_parity(run, source.sam, label, dialect, tolerance=tolerance)
+            run, checker = onnx_runner(target)
+            parity = parity_report(require_parity(run, source.sam, label, dialect), checker)
         inputs, outputs = signature(model)
         manifest = source.manifest(
             "decoder",
@@ -65,7 +65,7 @@ def write_graph(
             files={out.name: file_sha256(target)},
             inputs=inputs,
             outputs=outputs,
-            parity=parity_report(found, checker),
+            parity=parity,
             precision="quint8" if quantised else "fp32",
             opset=opset,
             options={
@@ -93,22 +93,3 @@ def signature(model: onnx.ModelProto) -> tuple[dict[str, Tensor], dict[str, Tens
         {value.name: tensor(value) for value in model.graph.input if value.name not in initializers},
         {value.name: tensor(value) for value in model.graph.output},
     )
-
-
-def quantise(model: onnx.ModelProto, target: Path) -> None:
-    """Write ``model`` with the weights of its linear layers as uint8, activations quantised at run time."""
-    try:
-        from onnxruntime.quantization import QuantType, quantize_dynamic
-    except ImportError as error:
-        raise ExportError("quantisation needs onnxruntime: pip install 'livesam[cpu]'") from error
-    import logging
-
-    logger = logging.getLogger()
-    level = logger.level
-    logger.setLevel(logging.ERROR)  # it advises to pre-process on the root logger, which this graph has no need of
-    try:
-        quantize_dynamic(
-            model, str(target), op_types_to_quantize=["MatMul", "Gemm"], weight_type=QuantType.QUInt8, per_channel=False
-        )
-    finally:
-        logger.setLevel(level)

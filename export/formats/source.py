@@ -28,7 +28,8 @@ class DecoderSource:
     """A base model and the decoder to write.
 
     Attributes:
-        sam: the model with ``weights`` in its mask decoder, float32 on the CPU, eval mode.
+        sam: the model with ``weights`` in its mask decoder, float32 on the CPU, eval mode. Its image encoder may be
+            empty, where the format does not need it.
         spec: what the model is.
         weights: the decoder's 120 tensors, official names without ``mask_decoder.``.
         base: those of the base model.
@@ -49,8 +50,12 @@ class DecoderSource:
         checkpoint: Path | None = None,
         adapted: Path | None = None,
         weights: DecoderWeights | None = None,
+        encoder: bool = True,
     ) -> DecoderSource:
         """Load a base model by name and put an adapted decoder, or weights, into it.
+
+        Args:
+            encoder: False leaves the image encoder's weights unread.
 
         Raises:
             ValueError: both ``adapted`` and ``weights`` are given, the model is unknown, or the weights do not fit.
@@ -69,7 +74,7 @@ class DecoderSource:
                     f"{adapted} was adapted from {decoder.info.model}, but the base is {model}: name the model it fits"
                 )
             info = decoder.info
-        sam = models.load(model, checkpoint)
+        sam = models.load(model, checkpoint, encoder=encoder)
         if decoder is not None:
             weights = decoder.resolve(models.decoder_weights(sam))
         return cls.of(sam, spec, weights=weights, info=info)

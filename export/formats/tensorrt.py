@@ -67,7 +67,13 @@ def export(
                 capabilities=tuple(capabilities),
             )
             built = Manifest.read(plan)
-            parity: dict[str, Any] = {"graph": dict(written.parity), "plan": _check_plan(source, plan, capabilities)}
+            checked = _check_plan(source, plan, capabilities)
+            told = "gave PyTorch's answers to one prompt at a time" if isinstance(checked, list) else f"was {checked}"
+            parity: dict[str, Any] = {
+                "claim": f"the graph was compared with PyTorch before it became a plan; the plan {told}",
+                "graph": dict(written.parity),
+                "plan": checked,
+            }
             shutil.move(plan, target)
         finally:
             shutil.rmtree(work, ignore_errors=True)

@@ -1,29 +1,26 @@
 """``triton``: a model repository for Triton Inference Server, with a new version for each adapted decoder.
 
 The encoder has a static input but for its batch, so Triton's dynamic batcher may gather images. The decoder is the
-official
-graph: stateless, batch 1, so ``max_batch_size`` is 0 and there is no batcher. There is no ensemble of both, which would
-encode on every click.
+official graph: stateless, batch 1, so ``max_batch_size`` is 0 and there is no batcher. There is no ensemble of both,
+which would encode on every click.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
 import tempfile
-from dataclasses import asdict
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from livesam.engine.adapted import base_hash
-from livesam.engine.atomic import atomic_write
 from livesam.engine.errors import ExportError
-from livesam.export.formats.folders import MANIFEST, hashes, staged_folder, sync_tree
+from livesam.export.formats.folders import MANIFEST, hashes, staged_folder, sync_folder, sync_tree
 from livesam.export.formats.sam_onnx import write_graph
-from livesam.export.manifest import Manifest, manifest_path
+from livesam.export.manifest import Manifest
 from livesam.export.official_graph import Dialect
 
 if TYPE_CHECKING:
@@ -32,6 +29,7 @@ if TYPE_CHECKING:
 FILE = "model.onnx"
 SERVED_VERSIONS = 2  # the newest and the one before it, for requests in flight and for going back
 MAX_BATCH = 8
+ENCODER_CLAIM = "the encoder's graph gave PyTorch's embedding of a random picture"
 _TYPES = {"float32": "TYPE_FP32", "uint8": "TYPE_UINT8", "int64": "TYPE_INT64"}
 
 
@@ -42,10 +40,15 @@ def export(
 
     ``OUT/NAME-decoder/1/model.onnx``, ``OUT/NAME-encoder/1/model.onnx``, a ``config.pbtxt`` for each and ``README.md``.
 
+    A version's folder holds the graph and its manifest and gets its name when both are complete; nothing else changes.
+
     Args:
         name: of the models; lower-case letters, digits and ``-``. Default: the base model's name.
         single: the decoder gives one mask by the official rule instead of four; the same in all versions.
         encoder: write the image encoder too (only when the repository is new).
+
+    Returns:
+        The manifest of the version that was written.
 
     Raises:
         ValueError: ``name`` holds other characters.
@@ -65,9 +68,26 @@ def export(
         (folder / "README.md").write_text(_readme(name, encoder))
         for config in folder.glob("*/config.pbtxt"):
             check_config(config.read_text())
-        manifest = _manifest(source, folder, name, decoder, 1, single, encoder_parity)
+        lasting = {file: digest for file, digest in hashes(folder).items() if not file.startswith(f"{model.name}/1/")}
+        parity: dict[str, Any] = {
+            "claim": "each version of the decoder has its own manifest, which says how it was checked"
+        }
+        if encoder_parity is not None:
+            parity["claim"] += f"; {ENCODER_CLAIM}"
+            parity["encoder"] = encoder_parity
+        manifest = source.manifest(
+            "repository",
+            "triton",
+            files=lasting,
+            inputs=decoder.inputs,
+            outputs=decoder.outputs,
+            parity=parity,
+            opset=decoder.opset,
+            options={"name": name, "single": single},
+        )
         manifest.write(folder / MANIFEST)
-    return manifest
+    told = f"{decoder.parity['claim']}" + (f"; {ENCODER_CLAIM}" if encoder else "")
+    return _answer(decoder, hashes(out), name, 1, told)
 
 
 def decoder_config(name: str, decoder: Manifest, base_sha256: str) -> str:
@@ -161,32 +181,20 @@ def _add_version(source: DecoderSource, out: Path, name: str, single: bool) -> M
         decoder = _write_version(source, holder / model.name, version, single)
         fresh = holder / model.name / str(version)
         sync_tree(fresh)
-        os.rename(fresh, model / str(version))
+        os.rename(fresh, model / str(version))  # the only change that a server or a reader sees
+        sync_folder(model)
     except OSError as error:
         raise ExportError(f"cannot write {out}: {error.strerror or error}") from error
     finally:
         shutil.rmtree(holder, ignore_errors=True)
-    manifest = _manifest(source, out, name, decoder, version, single, earlier.parity.get("encoder"))
-    with atomic_write(manifest_path(out / MANIFEST)) as file:
-        file.write((json.dumps(asdict(manifest), indent=1, sort_keys=True) + "\n").encode())
-    return manifest
+    files = {f"{model.name}/{version}/{file}": digest for file, digest in decoder.files.items()}
+    return _answer(decoder, files, name, version, str(decoder.parity["claim"]))
 
 
-def _manifest(
-    source: DecoderSource, folder: Path, name: str, decoder: Manifest, version: int, single: bool, encoder: Any
-) -> Manifest:
-    files = {file: digest for file, digest in hashes(folder).items() if file != f"{MANIFEST}.json"}
-    parity = {"decoder": dict(decoder.parity)} | ({"encoder": encoder} if encoder else {})
-    return source.manifest(
-        "repository",
-        "triton",
-        files=files,
-        inputs=decoder.inputs,
-        outputs=decoder.outputs,
-        parity=parity,
-        opset=decoder.opset,
-        options={"name": name, "single": single, "version": version},
-    )
+def _answer(decoder: Manifest, files: dict[str, str], name: str, version: int, claim: str) -> Manifest:
+    """A version's manifest with its files as seen from the repository."""
+    options = {**decoder.options, "name": name, "version": version}
+    return replace(decoder, files=files, options=options, parity={**decoder.parity, "claim": claim})
 
 
 def _readme(name: str, encoder: bool) -> str:
@@ -224,5 +232,6 @@ without any gap behind a load balancer, export with another `--name`, load it, w
 clients, then unload the old one.
 
 A decoder belongs to the encoder that it was adapted with (`base_sha256` in both configurations); another base needs a
-repository of its own. `manifest.json` holds the hash of every file.
+repository of its own. `manifest.json` holds the hashes of what stays, `model.onnx.json` in each version those of that
+version and how it was checked; `livesam inspect` on this folder compares them all.
 """

@@ -65,7 +65,11 @@ def export(source: DecoderSource, out: Path, *, name: str | None = None, display
             files=hashes(folder),
             inputs={"input_image": Tensor("float32", ("height", "width", 3)), **decoder.inputs},
             outputs={"image_embeddings": Tensor("float32", (1, 256, *source.spec.embedding_hw)), **decoder.outputs},
-            parity={"decoder": dict(decoder.parity), "encoder": encoder_parity},
+            parity={
+                "claim": f"{decoder.parity['claim']}; the encoder gave PyTorch's embedding of a random picture",
+                "decoder": dict(decoder.parity),
+                "encoder": encoder_parity,
+            },
             opset=decoder.opset,
             options={"name": name, "frame": FRAME},
         )

@@ -1,12 +1,16 @@
+import json
+import os
+import struct
+import zipfile
+
 import numpy as np
 import pytest
 import torch
-from livesam.engine import models
-from livesam.engine.adapted import load_adapted, read_adapted
-from livesam.engine.errors import CheckpointError
-from livesam.export import importing
+from livesam.engine import checkpoints, models, torch_file
+from livesam.engine.adapted import AdaptedInfo, load_adapted, read_adapted, write_adapted
+from livesam.engine.errors import CheckpointError, ExportError
+from livesam.export import child, import_child, importing
 from livesam.export.importing import import_weights
-from livesam.export.inspect_child import look
 from safetensors.torch import save_file
 
 
@@ -15,10 +19,10 @@ def nano():
     return models.load("nano")
 
 
-@pytest.fixture(autouse=True)
-def _look_in_this_process(monkeypatch):
-    """Files are looked at by the same function in a process of its own; test_inspect does that."""
-    monkeypatch.setattr(importing, "inspect_file", look)
+@pytest.fixture
+def in_this_process(monkeypatch):
+    """The child's own function without a process around it, which costs seconds; the last tests have one."""
+    monkeypatch.setattr(importing, "checked_copy", import_child.take)
 
 
 def fine_tuned(sam, key="mask_decoder.iou_token.weight"):
@@ -27,7 +31,7 @@ def fine_tuned(sam, key="mask_decoder.iou_token.weight"):
     return state
 
 
-def test_a_decoder_tuned_on_the_base_becomes_an_adapted_decoder(nano, tmp_path):
+def test_a_decoder_tuned_on_the_base_becomes_an_adapted_decoder(nano, in_this_process, tmp_path):
     out = tmp_path / "out.safetensors"
     torch.save(fine_tuned(nano), tmp_path / "theirs.pth")
     assert import_weights(tmp_path / "theirs.pth", "nano", out) == "decoder"
@@ -38,7 +42,7 @@ def test_a_decoder_tuned_on_the_base_becomes_an_adapted_decoder(nano, tmp_path):
 
 
 @pytest.mark.parametrize("form", ["wrapped", "prefixed", "decoder", "bare decoder", "safetensors"])
-def test_the_forms_in_which_others_save(nano, tmp_path, form):
+def test_the_forms_in_which_others_save(nano, in_this_process, tmp_path, form):
     state = fine_tuned(nano)
     path, out = tmp_path / "theirs.pth", tmp_path / "out.safetensors"
     decoder = {key: value for key, value in state.items() if key.startswith("mask_decoder.")}
@@ -58,7 +62,7 @@ def test_the_forms_in_which_others_save(nano, tmp_path, form):
     assert (load_adapted(out, base)["iou_token.weight"] - base["iou_token.weight"] == 0.5).all()
 
 
-def test_an_encoder_of_its_own_makes_it_a_base(nano, tmp_path):
+def test_an_encoder_of_its_own_makes_it_a_base(nano, in_this_process, tmp_path):
     key = next(k for k in nano.state_dict() if k.startswith("image_encoder.") and k.endswith("weight"))
     torch.save(fine_tuned(nano, key), tmp_path / "theirs.pth")
     assert import_weights(tmp_path / "theirs.pth", "nano", tmp_path / "base.pth") == "base"
@@ -70,7 +74,7 @@ def test_an_encoder_of_its_own_makes_it_a_base(nano, tmp_path):
         import_weights(tmp_path / "theirs.pth", "nano", tmp_path / "b.onnx")
 
 
-def test_what_does_not_fit_is_refused(nano, tmp_path):
+def test_what_does_not_fit_is_refused(nano, in_this_process, tmp_path):
     state = fine_tuned(nano)
     path, out = tmp_path / "theirs.pth", tmp_path / "out.safetensors"
     broken = dict(state)
@@ -86,3 +90,82 @@ def test_what_does_not_fit_is_refused(nano, tmp_path):
     with pytest.raises(CheckpointError, match=r"unknown.*lora\.A|lora\.A"):
         import_weights(path, "nano", out)
     assert not out.exists()
+
+
+def test_an_adapted_decoder_of_ours_is_not_taken_for_weights(nano, in_this_process, tmp_path):
+    base = models.decoder_weights(nano)
+    write_adapted(tmp_path / "cells.safetensors", base, base, AdaptedInfo(model="nano", method="live"))
+    with pytest.raises(CheckpointError, match="is an adapted decoder of livesam already"):
+        import_weights(tmp_path / "cells.safetensors", "nano", tmp_path / "out.safetensors")
+
+
+class Evil:
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.marker}",)
+
+
+def hostile(folder):
+    """Files by the sentence that refuses them."""
+    marker = folder / "ran"
+    torch.save({"model": {"a": Evil(marker)}}, folder / "code.pth")
+    yield "code.pth", "may run code"
+    with zipfile.ZipFile(folder / "bomb.pth", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", b"\0" * 50_000_000)
+    yield "bomb.pth", "unpack to more"
+    entry = {"dtype": "F32", "shape": [2**40, 2**20], "data_offsets": [0, 2**62]}
+    header = json.dumps({"mask_decoder.iou_token.weight": entry}).encode()
+    (folder / "huge.safetensors").write_bytes(struct.pack("<Q", len(header)) + header)
+    yield "huge.safetensors", "truncated"
+    # A view of one number that claims to be a tensor of 4 TB; the archive is small and plain.
+    torch.save({"mask_decoder.iou_token.weight": torch.zeros(1).expand(2**20, 2**20)}, folder / "view.pth")
+    yield "view.pth", "."
+
+
+def test_hostile_files_are_refused_and_nothing_is_written(in_this_process, tmp_path):
+    for name, reason in hostile(tmp_path):
+        with pytest.raises((CheckpointError, ExportError), match=reason) as caught:
+            import_weights(tmp_path / name, "nano", tmp_path / "out" / "base.pth")
+        assert "\n" not in str(caught.value)
+        assert list((tmp_path / "out").iterdir()) == [], name
+    assert not (tmp_path / "ran").exists()
+
+
+def test_this_process_opens_only_the_checked_copy(nano, tmp_path, monkeypatch):
+    """With a real process for the file."""
+    decoder = {k: v for k, v in fine_tuned(nano).items() if k.startswith("mask_decoder.")}
+    torch.save({"model": {f"module.{key}": value for key, value in decoder.items()}}, tmp_path / "theirs.pth")
+    opened = []
+    read = checkpoints.read_checkpoint
+    monkeypatch.setattr(
+        checkpoints, "read_checkpoint", lambda path, *a, **k: opened.append(path) or read(path, *a, **k)
+    )
+    monkeypatch.setattr(torch_file, "load_torch_file", lambda path: pytest.fail("opened in this process"))
+    assert import_weights(tmp_path / "theirs.pth", "nano", tmp_path / "out.safetensors") == "decoder"
+    assert tmp_path / "theirs.pth" not in opened
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out.safetensors", "theirs.pth"]
+
+
+@pytest.mark.slow
+def test_memory_is_bounded(nano, tmp_path):
+    """Small on disk, 64 GB when its names are put right: a view that a copy would write out in full."""
+    wide = {f"module.{key}": value for key, value in fine_tuned(nano).items() if key.startswith("mask_decoder.")}
+    wide["module.mask_decoder.iou_token.weight"] = torch.zeros(1).expand(2**17, 2**17)
+    torch.save(wide, tmp_path / "wide.pth")
+    assert (tmp_path / "wide.pth").stat().st_size < 20e6
+    with pytest.raises(ExportError, match="asks for more memory"):
+        import_weights(tmp_path / "wide.pth", "nano", tmp_path / "wide.safetensors")
+    assert [p.name for p in tmp_path.iterdir()] == ["wide.pth"]
+
+
+def test_a_copy_that_is_larger_than_the_model_is_not_read(tmp_path):
+    (tmp_path / "checked.safetensors").write_bytes(b"\0" * (2 << 20))
+    with pytest.raises(CheckpointError, match="needs less than"):
+        importing._read(tmp_path / "checked.safetensors", {"a": (3,)}, "nano")
+
+
+def test_a_reader_without_an_answer_is_an_error(tmp_path):
+    with pytest.raises(ExportError, match="gave no answer"):
+        child.ask("this", tmp_path)

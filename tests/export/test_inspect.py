@@ -15,7 +15,7 @@ from livesam.engine.adapted import AdaptedInfo, base_hash, write_adapted
 from livesam.engine.errors import CheckpointError, ExportError
 from livesam.engine.hashing import file_sha256
 from livesam.engine.models import decoder_weights
-from livesam.export import inspect_child
+from livesam.export import child
 from livesam.export.decoder_export import export_sam
 from livesam.export.formats import probes
 from livesam.export.formats.probes import PROBES
@@ -91,7 +91,7 @@ def test_our_exports_are_known_and_a_changed_one_is_noticed(small_sam, small_spe
 
     folder = tmp_path / "repository"
     export_sam(small_sam, small_spec, format="triton", out=folder, encoder=False)
-    assert look(folder).summary == "triton export of vit_small, 4 files intact"
+    assert look(folder).summary == "triton export of vit_small, 3 files intact"
     (folder / "README.md").write_text("changed")
     with pytest.raises(ExportError, match="README"):
         look(folder)
@@ -281,12 +281,12 @@ def test_the_readers_memory_is_bounded(tmp_path):
     import sys
 
     script = (
-        "from livesam.export.inspect_child import limit; limit(1000)\n"
+        "from livesam.export.child import limit; limit(1000)\n"
         "try: bytearray(8 << 30)\nexcept MemoryError: print('bounded')"
     )
-    child = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert child.stdout.strip() == "bounded"
-    assert inspect_child.MEMORY_BYTES < 8 << 30
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "bounded"
+    assert child.MEMORY_BYTES < 8 << 30
 
 
 def test_a_module_planted_in_the_current_folder_is_not_run(tmp_path, monkeypatch):

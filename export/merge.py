@@ -5,13 +5,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from livesam.engine.adapted import AdaptedInfo, read_adapted, write_adapted
+from livesam.engine.adapted import AdaptedDecoder, AdaptedInfo, read_adapted, write_adapted
 from livesam.engine.errors import CheckpointError, ExportError
 from livesam.engine.hashing import file_sha256
 
@@ -56,7 +58,10 @@ def merge_adapted(
         factor: times the mean or sum.
 
     Returns:
-        What the new file says of itself; factor, way and sources are in its settings.
+        What the new file says of itself. Factor, way and sources are in its settings, each source with its own counts
+        and metrics. It has no metrics itself: nothing has been measured on the merged weights. Its counts are those of
+        all learning that went into it, each counted once: the same decoder given twice, in another precision, or
+        inside of an earlier merge adds nothing.
 
     Raises:
         ValueError: nothing to merge, or a bad factor.
@@ -76,9 +81,14 @@ def merge_adapted(
             raise CheckpointError(f"{path}: {error}") from error
     weights = merge_weights(resolved, base, how=how, factor=factor)
     names = list(dict.fromkeys(decoder.info.domain for decoder in read))
+    sources = [_source(path, decoder) for path, decoder in zip(files, read, strict=True)]
+    for i, source in enumerate(sources):  # two people may say the same of different weights
+        twins = [j for j in range(i) if sources[j]["learning"] == source["learning"]]
+        if twins and not any(_same_weights(resolved[i], resolved[j], base) for j in twins):
+            source["learning"] = source["sha256"]
     counts: dict[str, int] = {}
-    for decoder in read:
-        for name, value in decoder.info.counts.items():
+    for learning in _learnings(sources):
+        for name, value in learning["counts"].items():
             counts[name] = counts.get(name, 0) + value
     info = AdaptedInfo(
         model=read[0].info.model,
@@ -87,10 +97,7 @@ def merge_adapted(
         settings={
             "how": how,
             "factor": float(factor),
-            "sources": [
-                {"file": path.name, "sha256": file_sha256(path), "method": d.info.method, "domain": d.info.domain}
-                for path, d in zip(files, read, strict=True)
-            ],
+            "sources": sources,
         },
         counts=counts,
     )
@@ -99,3 +106,53 @@ def merge_adapted(
     except OSError as error:
         raise ExportError(f"cannot write {out}: {error.strerror or error}") from error
     return info
+
+
+def _source(path: Path, decoder: AdaptedDecoder) -> dict[str, Any]:
+    """What a merged file says of one of its parents; a parent that was merged itself brings its own."""
+    info = decoder.info
+    told: dict[str, Any] = {
+        "file": path.name,
+        "sha256": file_sha256(path),
+        "method": info.method,
+        "domain": info.domain,
+        "counts": dict(info.counts),
+        "metrics": dict(info.metrics),
+        "learning": _fingerprint(info),
+    }
+    if info.method == "merge" and isinstance(info.settings.get("sources"), list):
+        told["sources"] = info.settings["sources"]
+    return told
+
+
+def _fingerprint(info: AdaptedInfo) -> str:
+    """The same for all files of one learning: they differ in precision and date, not in what they say was learned."""
+    said = [info.model, info.method, info.domain, *map(dict, (info.settings, info.counts, info.metrics, info.versions))]
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def _same_weights(one: DecoderWeights, other: DecoderWeights, base: DecoderWeights) -> bool:
+    """Whether two decoders learned the same, up to float16's rounding of it."""
+    apart = sum(float(np.square(one[key] - other[key]).sum()) for key in base)
+    learned = sum(float(np.square(one[key] - base[key]).sum()) for key in base)
+    return apart <= 1e-4 * learned  # a hundredth of the way
+
+
+def _learnings(sources: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The learning from objects below these sources, through merges of merges, each once.
+
+    Raises:
+        CheckpointError: a merged parent does not say where it comes from.
+    """
+    found: dict[str, Mapping[str, Any]] = {}
+    open_ones = list(sources)
+    while open_ones:
+        source = open_ones.pop(0)
+        try:
+            if "sources" in source:
+                open_ones += source["sources"]
+            else:
+                found.setdefault(str(source["learning"]), {"counts": {k: int(v) for k, v in source["counts"].items()}})
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise CheckpointError("a merged decoder does not say what it was made of: merge its parents") from error
+    return list(found.values())

@@ -14,7 +14,9 @@ def base(nano_sam):
 def person(path, base, seed, domain, **options):
     rng = np.random.default_rng(seed)
     weights = {key: value + rng.normal(0, 1e-3, value.shape).astype(np.float32) for key, value in base.items()}
-    info = AdaptedInfo(model="nano", method="live", domain=domain, counts={"accepted": seed})
+    info = AdaptedInfo(
+        model="nano", method="live", domain=domain, counts={"accepted": seed}, metrics={"replay_iou": seed / 10}
+    )
     write_adapted(path, weights, base, info, **options)
     return load_adapted(path, base)
 
@@ -36,6 +38,36 @@ def test_merge_is_task_arithmetic(base, tmp_path, how, factor, scale):
     assert (info.method, info.domain, info.counts) == ("merge", "cells+roads", {"accepted": 7})
     assert (info.settings["how"], info.settings["factor"]) == (how, factor)
     assert [s["file"] for s in info.settings["sources"]] == ["a.safetensors", "b.safetensors"]
+
+
+def test_each_source_keeps_its_metrics_and_every_object_counts_once(base, tmp_path):
+    a, b, again, c, d = (tmp_path / f"{name}.safetensors" for name in ("a", "b", "again", "c", "d"))
+    person(a, base, 3, "cells")
+    person(b, base, 4, "roads")
+    write_adapted(again, load_adapted(a, base), base, read_adapted(a).info, kind="weights", precision="float32")
+    merge_adapted([a, b, again], base, c)
+    info = read_adapted(c).info
+    assert info.counts == {"accepted": 7}
+    assert info.metrics == {}  # nobody has measured the mixture
+    assert [(s["counts"], s["metrics"]) for s in info.settings["sources"]] == [
+        ({"accepted": 3}, {"replay_iou": 0.3}),
+        ({"accepted": 4}, {"replay_iou": 0.4}),
+        ({"accepted": 3}, {"replay_iou": 0.3}),
+    ]
+    merge_adapted([c, a], base, d)  # a is in c already
+    assert read_adapted(d).info.counts == {"accepted": 7}
+    assert read_adapted(d).info.settings["sources"][0]["sources"] == info.settings["sources"]
+
+
+def test_two_people_who_say_the_same_of_different_weights_count_twice(base, tmp_path):
+    info = AdaptedInfo(model="nano", method="live", counts={"accepted": 5})
+    paths = [tmp_path / "a.safetensors", tmp_path / "b.safetensors"]
+    for i, path in enumerate(paths):
+        rng = np.random.default_rng(i)
+        write_adapted(
+            path, {k: v + rng.normal(0, 1e-3, v.shape).astype(np.float32) for k, v in base.items()}, base, info
+        )
+    assert merge_adapted(paths, base, tmp_path / "c.safetensors").counts == {"accepted": 10}
 
 
 def test_merging_one_with_factor_zero_is_the_base(base):

@@ -34,9 +34,7 @@ class Precision(StrEnum):
 ModelOption: TypeAlias = Annotated[
     str, typer.Option("--model", "-m", help="nano (bundled), vit_t, vit_b, vit_l or vit_h.", metavar="MODEL")
 ]
-CheckpointOption: TypeAlias = Annotated[
-    Path | None, typer.Option("--checkpoint", help=CHECKPOINT_HELP, metavar="FILE")
-]
+CheckpointOption: TypeAlias = Annotated[Path | None, typer.Option("--checkpoint", help=CHECKPOINT_HELP, metavar="FILE")]
 RuntimeOption: TypeAlias = Annotated[Runtime, typer.Option("--runtime", "-r", help=RUNTIME_HELP)]
 PrecisionOption: TypeAlias = Annotated[
     Precision | None, typer.Option("--precision", help="Number format; the runtime's best when not given.")

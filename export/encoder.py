@@ -260,4 +260,3 @@ def example_input(manifest: Manifest, seed: int = 0) -> dict[str, Array]:
         return {"image": probe_image(manifest.image_size, seed)}
     count = image.shape[0] if isinstance(image.shape[0], int) else 1
     return {"image": np.repeat(normalised(probe_image(manifest.image_size, seed), manifest.image_size), count, 0)}
-

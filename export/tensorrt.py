@@ -244,9 +244,7 @@ def _config(
         config.set_flag(trt.BuilderFlag.REFIT)
     if level is not None:
         config.builder_optimization_level = level
-    dynamic = {
-        network.get_input(i).name for i in range(network.num_inputs) if -1 in tuple(network.get_input(i).shape)
-    }
+    dynamic = {network.get_input(i).name for i in range(network.num_inputs) if -1 in tuple(network.get_input(i).shape)}
     for wanted in profiles:
         profile = builder.create_optimization_profile()
         missing = dynamic - set(wanted.shapes)

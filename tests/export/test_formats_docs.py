@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 import torch
 from livesam.app.main import run
+from livesam.benchmarks import exports
 from livesam.engine import models
-from livesam.engine.adapted import AdaptedInfo, write_adapted
+from livesam.engine.adapted import AdaptedInfo, read_adapted, write_adapted
 from livesam.export.decoder_export import FORMATS
 from livesam.export.formats import probes
+from PIL import Image
 
 TINY = (96, 3, 3, (1,))  # width, depth, heads, global blocks in the place of vit_b's 768, 12, 12
 
@@ -36,6 +38,15 @@ def folder(tmp_path_factory):
     weights = {key: value + np.float32(1e-3) for key, value in base.items()}
     info = AdaptedInfo(model="nano", method="live", domain="cells", counts={"accepted": 3})
     write_adapted(folder / "cells.safetensors", weights, base, info)
+    other = {key: value - np.float32(1e-3) for key, value in base.items()}
+    info = AdaptedInfo(model="nano", method="live", domain="roads", counts={"accepted": 4})
+    write_adapted(folder / "roads.safetensors", other, base, info)
+    for name in ("images", "masks"):
+        (folder / "data" / "mine" / name).mkdir(parents=True)
+    picture = np.full((64, 80, 3), 40, np.uint8)
+    picture[20:44, 20:60] = 200
+    Image.fromarray(picture).save(folder / "data" / "mine" / "images" / "1.png")
+    Image.fromarray((picture[..., 0] > 100).astype(np.uint8)).save(folder / "data" / "mine" / "masks" / "1.png")
     torch.save(models.build("vit_t").state_dict(), folder / "mobile_sam.pt")
     torch.save(models.load("nano").state_dict(), folder / "theirs.pth")
     return folder
@@ -76,6 +87,12 @@ def play(blocks, namespace):
             continue
         for line in text.strip().splitlines():
             program, *arguments = shlex.split(line)
+            if program == "python":
+                assert arguments[:2] == ["-m", "livesam.benchmarks.exports"]
+                with pytest.raises(SystemExit) as ended:
+                    exports.main([*arguments[2:], "--repeats", "0"])
+                assert ended.value.code == 0
+                continue
             assert program == "livesam"
             assert run(arguments) == 0, line
 
@@ -101,6 +118,7 @@ def test_the_examples_run(page, folder, namespace, small_vit_b, one_probe, monke
     assert len(namespace["weights"]) == 120
     assert namespace["outputs"].pred_masks.shape == (1, 1, 3, 256, 256)
     assert (folder / "repository" / "cells-decoder" / "2" / "model.onnx").is_file()
+    assert read_adapted(folder / "together.safetensors").info.counts == {"accepted": 7}
     assert not [p.name for p in folder.rglob("*.tmp")]
 
 

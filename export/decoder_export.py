@@ -112,7 +112,10 @@ def export_decoder(
         checkpoint=None if checkpoint is None else Path(checkpoint),
         adapted=None if adapted is None else Path(adapted),
         weights=weights,
-        encoder=chosen.encoder and bool(options.get("encoder", True)),
+        # A further version of a Triton repository is a decoder; its encoder is there already.
+        encoder=chosen.encoder
+        and bool(options.get("encoder", True))
+        and not (chosen.name == "triton" and (Path(out) / "manifest.json").is_file()),
     )
     return chosen.writer()(source, Path(out), **options)
 

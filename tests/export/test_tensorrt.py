@@ -102,14 +102,10 @@ def test_the_decoder_of_1024_px_models_builds_for_64_prompts(tmp_path):
 
 def test_uint8_input_and_dynamic_batch_build(small_sam, small_spec, tmp_path):
     export_encoder(small_sam, small_spec, tmp_path / "u8.onnx", uint8_input=True)
-    build_plan(
-        tmp_path / "u8.onnx", tmp_path, library="tensorrt_rtx", profiles=image_profiles(256), capabilities=AOT
-    )
+    build_plan(tmp_path / "u8.onnx", tmp_path, library="tensorrt_rtx", profiles=image_profiles(256), capabilities=AOT)
     export_encoder(small_sam, small_spec, tmp_path / "batch.onnx", batch=None)
     profiles = builder.encoder_profiles(256, (1, 2, 4))
-    plan = build_plan(
-        tmp_path / "batch.onnx", tmp_path, library="tensorrt_rtx", profiles=profiles, capabilities=AOT
-    )
+    plan = build_plan(tmp_path / "batch.onnx", tmp_path, library="tensorrt_rtx", profiles=profiles, capabilities=AOT)
     shapes = [[1, 3, 256, 256], [2, 3, 256, 256], [4, 3, 256, 256]]
     assert Manifest.read(plan).options["profiles"] == [{"image": shapes}]
 

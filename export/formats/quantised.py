@@ -8,9 +8,9 @@ a right one. Three checks together do, and all must hold:
    bit for bit: these are the weights of this decoder;
 3. the file's answers stay within ``LIMITS``: the two were put together rightly.
 
-Measured on all probes with nano's trained and with random weights: four masks' logits off by at most 1.2 % of their
-range (2.0 % where the range is one mask's) and 0.35 % on average, predicted IoU by at most 0.003, and masks, cut at the
-reference's median, of IoU 0.967 or more. (At 0 there is nothing to cut: an embedding of noise gives masks of ten
+Measured on all probes with two trainings of nano and with random weights: four masks' logits off by at most 1.6 % of
+their range (2.0 % where the range is one mask's) and 1.2 % on average, predicted IoU by at most 0.004, and masks, cut
+at the reference's median, of IoU 0.944 or more. (At 0 there is nothing to cut: an embedding of noise gives masks of ten
 pixels.) Graphs with swapped labels or box corners, a missing padding token, exchanged projections or mask tokens gave
 6 to 111 % and IoUs of 0.83 down to 0.01. What such limits cannot see (two norms exchanged: 2 %; an adapted decoder that
 was mistaken for its base) the first two checks do.
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from segment_anything.modeling import Sam
 
 POSITIONS = "prompt_encoder.pe_layer.positional_encoding_gaussian_matrix"  # kept: uint8 would move the clicks
-LOGITS = (0.05, 0.008)  # largest and mean difference, as shares of the range
+LOGITS = (0.05, 0.02)  # largest and mean difference, as shares of the range
 IOU_PREDICTION = 0.02
 MASK_IOU = 0.9  # of masks that are cut at the reference's median
 LIMITS = {"logits_max": LOGITS[0], "logits_mean": LOGITS[1], "iou_prediction": IOU_PREDICTION, "mask_iou": MASK_IOU}

@@ -1,9 +1,12 @@
 """One training step of nano on simulated clicks.
 
 Clicks come as an annotator makes them: a first one inside the object (its centre or anywhere, by depth), then
-corrections in the larger error region, with the previous logits fed back. The first and the last click of a sequence
-are learned from, and no gradient flows from one click into another. Some sequences begin with a box in place of the
-first click.
+corrections in the larger error region, with the previous logits fed back. Corrections come one to three at a time, so
+long sequences stay cheap. The first and the last round of a sequence are learned from, and no gradient flows from one
+round into another. Some sequences begin with a box in place of the first click.
+
+A decoder that learns from whole masks alone gets used to clicks that it need not obey: after ten of them, half were on
+the wrong side. So the mask counts more near the clicks, and the clicks' own pixels count by themselves.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import torch
-from livesam.adapter.losses import dice, focal
+from livesam.adapter.losses import click_bce, dice, focal
 from livesam.adapter.oracle import depth_map
 from livesam.adapter.torch_decoder import forward
 from livesam.adapter.training_data import Sample
@@ -21,6 +24,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 BOX_SHARE = 0.2
+MOST_AT_ONCE = 3  # clicks of one round of corrections
+NEAR = 3.0  # how much more a pixel at a click counts than one far from all
+REACH = 3.0  # how far that goes, in cells (standard deviation)
+OBEY = 0.5  # weight of the clicks' own pixels
 
 
 def set_input_size(sam: Sam, size: int) -> None:
@@ -102,11 +109,6 @@ def simulate_box(rng: np.random.Generator, target: npt.NDArray[np.bool_]) -> npt
     return (box + rng.normal(0, 0.05, 4) * np.tile(size, 2)).astype(np.float32)
 
 
-def mask_loss(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
-    """Normalised focal loss plus dice over the valid cells, per mask: ``(N, M, h, w)`` gives ``(N, M)``."""
-    return focal(logits, target, valid) + dice(logits, target, valid)
-
-
 def mask_iou(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
     """IoU of thresholded masks over the valid cells: ``(N, M, h, w)`` -> ``(N, M)``."""
     mask = (logits > 0) & valid.unsqueeze(1)
@@ -120,22 +122,40 @@ def shown(masks: Tensor, ious: Tensor, clicks: int) -> Tensor:
     return masks[torch.arange(len(masks), device=masks.device), index]
 
 
-def click_loss(out: Tensor, ious: Tensor, targets: Tensor, valid: Tensor, *, first: bool) -> Tensor:
-    """What one click is wrong by: all four masks ``(N, 4, h, w)`` and their predicted IoUs ``(N, 4)``.
+def near_clicks(clicks: Tensor, side: int) -> Tensor:
+    """1 at a click, falling to 0 some cells away from all: clicks ``(N, K, 3)``, in cells, give ``(N, side, side)``."""
+    cells = torch.arange(side, device=clicks.device) + 0.5
+    x, y = (torch.exp(-((clicks[..., i : i + 1] - cells) ** 2) / (2 * REACH**2)) for i in (0, 1))  # (N, K, side)
+    return (y[..., :, None] * x[..., None, :]).amax(1)
+
+
+def click_loss(
+    out: Tensor, ious: Tensor, targets: Tensor, valid: Tensor, clicks: Tensor | None, *, first: bool
+) -> Tensor:
+    """What one answer is wrong by: all four masks ``(N, 4, h, w)`` and their predicted IoUs ``(N, 4)``.
 
     At the first click the best of tokens 1 to 3 learns, and token 0 half as much; after it only token 0, which clients
-    show from then on. The IoU head learns the true IoU of every mask.
+    show from then on, and it learns to obey the clicks. The IoU head learns the true IoU of every mask.
+
+    Args:
+        clicks: x and y in cells and label ``(N, K, 3)``; None for a box alone.
     """
-    losses = mask_loss(out, targets, valid.float())  # (N, 4)
+    weight = valid.float()
+    if clicks is not None and not first:
+        weight = weight * (1 + NEAR * near_clicks(clicks, out.shape[-1]))
+    losses = focal(out, targets, weight) + dice(out, targets, valid.float())  # (N, 4)
     quality = F.mse_loss(ious, mask_iou(out.detach(), targets, valid))
     single = losses[:, 0].mean()
-    return quality + (losses[:, 1:].min(1).values.mean() + 0.5 * single if first else single)
+    if first or clicks is None:
+        return quality + losses[:, 1:].min(1).values.mean() + 0.5 * single
+    at_clicks = click_bce(out[:, :1], clicks[..., :2] / out.shape[-1] * 2 - 1, (clicks[..., 2] == 1).float())
+    return quality + single + OBEY * at_clicks.mean()
 
 
 def train_step(
     sam: Sam, batch: list[Sample], most_clicks: int, rng: np.random.Generator, device: torch.device
-) -> tuple[Tensor, list[float]]:
-    """The loss of one batch, and the mean IoU after each click that was simulated; at most ``most_clicks`` of them."""
+) -> tuple[Tensor, dict[int, float]]:
+    """The loss of one batch, and the mean IoU after so many clicks, of those numbers of clicks that were simulated."""
     images = torch.from_numpy(np.stack([s.image for s in batch])).to(device, non_blocking=True)
     mean, std = (torch.tensor(v, device=device).view(1, 3, 1, 1) for v in (PIXEL_MEAN, PIXEL_STD))
     targets_np = np.concatenate([s.targets for s in batch])
@@ -148,7 +168,6 @@ def train_step(
     pixels = pixels * F.interpolate(valid[::per_image, None].float(), size=pixels.shape[-2:])  # padding is zero
     with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
         features = sam.image_encoder(pixels.contiguous(memory_format=torch.channels_last))
-        total = int(rng.integers(1, most_clicks + 1))
         boxes = None
         if rng.random() < BOX_SHARE:
             drawn = np.stack([simulate_box(rng, t > 0.5) for t in targets_np])
@@ -156,24 +175,34 @@ def train_step(
         clicks: list[list[tuple[float, float, int]]] = [[] for _ in targets_np]
         masks = np.zeros(targets_np.shape, bool)
         logits: Tensor | None = None
-        seen: list[float] = []
+        seen: dict[int, float] = {}
         losses: list[Tensor] = []
-        for k in range(1, total + 1):
+        rounds = draw_rounds(int(rng.integers(1, most_clicks + 1)), rng)
+        for number, (more, given) in enumerate(zip(rounds, np.cumsum(rounds), strict=True)):
+            said: Tensor | None = None
             points: tuple[Tensor, Tensor] | None = None
-            if boxes is None or k > 1:
+            if boxes is None or number > 0:
                 for i, history in enumerate(clicks):
-                    history.append(simulate_click(rng, targets_np[i] > 0.5, masks[i], batch[i // per_image].valid_hw))
-                said = np.array(clicks, np.float32)  # (N, k, 3)
-                coords, labels = said[..., :2] * 4, said[..., 2]  # cells to input pixels
-                points = torch.from_numpy(coords).to(device), torch.from_numpy(labels).to(device)
-            learned = k in (1, total)
+                    wanted, valid_hw = targets_np[i] > 0.5, batch[i // per_image].valid_hw
+                    history.extend(simulate_click(rng, wanted, masks[i], valid_hw) for _ in range(more))
+                said = torch.from_numpy(np.array(clicks, np.float32)).to(device)  # (N, k, 3)
+                points = said[..., :2] * 4, said[..., 2]  # cells to input pixels
+            learned = number in (0, len(rounds) - 1)
             with torch.set_grad_enabled(learned):
                 out, ious = decode(sam, features if learned else features.detach(), points, boxes, logits)
             if learned:
-                losses.append(click_loss(out.float(), ious.float(), targets, valid, first=k == 1))
+                losses.append(click_loss(out.float(), ious.float(), targets, valid, said, first=number == 0))
             with torch.no_grad():
-                current = shown(out.detach().float(), ious.detach(), k)
-                seen.append(float(mask_iou(current[:, None], targets, valid).mean()))
+                current = shown(out.detach().float(), ious.detach(), int(given))
+                seen[int(given)] = float(mask_iou(current[:, None], targets, valid).mean())
                 masks = (current > 0).cpu().numpy()
                 logits = current[:, None].clamp(-32, 32)
     return torch.stack(losses).mean(), seen
+
+
+def draw_rounds(clicks: int, rng: np.random.Generator) -> list[int]:
+    """How many clicks each round adds: one, then one to three at a time until there are ``clicks``."""
+    rounds = [1]
+    while sum(rounds) < clicks:
+        rounds.append(min(int(rng.integers(1, MOST_AT_ONCE + 1)), clicks - sum(rounds)))
+    return rounds

@@ -166,7 +166,7 @@ def train(
         set_input_size(run.sam, stage.size)
         run.sam.train()
         samples = TrainingSamples(sources, stage.size, stage.objects, seed * 1000 + run.stage)
-        recent: list[tuple[float, list[float]]] = []
+        recent: list[tuple[float, dict[int, float]]] = []
         clock, begun = time.monotonic(), run.step
         for batch in batches(samples, stage, run.step, workers):
             rate = stage.rate(run.step) * min(1.0, (run.done + 1) / WARM_UP)
@@ -191,8 +191,8 @@ def train(
                 line = {
                     "stage": run.stage, "size": stage.size, "step": run.step, "steps": stage.steps, "done": run.done,
                     "lr": rate, "loss": float(np.mean([r[0] for r in recent])), "images_per_s": speed * stage.images,
-                    "iou": {str(k): float(np.mean([r[1][k - 1] for r in recent if len(r[1]) >= k]))
-                            for k in (1, 3, 5) if any(len(r[1]) >= k for r in recent)},
+                    "iou": {str(k): float(np.mean([r[1][k] for r in recent if k in r[1]]))
+                            for k in (1, 3, 5, 10) if any(k in r[1] for r in recent)},
                     "part": 1 - ahead / total, "left_s": left, "seconds": run.seconds + elapsed,
                 }  # fmt: skip
                 with (out / "log.jsonl").open("a") as log:

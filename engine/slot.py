@@ -8,6 +8,7 @@ waits for a swap; a click in flight finishes on the decoder that it leased, and 
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 from livesam.engine.errors import LivesamError, SessionError, SwapError
+from livesam.engine.finite import all_finite
 from livesam.engine.hashing import weights_hash
 
 if TYPE_CHECKING:
@@ -290,15 +292,20 @@ class DecoderSlot:
                 f"these are no weights of this decoder: {len(missing)} tensors are missing "
                 f"({', '.join(sorted(missing)[:3])}), {len(unknown)} unknown ({', '.join(sorted(unknown)[:3])})"
             )
-        kept = {}
-        for name, value in weights.items():
-            copy = np.array(value, dtype=np.float32, order="C", copy=True)
-            if copy.shape != self._shapes[name]:
-                raise SwapError(f"{name} has the shape {copy.shape}, this decoder takes {self._shapes[name]}")
-            if not np.isfinite(copy).all():
-                raise SwapError(f"{name} holds values that are not finite")
-            copy.flags.writeable = False
-            kept[name] = copy
+        # One piece of memory: 120 pieces of their own take three times as long, most of it in page faults.
+        flat = np.empty(sum(math.prod(shape) for shape in self._shapes.values()), np.float32)
+        kept, position = {}, 0
+        for name, shape in self._shapes.items():
+            if np.shape(weights[name]) != shape:
+                raise SwapError(f"{name} has the shape {np.shape(weights[name])}, this decoder takes {shape}")
+            kept[name] = flat[position : position + math.prod(shape)].reshape(shape)
+            position += math.prod(shape)
+            np.copyto(kept[name], weights[name])
+        if not all_finite(flat):
+            bad = next(name for name, value in kept.items() if not all_finite(value))
+            raise SwapError(f"{bad} holds values that are not finite")
+        for value in kept.values():
+            value.flags.writeable = False
         return kept
 
     def _find(self, version: int) -> dict[str, npt.NDArray[np.float32]]:

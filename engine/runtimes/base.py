@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from livesam.engine.embedding import ImageEmbedding
 from livesam.engine.errors import CheckpointError, SessionError, SwapError
+from livesam.engine.finite import all_finite
 from livesam.engine.geometry import ResizeGeometry, prepare
 from livesam.engine.image import image_hash
 from livesam.engine.points import PromptGroup, geometry_of, prompts_to_arrays
@@ -154,7 +155,7 @@ class WeightBuffers:
             source = source.T if transpose else source
             if source.shape != shape:
                 raise SwapError(f"{key} has the shape {np.shape(weights[key])}, the graph's {name} takes {shape}")
-            if not np.isfinite(source).all():
+            if not all_finite(source):
                 raise SwapError(f"{key} holds values that are not finite")
             sources[name] = source
         for name, source in sources.items():

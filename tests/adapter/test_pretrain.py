@@ -9,9 +9,11 @@ import pytest
 import torch
 from livesam.adapter import pretrain
 from livesam.adapter.click_training import (
+    click_loss,
     decode,
+    draw_rounds,
     mask_iou,
-    mask_loss,
+    near_clicks,
     set_input_size,
     shown,
     simulate_box,
@@ -90,15 +92,59 @@ def test_clicks_fall_into_the_larger_error() -> None:
 def test_loss_prefers_the_truth_and_ignores_padding() -> None:
     target = torch.zeros(1, 8, 8)
     target[0, :4, :4] = 1
-    valid = torch.ones(1, 8, 8)
-    valid[0, :, 6:] = 0
-    right = (target[:, None] * 2 - 1) * 8
+    valid = torch.ones(1, 8, 8, dtype=torch.bool)
+    valid[0, :, 6:] = False
+    right = (target[:, None] * 2 - 1).expand(1, 4, 8, 8) * 8
     wrong_in_padding = right.clone()
     wrong_in_padding[..., 6:] = 8
-    assert mask_loss(right, target, valid).item() < 0.05
-    assert mask_loss(wrong_in_padding, target, valid).item() == pytest.approx(mask_loss(right, target, valid).item())
-    assert mask_loss(-right, target, valid).item() > 2
-    assert mask_iou(right, target, valid.bool()).item() == 1
+    clicks = torch.tensor([[[2.0, 2.0, 1.0], [5.0, 5.0, 0.0]]])
+
+    def loss(masks: torch.Tensor, true_iou: float, first: bool) -> float:
+        ious = torch.full((1, 4), true_iou)
+        return click_loss(masks, ious, target, valid, clicks, first=first).item()
+
+    for first in (True, False):
+        assert loss(right, 1, first) < 0.1
+        assert loss(wrong_in_padding, 1, first) == pytest.approx(loss(right, 1, first))
+        assert loss(-right, 0, first) > 2
+        assert loss(right, 0, first) > loss(right, 1, first) + 0.9  # the IoU head
+    assert mask_iou(right[:, :1], target, valid).item() == 1
+
+
+def test_after_the_first_click_only_token_0_learns_and_most_near_the_clicks() -> None:
+    target, valid = torch.zeros(1, 16, 16), torch.ones(1, 16, 16, dtype=torch.bool)
+    target[0, :8] = 1
+    clicks = torch.tensor([[[4.5, 4.5, 1.0], [4.5, 12.5, 0.0]]])
+
+    def gradient(first: bool) -> torch.Tensor:
+        masks = torch.zeros(1, 4, 16, 16, requires_grad=True)
+        click_loss(masks, torch.zeros(1, 4), target, valid, clicks, first=first).backward()
+        assert masks.grad is not None
+        return masks.grad[0].abs()
+
+    assert gradient(True)[1:].sum() > 0
+    later = gradient(False)
+    assert later[1:].sum() == 0
+    assert later[0, 4, 4] > 5 * later[0, 4, 15]
+    assert gradient(True)[0, 4, 4] == pytest.approx(gradient(True)[0, 4, 15])
+
+
+def test_pixels_near_a_click_by_hand() -> None:
+    near = near_clicks(torch.tensor([[[2.5, 6.5, 1.0], [8.5, 6.5, 0.0]]]), 12)
+    assert near.shape == (1, 12, 12)
+    assert near[0, 6, 2] == near[0, 6, 8] == 1
+    assert near[0, 6, 5] == pytest.approx(np.exp(-0.5))  # three cells away from either
+    assert near[0, 0, 11] < near[0, 3, 11] < near[0, 6, 11] < 1
+
+
+def test_corrections_come_one_to_three_at_a_time() -> None:
+    rng = np.random.default_rng(0)
+    for clicks in range(1, 21):
+        rounds = draw_rounds(clicks, rng)
+        assert sum(rounds) == clicks
+        assert rounds[0] == 1
+        assert set(rounds) <= {1, 2, 3}
+    assert {n for _ in range(20) for n in draw_rounds(12, rng)} == {1, 2, 3}
 
 
 def test_shown_mask_follows_the_single_mask_rule() -> None:

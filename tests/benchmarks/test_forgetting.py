@@ -1,6 +1,7 @@
 """Adapting on one set and measuring on another: what is written, that it is true, and that it is gone on with."""
 
 import json
+import sys
 
 import cv2
 import numpy as np
@@ -25,24 +26,25 @@ def data(tmp_path_factory):
     return root
 
 
-def command(data, out, *more):
-    with pytest.raises(SystemExit) as ended:
-        import sys
+@pytest.fixture
+def command(data, monkeypatch):
+    """Runs the command and returns its exit status."""
 
+    def run(out, *more):
         arguments = ["novel", "--on", "source", "--data", str(data), "--json", str(out), "--max-clicks", "5", *more]
-        old, sys.argv = sys.argv, ["forgetting", *arguments]
-        try:
+        monkeypatch.setattr(sys, "argv", ["forgetting", *arguments])
+        with pytest.raises(SystemExit) as ended:
             forgetting.main()
-        finally:
-            sys.argv = old
-    return ended.value.code
+        return ended.value.code
+
+    return run
 
 
 def test_figures_are_those_of_the_adapted_decoder_and_a_second_call_measures_nothing(
-    data, tmp_path, monkeypatch, capsys
+    command, tmp_path, monkeypatch, capsys
 ):
     out = tmp_path / "forgetting.json"
-    assert command(data, out, "--method", "paper", "--limit", "2") == 0
+    assert command(out, "--method", "paper", "--limit", "2") == 0
     result = json.loads(out.read_text())
     row = result["adapted"]["novel"]
     assert row["base_is_back"] is True
@@ -53,14 +55,14 @@ def test_figures_are_those_of_the_adapted_decoder_and_a_second_call_measures_not
 
     calls = []
     monkeypatch.setattr(forgetting, "evaluate", lambda *_: calls.append(1))
-    assert command(data, out, "--method", "paper", "--limit", "2") == 0
+    assert command(out, "--method", "paper", "--limit", "2") == 0
     assert calls == []
-    assert command(data, out, "--method", "paper", "--limit", "1") == 2
+    assert command(out, "--method", "paper", "--limit", "1") == 2
     assert "other settings" in capsys.readouterr().err
     assert json.loads(out.read_text()) == result
 
 
-def test_a_run_that_was_stopped_goes_on_after_the_base(data, tmp_path, monkeypatch):
+def test_a_run_that_was_stopped_goes_on_after_the_base(command, tmp_path, monkeypatch):
     out = tmp_path / "forgetting.json"
     calls = []
 
@@ -71,9 +73,9 @@ def test_a_run_that_was_stopped_goes_on_after_the_base(data, tmp_path, monkeypat
         return quality.run(folders, predictor, settings)
 
     monkeypatch.setattr(forgetting, "evaluate", stopped)
-    assert command(data, out, "--method", "frozen", "--limit", "1") != 0
+    assert command(out, "--method", "frozen", "--limit", "1") != 0
     assert calls == ["source", "novel"]
-    assert command(data, out, "--method", "frozen", "--limit", "1") == 0
+    assert command(out, "--method", "frozen", "--limit", "1") == 0
     assert calls == ["source", "novel", "novel", "source"]
     row = json.loads(out.read_text())["adapted"]["novel"]
     assert row["lost"]["1"] == 0  # frozen learns nothing

@@ -13,7 +13,7 @@ from livesam.engine.errors import ExportError
 from livesam.engine.hashing import file_sha256
 
 # Raised whenever the graphs change, so that cached files of an older livesam are not taken for new ones.
-GRAPH_VERSION = 3
+GRAPH_VERSION = 4
 
 
 def manifest_path(path: Path) -> Path:

@@ -28,12 +28,16 @@ class LearningMode(StrEnum):
 JsonOption: TypeAlias = Annotated[
     Path | None, typer.Option("--json", help="Write the report here.", metavar="FILE", dir_okay=False)
 ]
+RandomOption: TypeAlias = Annotated[
+    bool, typer.Option("--random-weights", help="Random weights in place of a checkpoint; they take as long.")
+]
 
 
 @bench.command()
 def latency(
     model: ModelOption = "nano",
     checkpoint: CheckpointOption = None,
+    random_weights: RandomOption = False,
     runtime: RuntimeOption = Runtime.auto,
     precision: PrecisionOption = None,
     device: DeviceOption = None,
@@ -60,6 +64,7 @@ def latency(
     from livesam.app.arguments import check_output
     from livesam.app.bench_latency import measure_latency, print_latency
     from livesam.benchmarks.budget import Budget
+    from livesam.benchmarks.random_weights import checkpoint_or_random
     from livesam.benchmarks.stream import Pace
     from livesam.engine.atomic import write_json
 
@@ -72,19 +77,21 @@ def latency(
         check_output(plot, "--plot", (".png",))
 
     pace = Pace(think_ms=think_ms)
-    runs, report = measure_latency(
-        model,
-        checkpoint=checkpoint,
-        runtime=runtime,
-        precision=precision,
-        device=device,
-        modes=("off", "on") if learning is LearningMode.both else (learning.value,),
-        method=method,
-        clicks=clicks,
-        pace=pace,
-        seed=seed,
-        peers=peers,
-    )
+    with checkpoint_or_random(model, checkpoint, random_weights) as weights:
+        runs, report = measure_latency(
+            model,
+            checkpoint=weights,
+            runtime=runtime,
+            precision=precision,
+            device=device,
+            modes=("off", "on") if learning is LearningMode.both else (learning.value,),
+            method=method,
+            clicks=clicks,
+            pace=pace,
+            seed=seed,
+            peers=peers,
+        )
+    report["weights"] = "random" if random_weights else "checkpoint"
     if raw is not None:
         write_lines(raw, [sample for run in runs for sample in run.raw()])
     if plot is not None:
@@ -102,6 +109,7 @@ def latency(
 def swap(
     model: ModelOption = "nano",
     checkpoint: CheckpointOption = None,
+    random_weights: RandomOption = False,
     runtime: RuntimeOption = Runtime.auto,
     precision: PrecisionOption = None,
     device: DeviceOption = None,
@@ -111,18 +119,21 @@ def swap(
     """From new weights to serving: what it costs, and what clicks feel of it."""
     from livesam.app.arguments import check_output
     from livesam.app.bench_swap import measure_swap, print_swap
+    from livesam.benchmarks.random_weights import checkpoint_or_random
     from livesam.engine.atomic import write_json
 
     if json_file is not None:
         check_output(json_file, "--json", (".json",))
-    report = measure_swap(
-        model,
-        checkpoint=checkpoint,
-        runtime=runtime,
-        precision=precision,
-        device=device,
-        swaps=swaps,
-    )
+    with checkpoint_or_random(model, checkpoint, random_weights) as weights:
+        report = measure_swap(
+            model,
+            checkpoint=weights,
+            runtime=runtime,
+            precision=precision,
+            device=device,
+            swaps=swaps,
+        )
+    report["weights"] = "random" if random_weights else "checkpoint"
     if json_file is not None:
         write_json(json_file, report)
     print_swap(report)
@@ -132,6 +143,7 @@ def swap(
 def throughput(
     model: ModelOption = "nano",
     checkpoint: CheckpointOption = None,
+    random_weights: RandomOption = False,
     runtime: RuntimeOption = Runtime.auto,
     precision: PrecisionOption = None,
     device: DeviceOption = None,
@@ -143,20 +155,23 @@ def throughput(
     """Images that the encoder takes a second, over batch sizes and workers."""
     from livesam.app.arguments import check_output
     from livesam.app.bench_throughput import measure_throughput, print_throughput
+    from livesam.benchmarks.random_weights import checkpoint_or_random
     from livesam.engine.atomic import write_json
 
     if json_file is not None:
         check_output(json_file, "--json", (".json",))
-    report = measure_throughput(
-        model,
-        checkpoint=checkpoint,
-        runtime=runtime,
-        precision=precision,
-        device=device,
-        batches=batch or [1],
-        workers=workers or [1, 2],
-        seconds=seconds,
-    )
+    with checkpoint_or_random(model, checkpoint, random_weights) as weights:
+        report = measure_throughput(
+            model,
+            checkpoint=weights,
+            runtime=runtime,
+            precision=precision,
+            device=device,
+            batches=batch or [1],
+            workers=workers or [1, 2],
+            seconds=seconds,
+        )
+    report["weights"] = "random" if random_weights else "checkpoint"
     if json_file is not None:
         write_json(json_file, report)
     print_throughput(report)

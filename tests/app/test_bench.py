@@ -47,11 +47,18 @@ def test_swap(tmp_path: Path) -> None:
 def test_throughput(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "throughput.json"
     arguments = ["bench", "throughput", "--seconds", "0.1", "--batch", "1", "--workers", "2", "--json", str(file)]
-    assert run(arguments) == 0
-    (row,) = json.loads(file.read_text())["runs"]
+    assert run([*arguments, "--random-weights"]) == 0
+    report = json.loads(file.read_text())
+    assert report["weights"] == "random"
+    (row,) = report["runs"]
     assert row["workers"] == 2
     assert row["images_per_s"] > 0
     assert "images/s" in capsys.readouterr().out
+
+
+def test_random_weights_or_a_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["bench", "swap", "--random-weights", "--checkpoint", str(tmp_path)]) == 2
+    assert "--random-weights" in capsys.readouterr().err
 
 
 def test_unknown_budget(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -43,6 +43,8 @@ class _Domain:
     method: AdaptationMethod
     good: DecoderWeights  # the domain weights before the latest interaction
     counts: dict[str, int] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)  # of the last candidate that passed the gate
+    versions: dict[str, int] = field(default_factory=dict)  # of the slot, where ``publish`` tells them
     changed: bool = False  # not yet published
     idle_left: int = 0
 
@@ -80,6 +82,7 @@ class AdaptationLoop:
         self._published_domain: str | None = None
         self._unsaved: set[str] = set()
         self._line: deque[Interaction] = deque()
+        self._back: dict[str, DecoderWeights] = {}  # what domains are to be rolled back to
         self._counts: Counter[str] = Counter()
         self._step_ms: deque[float] = deque(maxlen=256)
         self._last_error: str | None = None
@@ -117,6 +120,18 @@ class AdaptationLoop:
             self._active = domain
             self._changed.notify_all()
 
+    def rollback(self, weights: DecoderWeights, domain: str | None = None) -> None:
+        """Serve these weights, and learn on from them: ``slot.weights(version)``. What was learned since is dropped.
+
+        Rolling back the slot alone lasts until the next publish, which comes from what was learned.
+
+        Args:
+            domain: the published one when not given.
+        """
+        with self._changed:
+            self._back[self._active if domain is None else domain] = weights
+            self._changed.notify_all()
+
     def pause(self) -> None:
         """Learn nothing until ``resume``; interactions wait in line. A running micro-step ends first."""
         with self._changed:
@@ -132,7 +147,7 @@ class AdaptationLoop:
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until everything that was submitted is learned and published; False on a timeout."""
         with self._changed:
-            return self._changed.wait_for(lambda: not self._line and not self._busy and self._in_service(), timeout)
+            return self._changed.wait_for(self._nothing_left, timeout)
 
     def close(self, timeout: float | None = 10.0) -> bool:
         """Stop after the running micro-step, drop what waits, save what is learned. False if that took too long."""
@@ -165,7 +180,7 @@ class AdaptationLoop:
     # In the caller's thread, under the lock
 
     def _make_room(self, newest: Interaction) -> None:
-        same = [i for i in self._line if not i.accepted and _same_object(i, newest)]
+        same = [i for i in self._line if not i.over and _same_object(i, newest)]
         for older in same:
             self._line.remove(older)
             self._counts["replaced"] += 1
@@ -173,6 +188,9 @@ class AdaptationLoop:
             victim = next((i for i in self._line if not i.accepted), self._line[0])
             self._line.remove(victim)
             self._counts["dropped"] += 1
+
+    def _nothing_left(self) -> bool:
+        return not (self._line or self._back or self._busy) and self._in_service()
 
     def _in_service(self) -> bool:
         domain = self._domains.get(self._active)
@@ -211,6 +229,9 @@ class AdaptationLoop:
                 if self._closing:
                     return None, True
                 left = deadline - time.monotonic()
+                if self._back:
+                    self._busy = True
+                    return None, False
                 if not self._paused:
                     if self._line:
                         self._busy = True
@@ -223,13 +244,14 @@ class AdaptationLoop:
                 self._changed.wait(max(left, 0.01))
 
     def _turn(self, interaction: Interaction | None) -> None:
+        self._roll_back()
         if interaction is not None:
             domain = self._domain(interaction.domain)
             domain.good = domain.method.domain_weights()
             try:
                 finished = self._steps(
                     domain.method.learn_object(interaction)
-                    if interaction.accepted
+                    if interaction.over
                     else domain.method.learn_click(interaction),
                     domain,
                 )
@@ -237,8 +259,9 @@ class AdaptationLoop:
                 domain.method.load_domain(domain.good)  # half-learned weights are not to be trusted
                 domain.changed = True
                 raise
-            if interaction.accepted:
+            if interaction.over:
                 domain.changed = True  # the object's fast copy goes out of service, also if nothing was learned
+            if interaction.accepted:
                 domain.idle_left = min(domain.idle_left + self.config.idle_rounds, 4 * self.config.idle_rounds)
             self._counts["learned"] += finished
             self._offer(interaction.domain, domain)
@@ -246,6 +269,16 @@ class AdaptationLoop:
             self._idle()
         self._serve()
         self._save()
+
+    def _roll_back(self) -> None:
+        with self._changed:
+            back, self._back = self._back, {}
+        for name, weights in back.items():
+            domain = self._domain(name)
+            domain.method.load_domain(weights)
+            domain.changed, domain.idle_left = True, 0
+            self._counts["rolled_back"] += 1
+            self._offer(name, domain)
 
     def _idle(self) -> None:
         domain = self._domains.get(self._active)
@@ -291,6 +324,8 @@ class AdaptationLoop:
             with self._changed:
                 if report.kind == "gate":
                     self._counts["gate_rejects"] += not report.applied
+                    if report.applied:
+                        domain.metrics["gate_iou"] = report.loss
                 else:
                     self._step_ms.append((time.perf_counter() - started) * 1e3)
                     self._counts["steps" if report.applied else "steps_skipped"] += 1
@@ -305,7 +340,9 @@ class AdaptationLoop:
         if not domain.changed and self._published_domain == name:
             return
         try:
-            self._publish(domain.method.weights())
+            version = self._publish(domain.method.weights())
+            if isinstance(version, int):
+                domain.versions["published"] = version
         except Exception:
             self._counts["publish_failed"] += 1
             raise
@@ -320,7 +357,7 @@ class AdaptationLoop:
         with self._changed:
             domain.counts = counts
         if self._store is not None and name not in self._unsaved:
-            learned = Learned(domain.method.domain_weights, counts)
+            learned = Learned(domain.method.domain_weights, counts, dict(domain.metrics), dict(domain.versions))
             self._store.put(name, learned)
 
     def _save(self, final: bool = False) -> None:

@@ -57,7 +57,7 @@ class LoopStats:
         domain: whose decoder is published.
         waiting: interactions in line.
         counts: ``received``, ``learned``, ``replaced``, ``dropped``, ``steps``, ``steps_skipped``, ``gate_rejects``,
-            ``published``, ``publish_failed``, ``saved``, ``save_failed``, ``errors``, ``idle_rounds``.
+            ``published``, ``publish_failed``, ``saved``, ``save_failed``, ``errors``, ``idle_rounds``, ``rolled_back``.
         methods: each domain's own counts.
         step_ms: median and largest duration of the last 256 micro-steps; None before the first.
         last_error: the latest exception, as text.

@@ -117,7 +117,7 @@ def _run(
         with counting("learning off", len(events)) as progress:
             return run_stream(target, events, image_hw, learning="off", progress=progress)
 
-    from livesam.benchmarks.learner import learning
+    from livesam.adapter.learner import learning
     from livesam.engine.models import load
 
     with (

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from livesam.adapter.learner import learning
 from livesam.benchmarks.latency import learning_ratios, run_stream
-from livesam.benchmarks.learner import learning
 from livesam.benchmarks.stream import Pace, click_stream
 from livesam.benchmarks.targets import SessionTarget
 

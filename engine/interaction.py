@@ -14,7 +14,7 @@ from livesam.engine.prompt import Prompt
 class Interaction:
     """One object as far as the user has come with it: every prompt so far with its answer.
 
-    Handed over after each answer (``accepted_mask`` is None) and once more when the user accepts the mask.
+    Handed over after each answer, and once more when the object is over: the user accepts the mask, or gives it up.
 
     Attributes:
         embedding: the image.
@@ -23,6 +23,7 @@ class Interaction:
         accepted_mask: bool ``(H, W)`` at the original size once the user has said "this is it", else None.
         decoder_version: the decoder slot's version that gave the last answer.
         domain: a name for where the image comes from, so that what is learnt can be kept apart.
+        given_up: the user went on to something else without accepting a mask.
     """
 
     embedding: ImageEmbedding
@@ -31,6 +32,7 @@ class Interaction:
     accepted_mask: npt.NDArray[np.bool_] | None
     decoder_version: int
     domain: str = "default"
+    given_up: bool = False
 
     def __post_init__(self) -> None:
         if not self.prompts or len(self.prompts) != len(self.answers):
@@ -43,3 +45,8 @@ class Interaction:
     def accepted(self) -> bool:
         """Whether the user has accepted a mask."""
         return self.accepted_mask is not None
+
+    @property
+    def over(self) -> bool:
+        """Whether no more clicks on this object follow."""
+        return self.accepted or self.given_up

@@ -40,7 +40,8 @@ class Session:
         slot: gives the decoder for each click; several sessions may share one.
         cache: where embeddings are looked up and kept; None encodes every image anew.
         gate: clicks announce themselves here, so that learning gives way.
-        on_interaction: called after each answer and after ``accept``. It must not block; what it raises is logged.
+        on_interaction: called after each answer and when an object is over (``accept``, ``reset``, ``set_image``). It
+            must not block; what it raises is logged.
         domain: a name for where the images come from, handed on to whoever learns.
         feed_back: give the decoder its last answer's low-res logits with the next click, as SAM was trained.
     """
@@ -104,7 +105,9 @@ class Session:
             if self.cache is not None:
                 self.cache.put(found)
         with self._lock:
-            self._embedding, self._digest, self._steps = found, digest, []
+            given_up = self._give_up()
+            self._embedding, self._digest = found, digest
+        self._hand_over(given_up)
         return found
 
     def click(self, x: float, y: float, positive: bool = True) -> MaskResult:
@@ -187,7 +190,8 @@ class Session:
     def reset(self) -> None:
         """Forget the current object's clicks; the image stays."""
         with self._lock:
-            self._steps = []
+            given_up = self._give_up()
+        self._hand_over(given_up)
 
     def accept(self) -> Interaction:
         """The user takes the mask as it is: hand the object over to whoever learns, and begin the next one.
@@ -309,8 +313,14 @@ class Session:
             self.embedding, prompts, answers, accepted, self._steps[-1].decoder_version, domain=self.domain
         )
 
-    def _hand_over(self, interaction: Interaction) -> None:
-        if self.on_interaction is None:
+    def _give_up(self) -> Interaction | None:
+        """Forget the object's clicks; what is to be handed over of that, if it had any."""
+        interaction = replace(self._interaction(None), given_up=True) if self._steps else None
+        self._steps = []
+        return interaction
+
+    def _hand_over(self, interaction: Interaction | None) -> None:
+        if self.on_interaction is None or interaction is None:
             return
         try:
             self.on_interaction(interaction)

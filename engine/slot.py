@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from livesam.engine.errors import LivesamError, SessionError, SwapError
+from livesam.engine.errors import SessionError, SwapError
 from livesam.engine.finite import all_finite
 from livesam.engine.hashing import weights_hash
 
@@ -254,7 +254,7 @@ class DecoderSlot:
                 raise SwapError(
                     f"version {version} was not taken, version {self.current} serves on: {error}"
                 ) from error
-            except (LivesamError, ValueError, RuntimeError) as error:
+            except Exception as error:  # runtimes' exceptions have no common base but Exception
                 raise SwapError(
                     f"version {version} was not taken, version {self.current} serves on: the decoder failed: {error}"
                 ) from error
@@ -269,7 +269,7 @@ class DecoderSlot:
         if self._idle is None:
             try:
                 self._idle = _Place(self._compile(weights), None)
-            except (LivesamError, ValueError, RuntimeError) as error:
+            except Exception as error:  # runtimes' exceptions have no common base but Exception
                 raise SwapError(
                     f"version {version} was not taken, version {self.current} serves on: no second decoder: {error}"
                 ) from error

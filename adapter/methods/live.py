@@ -83,7 +83,7 @@ class LiveMethod:
             self._start_object()
             self._object = object_id(interaction)
         prompt = interaction.prompts[-1]
-        if not prompt.clicks:
+        if not prompt.clicks or self._breaker.is_open:
             return
         reached = self._decoding.trunk(self._decoder, interaction.embedding, prompt)
         if len(prompt.clicks) == 1 and prompt.box is None and prompt.mask_logits is None:
@@ -91,7 +91,10 @@ class LiveMethod:
         self._decoder.vector.copy_(self._slow)
         self._fast_adam.clear()
         for _ in range(self.config.click_steps):
-            yield self._step("click", self._lessons.click(interaction.embedding, prompt, reached), self._fast_adam)
+            loss = self._lessons.click(interaction.embedding, prompt, reached)
+            if loss is None:
+                break
+            yield self._step("click", loss, self._fast_adam)
 
     def _start_object(self) -> None:
         self._decoder.vector.copy_(self._slow)

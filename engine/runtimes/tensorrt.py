@@ -25,6 +25,7 @@ from livesam.engine.image import image_hash
 from livesam.engine.models import PIXEL_MEAN, PIXEL_STD
 from livesam.engine.protocols import DecoderWeights
 from livesam.engine.runtimes.base import PreparedEncoder
+from livesam.engine.runtimes.tensorrt_profiles import Ranges, fitting_profile
 
 if TYPE_CHECKING:
     import torch
@@ -129,7 +130,7 @@ def read_plan(path: Path, library: Library) -> dict[str, Any]:
 
 
 class PlanEngine:
-    """A deserialised plan on the current GPU, with one execution context. Never run on a GPU so far.
+    """A deserialised plan on the current GPU, with an execution context a profile. Never run on a GPU so far.
 
     Attributes:
         gpu: number of that GPU; what touches the engine later, on any thread, makes it current (``on_gpu``).
@@ -152,22 +153,50 @@ class PlanEngine:
         self.engine = self._runtime.deserialize_cuda_engine(path.read_bytes())
         if self.engine is None:
             raise RuntimeUnavailable(f"{self.library.name} {self.library.version} refuses {path} on {here}")
-        self.context = self.engine.create_execution_context()
-        if self.context is None:
-            raise RuntimeUnavailable(f"no execution context for {path}: the GPU's memory may be full")
+        # A context keeps to one optimisation profile, so there is one for each.
+        count = self.engine.num_optimization_profiles
+        self._ranges = [self._profile(index) for index in range(count)]
+        self._contexts = [self._context(index, path) for index in range(count)]
+        self.context = self._contexts[0]
 
     @property
     def runtime(self) -> str:
         return self._runtime_name
 
+    def _inputs(self) -> list[str]:
+        names = (self.engine.get_tensor_name(i) for i in range(self.engine.num_io_tensors))
+        return [n for n in names if self.engine.get_tensor_mode(n) == self.library.module.TensorIOMode.INPUT]
+
+    def _profile(self, index: int) -> Ranges:
+        found: Ranges = {}
+        for name in self._inputs():
+            smallest, _, largest = self.engine.get_tensor_profile_shape(name, index)
+            found[name] = tuple(smallest), tuple(largest)
+        return found
+
+    def _context(self, index: int, path: Path) -> Any:
+        import torch
+
+        context = self.engine.create_execution_context()
+        if context is None:
+            raise RuntimeUnavailable(f"no execution context for {path}: the GPU's memory may be full")
+        stream = torch.cuda.current_stream()
+        if index and not context.set_optimization_profile_async(index, stream.cuda_stream):
+            raise RuntimeUnavailable(f"{path} has no optimisation profile {index}: build it again")
+        stream.synchronize()
+        return context
+
     def bind(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Point the context at device tensors and tell it their shapes; they must stay alive and in place."""
-        trt = self.library.module
+        """Point the context of the first profile that fits at device tensors; they must stay alive and in place.
+
+        Raises:
+            ValueError: a shape is in no profile of the plan.
+        """
+        inputs = {name: tuple(tensors[name].shape) for name in self._inputs() if name in tensors}
+        self.context = self._contexts[fitting_profile(self._ranges, inputs)]
         for name, tensor in tensors.items():
-            if self.engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT and not self.context.set_input_shape(
-                name, tuple(tensor.shape)
-            ):
-                raise ValueError(f"{name} of shape {tuple(tensor.shape)} is outside of the plan's profile")
+            if name in inputs and not self.context.set_input_shape(name, inputs[name]):
+                raise ValueError(f"{name} of shape {inputs[name]} is outside of the plan's profile")
             self.context.set_tensor_address(name, tensor.data_ptr())
 
     def enqueue(self, stream: torch.cuda.Stream) -> None:
@@ -183,7 +212,7 @@ def capture(run: Callable[[], None], stream: torch.cuda.Stream) -> torch.cuda.CU
         run()
     stream.synchronize()
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, stream=stream):
+    with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):  # a learner may allocate meanwhile
         run()
     return graph
 
@@ -205,7 +234,7 @@ class TrtEncoder(PreparedEncoder):
         super().__init__(image_size, str(plan_engine.manifest["weights_hash"]), plan_engine.runtime)
         import torch
 
-        self._stream: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        self._stream: Any = torch.cuda.Stream(priority=-1)  # type: ignore[no-untyped-call]  # before the learner's
         shape = (image_size, image_size, 3)
         self._host = torch.zeros(shape, dtype=torch.uint8).pin_memory()
         self._pixels = torch.zeros(shape, dtype=torch.uint8, device="cuda")

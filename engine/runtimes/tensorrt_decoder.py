@@ -71,7 +71,7 @@ class _BankedDecoder(GroupedDecoder):
         self._active = 0
         self._gpu = banks[0].engine.gpu
         self._hw = embedding_hw
-        self._stream: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        self._stream: Any = torch.cuda.Stream(priority=-1)  # type: ignore[no-untyped-call]  # before the learner's
         self._embedding = torch.zeros((1, 256, *embedding_hw), device="cuda")
         self._embedding_key: str | None = None
         self._recorded: OrderedDict[tuple[int, int, int, int], _Recorded] = OrderedDict()

@@ -212,7 +212,7 @@ class _GraphCache:
                 self._forward(*fixed)
         torch.cuda.current_stream().wait_stream(side)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # a learner may allocate meanwhile
             outputs = self._forward(*fixed)
         return graph, fixed, outputs
 

@@ -19,14 +19,14 @@ BASE = {"w": np.zeros(3, np.float32)}
 QUICK = LoopConfig(idle_after_s=0.02, idle_rounds=0, max_wait_s=0.05)
 
 
-def interaction(name, clicks=1, accepted=False, domain="default"):
+def interaction(name, clicks=1, accepted=False, domain="default", given_up=False):
     """An object of its own image, with so many clicks."""
     embedding = ImageEmbedding(np.zeros((1, 256, 2, 2), np.float32), (8, 8), (32, 32), name)
     points = tuple(Click(i, i) for i in range(clicks))
     prompts = tuple(Prompt(points[: i + 1]) for i in range(clicks))
     answers = tuple(np.zeros((8, 8), np.float32) for _ in prompts)
     mask = np.eye(8, dtype=bool) if accepted else None
-    return Interaction(embedding, prompts, answers, mask, 0, domain)
+    return Interaction(embedding, prompts, answers, mask, 0, domain, given_up)
 
 
 class Method:
@@ -133,6 +133,35 @@ def test_a_finished_object_ends_its_fast_copy_even_if_nothing_is_learned(bench):
     b.loop.submit(interaction("a", accepted=True))
     assert b.loop.wait(20)
     assert len(b.published) == 2
+
+
+def test_a_given_up_object_is_over(bench):
+    b = bench()
+    method = b.make("default")
+    method.learn_click = lambda i: pytest.fail("the object is over")
+    b.loop.submit(interaction("a"))
+    b.loop.submit(interaction("a", given_up=True))  # takes the place of the click that nobody waits for any more
+    b.loop.start()
+    assert b.loop.wait(20)
+    assert method.seen == [("a", 1, False)]
+    assert not b.errors
+
+
+def test_rolling_back_drops_what_was_learned_since_and_serves(bench, tmp_path):
+    store = DecoderStore(tmp_path, BASE, model="nano", method="fake", interval_s=0, precision="float32")
+    b = bench(store=store)
+    b.loop.start()
+    b.loop.submit(interaction("a"))
+    assert b.loop.wait(20)
+    b.loop.rollback({"w": np.full(3, 7, np.float32)})
+    assert b.loop.wait(20)
+    assert b.published == [2.0, 7.0]
+    b.loop.submit(interaction("b"))  # learned on from there
+    assert b.loop.wait(20)
+    assert b.published == [2.0, 7.0, 9.0]
+    assert b.loop.stats().counts["rolled_back"] == 1
+    b.loop.close(20)
+    np.testing.assert_array_equal(store.load("default")["w"], np.full(3, 9, np.float32))
 
 
 def test_the_line_is_bounded_by_its_rule(bench):

@@ -35,12 +35,17 @@ def folder(tmp_path: Path, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch) -
     return tmp_path
 
 
-def test_eight_lines_of_python(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (block,) = [text for kind, text in BLOCKS if kind == "python"]
+def test_the_python_examples(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    block, learning = [text for kind, text in BLOCKS if kind == "python"]
     assert len([line for line in block.splitlines() if line.strip()]) == 8
-    exec(compile(block, "README.md", "exec"), {"__name__": "readme"})
+    names = {"__name__": "readme"}
+    exec(compile(block, "README.md", "exec"), names)
     assert np.asarray(Image.open("mask.png")).shape == (512, 512)
     assert "total" in capsys.readouterr().out
+
+    exec(compile(learning, "README.md", "exec"), names)  # goes on from there
+    assert "'published'" in capsys.readouterr().out
+    assert names["session"].slot.current > 0
 
 
 @pytest.mark.parametrize("line", COMMANDS)

@@ -131,6 +131,21 @@ def test_interactions_are_handed_over_after_each_answer(make: Callable[..., Sess
         session.accept()
 
 
+def test_an_object_that_is_left_without_accepting_is_told_too(make: Callable[..., Session], image: np.ndarray) -> None:
+    got: list[Interaction] = []
+    session = make(on_interaction=got.append)
+    session.set_image(image)
+    session.reset()
+    assert not got  # there was no object yet
+    session.click(60, 40)
+    session.reset()
+    session.click(20, 20)
+    session.set_image(image[::-1].copy())
+    assert [(one.given_up, one.over) for one in got] == [(False, False), (True, True)] * 2
+    assert got[3].prompts == got[2].prompts
+    assert got[3].embedding is got[2].embedding
+
+
 def test_answers_name_the_version_that_gave_them(
     make: Callable[..., Session], image: np.ndarray, weights_of: Weights
 ) -> None:

@@ -23,6 +23,8 @@ from livesam.engine.runtimes.tensorrt import (
     weight_inputs,
 )
 from livesam.engine.runtimes.tensorrt_decoder import TrtDecoder, TrtRefitDecoder, refit_is_trusted
+from livesam.engine.runtimes.tensorrt_profiles import fitting_profile
+from livesam.export.tensorrt import decoder_profiles
 
 LIBRARY = Library("tensorrt_rtx", "1.7.1", types.SimpleNamespace())
 no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
@@ -41,6 +43,28 @@ def write_plan(folder, **changes):
     } | changes
     path.with_name("x.plan.json").write_text(json.dumps(manifest))
     return path
+
+
+def test_prompts_find_the_profile_that_takes_them():
+    profiles = [
+        {name: (smallest, largest) for name, (smallest, _, largest) in profile.shapes.items()}
+        for profile in decoder_profiles((32, 32), prompts=64, points=32)
+    ]
+
+    def shapes(prompts, points, masks):
+        return {
+            "point_coords": (prompts, points, 2),
+            "point_labels": (prompts, points),
+            "mask_input": (masks, 1, 128, 128),
+            "has_mask": (masks,),
+        }
+
+    assert fitting_profile(profiles, shapes(1, 2, 1)) == 0
+    assert fitting_profile(profiles, shapes(1, 0, 1)) == 0
+    assert fitting_profile(profiles, shapes(2, 2, 1)) == fitting_profile(profiles, shapes(64, 32, 64)) == 1
+    for outside in (shapes(65, 2, 1), shapes(1, 33, 1)):
+        with pytest.raises(ValueError, match="no profile"):
+            fitting_profile(profiles, outside)
 
 
 def test_a_missing_library_says_how_to_install_it(monkeypatch):

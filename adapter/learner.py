@@ -1,4 +1,4 @@
-"""A session that learns while it is being used: the loop between the clicks and the decoder slot."""
+"""A session that learns while it is being used: the loop between its clicks and its decoder slot."""
 
 from __future__ import annotations
 
@@ -6,31 +6,36 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+from livesam.adapter.loop import AdaptationLoop
+from livesam.adapter.method import config_of, create
+
 if TYPE_CHECKING:
-    from livesam.adapter.loop import AdaptationLoop
+    from livesam.adapter.store import DecoderStore
     from livesam.engine.session import Session
     from segment_anything.modeling import Sam
 
 
 @contextlib.contextmanager
-def learning(session: Session, sam: Sam, method: str = "live", device: str = "cpu") -> Iterator[AdaptationLoop]:
+def learning(
+    session: Session, sam: Sam, method: str = "live", device: str = "cpu", *, store: DecoderStore | None = None
+) -> Iterator[AdaptationLoop]:
     """Learn from everything that the session is told, and publish to its slot, for the length of the block.
 
     Args:
         sam: the weights that the session's decoder started from; copied, not changed.
+        store: where what is learned is saved, and taken up again the next time.
 
     Raises:
         ValueError: there is no such method.
     """
-    from livesam.adapter.loop import AdaptationLoop
-    from livesam.adapter.method import config_of, create
-
     config_of(method)
     loop = AdaptationLoop(
         lambda _: create(method, sam, device=device, give_way=session.gate.give_way),
         session.slot.publish,
         gate=session.gate,
+        store=store,
         learning=_low_priority(device),
+        domain=session.domain,
     )
     before = session.on_interaction
     session.on_interaction = loop.submit
@@ -50,7 +55,7 @@ def _low_priority(device: str) -> Callable[[], contextlib.AbstractContextManager
     def stream() -> contextlib.AbstractContextManager[object]:
         import torch
 
-        lowest = torch.cuda.Stream(device, priority=0)  # type: ignore[no-untyped-call]  # clicks take a negative one
+        lowest = torch.cuda.Stream(device, priority=0)  # type: ignore[no-untyped-call]  # TensorRT's clicks: -1
         return torch.cuda.stream(lowest)
 
     return stream

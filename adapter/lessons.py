@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from livesam.adapter.labels import MaskLabel, click_labels
-from livesam.adapter.losses import click_bce, dice, focal, sample, soft_iou, sparse_bce
+from livesam.adapter.losses import click_bce, dice, focal, soft_iou, sparse_bce
 from livesam.adapter.method import LiveConfig
 from livesam.adapter.replay import Example, Lesson, any_click, banded_label, sample_tokens
 from livesam.adapter.torch_decoder import (
@@ -40,8 +40,8 @@ class Lessons:
     def __init__(self, decoding: Decoding, decoder: FlatDecoder, config: LiveConfig) -> None:
         self.decoding, self.decoder, self.config = decoding, decoder, config
 
-    def click(self, embedding: ImageEmbedding, prompt: Prompt, reached: Trunk) -> Tensor | None:
-        """The clicks as labels of the shown mask, which else is told to stay as it is; None where it obeys them all."""
+    def click(self, embedding: ImageEmbedding, prompt: Prompt, reached: Trunk) -> Tensor:
+        """The clicks as labels of the shown mask, which else is told to stay as it is."""
         hw = (embedding.features.shape[2], embedding.features.shape[3])
         masks, ious = head(self.decoder.module, reached, hw, self.decoding.give_way)
         token = shown_token(prompt, ious[0].detach().cpu().numpy())
@@ -49,13 +49,8 @@ class Lessons:
         labels = click_labels(prompt.clicks, geometry_of(embedding))
         device = self.decoding.device
         xy, target = torch.from_numpy(labels.xy)[None].to(device), torch.from_numpy(labels.target)[None].to(device)
-        obeyed = sample(logits.detach(), xy)[0, 0] * (2 * target[0] - 1)  # (K,), how far on the right side
-        if obeyed.min() > self.config.margin:
-            return None
-        keep = F.binary_cross_entropy_with_logits(logits, (logits.detach() > 0).float(), reduction="none")
-        if self.config.free > 0:
-            keep = keep * (1 - _around(xy[0, obeyed <= 0], logits.shape[-2:], self.config.free))
-        return click_bce(logits, xy, target).mean() + self.config.keep * keep.mean()
+        keep = F.binary_cross_entropy_with_logits(logits, (logits.detach() > 0).float())
+        return click_bce(logits, xy, target).mean() + self.config.keep * keep
 
     def prepare(self, interaction: Interaction, first: Trunk | None, rng: np.random.Generator) -> Example | None:
         """Lessons on an accepted object: the user's first click, and others made up on its mask.
@@ -134,18 +129,6 @@ class Lessons:
             image, target, weight = image[index], target[index], weight[index] * times
         fine = fine_features(self.decoder.module, image[None], self.decoding.give_way)[0]
         return Lesson(reached.queries[0].float(), fine.half(), target.flatten(), weight.flatten())
-
-
-def _around(xy: Tensor, hw: Sequence[int], reach: float) -> Tensor:
-    """1 at the places ``(K, 2)`` in -1..1 and falling to 0 around them, ``(h, w)``."""
-    if not len(xy):
-        return torch.zeros(tuple(hw), device=xy.device)
-    height, width = hw
-    away = [
-        torch.exp(-(((at + 1) * n / 2 - torch.arange(n, device=xy.device)[:, None] - 0.5) ** 2) / (2 * reach**2))
-        for at, n in ((xy[:, 1], height), (xy[:, 0], width))
-    ]  # (h, K), (w, K)
-    return (away[0][:, None] * away[1][None]).amax(-1)
 
 
 def _first_click(interaction: Interaction) -> Prompt | None:

@@ -18,7 +18,6 @@ A caller may drop a half-used iterator (``close`` it): the method stays usable, 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
@@ -234,11 +233,8 @@ class LiveConfig:
 
     Attributes:
         click_lr: rate of the fast copy's Adam, which starts anew with every click.
-        click_steps: steps after a click, at most.
-        margin: they end once the mask obeys every click by this many logits.
+        click_steps: steps after a click.
         keep: weight of staying with the own mask while a click is learned.
-        free: how far around a disobeyed click the mask need not stay, in low-res pixels (standard deviation); 0: it
-            stays everywhere.
         lr: rate of the slow copy's Adam.
         steps: steps after an accepted object.
         batch: lessons a step; a third of them of the newest object.
@@ -253,9 +249,7 @@ class LiveConfig:
     seed: int = 0
     click_lr: float = 2e-4
     click_steps: int = 3
-    margin: float = math.inf
     keep: float = 1.0
-    free: float = 0.0
     lr: float = 4e-4
     steps: int = 60
     batch: int = 16

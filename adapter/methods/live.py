@@ -91,10 +91,7 @@ class LiveMethod:
         self._decoder.vector.copy_(self._slow)
         self._fast_adam.clear()
         for _ in range(self.config.click_steps):
-            loss = self._lessons.click(interaction.embedding, prompt, reached)
-            if loss is None:
-                break
-            yield self._step("click", loss, self._fast_adam)
+            yield self._step("click", self._lessons.click(interaction.embedding, prompt, reached), self._fast_adam)
 
     def _start_object(self) -> None:
         self._decoder.vector.copy_(self._slow)

@@ -61,11 +61,12 @@ def torch_masks(image: np.ndarray, bf16: bool, tokens: np.ndarray | None = None)
 
     def decode(feeds: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         coords, labels = torch.from_numpy(feeds["point_coords"]), torch.from_numpy(feeds["point_labels"])
-        with torch.no_grad(), low():
+        with torch.no_grad():  # the exported graphs compute positions in float32 too (``GraphBuilder.float32``)
             sparse = sam.prompt_encoder._embed_points(coords, labels, pad=False)
             dense = sam.prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1).expand(9, -1, 32, 32)
             position = sam.prompt_encoder.get_dense_pe()
-            features = torch.from_numpy(feeds["embedding"])
+        features = torch.from_numpy(feeds["embedding"])
+        with torch.no_grad(), low():
             logits, predicted = sam.mask_decoder.predict_masks(features, position, sparse, dense)
             return logits.float().numpy(), predicted.float().numpy()
 

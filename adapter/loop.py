@@ -185,7 +185,7 @@ class AdaptationLoop:
             self._line.remove(older)
             self._counts["replaced"] += 1
         if len(self._line) >= self.config.capacity:
-            victim = next((i for i in self._line if not i.accepted), self._line[0])
+            victim = next((i for i in self._line if not i.over), self._line[0])
             self._line.remove(victim)
             self._counts["dropped"] += 1
 

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from livesam.benchmarks.environment import environment
+from livesam.benchmarks.random_weights import write_random
 
 if TYPE_CHECKING:
     from segment_anything.modeling import Sam
@@ -272,11 +273,7 @@ def _checkpoint(folder: Path) -> Path | None:
     try:
         models.bundled_nano()
     except CheckpointError:
-        import torch
-
-        path = folder / "nano.pth"
-        torch.save(models.build("nano").state_dict(), path)
-        return path
+        return write_random("nano", folder)
     return None
 
 

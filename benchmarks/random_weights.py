@@ -21,10 +21,19 @@ def checkpoint_or_random(model: str, checkpoint: Path | None, random: bool) -> I
         raise ValueError(f"--random-weights takes the place of --checkpoint {checkpoint}: give one of the two")
     from tempfile import TemporaryDirectory
 
+    with TemporaryDirectory(prefix="livesam-random-") as folder:
+        yield write_random(model, Path(folder))
+
+
+def write_random(model: str, folder: Path) -> Path:
+    """Write such a checkpoint into the folder.
+
+    Raises:
+        ValueError: there is no such model.
+    """
     import torch
     from livesam.engine.models import build
 
-    with TemporaryDirectory(prefix="livesam-random-") as folder:
-        path = Path(folder) / f"{model}.pth"
-        torch.save(build(model).state_dict(), path)
-        yield path
+    path = folder / f"{model}.pth"
+    torch.save(build(model).state_dict(), path)
+    return path

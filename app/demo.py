@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from livesam.app.options import CheckpointOption, DeviceOption, ModelOption, PrecisionOption, Runtime, RuntimeOption
+from livesam.app.options import (
+    CheckpointOption,
+    DeviceOption,
+    EdgesOption,
+    ModelOption,
+    PrecisionOption,
+    Runtime,
+    RuntimeOption,
+)
 
 if TYPE_CHECKING:
     from livesam.app.overlay import Pixels
@@ -44,6 +52,7 @@ def demo(
     runtime: RuntimeOption = Runtime.auto,
     precision: PrecisionOption = None,
     device: DeviceOption = None,
+    edges: EdgesOption = False,
 ) -> None:
     """Segment real photos with scripted clicks; write overlays and a report, print a table with timings."""
     import numpy as np
@@ -57,7 +66,9 @@ def demo(
     out.mkdir(parents=True, exist_ok=True)
 
     started = time.perf_counter()
-    session = open_session(model, checkpoint=checkpoint, runtime=runtime, precision=precision, device=device)
+    session = open_session(
+        model, checkpoint=checkpoint, runtime=runtime, precision=precision, device=device, edges=edges
+    )
     open_ms = (time.perf_counter() - started) * 1e3
 
     # The first image and click of a runtime pay for its warm-up; the table is about every later one.

@@ -20,6 +20,7 @@ def open_session(
     device: str | None = None,
     cache_dir: Path | None = None,
     embeddings: Path | None = None,
+    edges: bool = False,
 ) -> Session:
     """`livesam.export.serving.open_session`, with a sign of life on a terminal: the first call of a model exports it.
 
@@ -38,5 +39,6 @@ def open_session(
             device=device,
             cache_dir=cache_dir,
             embeddings=embeddings,
+            edges=edges,
             progress=progress,
         )

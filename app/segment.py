@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from livesam.app.options import CheckpointOption, DeviceOption, ModelOption, PrecisionOption, Runtime, RuntimeOption
+from livesam.app.options import (
+    CheckpointOption,
+    DeviceOption,
+    EdgesOption,
+    ModelOption,
+    PrecisionOption,
+    Runtime,
+    RuntimeOption,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,6 +38,7 @@ def segment(
     runtime: RuntimeOption = Runtime.auto,
     precision: PrecisionOption = None,
     device: DeviceOption = None,
+    edges: EdgesOption = False,
     embeddings: Annotated[
         Path | None,
         typer.Option(
@@ -69,7 +78,13 @@ def segment(
     from livesam.app.opening import open_session
 
     session = open_session(
-        model, checkpoint=checkpoint, runtime=runtime, precision=precision, device=device, embeddings=embeddings
+        model,
+        checkpoint=checkpoint,
+        runtime=runtime,
+        precision=precision,
+        device=device,
+        embeddings=embeddings,
+        edges=edges,
     )
     started = time.perf_counter()
     stored = embeddings is not None and _is_stored(session, pixels)

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from livesam.benchmarks.datasets import Image, Mask
 from livesam.benchmarks.protocol import Answer, Predictor
+from livesam.engine.edges import draw_to_edges
 from livesam.engine.embedding import ImageEmbedding
 from livesam.engine.geometry import ResizeGeometry, postprocess
 from livesam.engine.interaction import Interaction
@@ -45,8 +46,9 @@ def shown_token(output: DecoderOutput, clicks: int, rule: TokenRule) -> int:
 class _Embedded:
     """What both kinds of predictor share: embeddings kept by image, prompts with feedback, masks at image size."""
 
-    def __init__(self, encoder: ImageEncoder, image_size: int) -> None:
-        self._encoder, self._image_size = encoder, image_size
+    def __init__(self, encoder: ImageEncoder, image_size: int, edges: bool) -> None:
+        self._encoder, self._image_size, self._edges = encoder, image_size, edges
+        self._image: Image | None = None
         self._embeddings: OrderedDict[str, ImageEmbedding] = OrderedDict()
         self._embedding: ImageEmbedding | None = None
         self._counts: Counter[str] = Counter()
@@ -59,7 +61,7 @@ class _Embedded:
             size = 4 * int(np.prod(self._embeddings[key].features.shape))
             while len(self._embeddings) > max(1, EMBEDDING_BYTES // size):
                 self._embeddings.popitem(last=False)
-        self._embedding = self._embeddings[key]
+        self._embedding, self._image = self._embeddings[key], image
 
     @property
     def embedding(self) -> ImageEmbedding:
@@ -73,9 +75,11 @@ class _Embedded:
             previous = None
         return Prompt(clicks, mask_logits=previous)
 
-    def shown(self, logits: Logits) -> Answer:
-        geometry = ResizeGeometry.of(self.embedding.original_hw, self._image_size)
-        return Answer(postprocess(logits, geometry) > 0, logits)
+    def shown(self, clicks: tuple[Click, ...], logits: Logits) -> Answer:
+        full = postprocess(logits, ResizeGeometry.of(self.embedding.original_hw, self._image_size))
+        if self._edges and self._image is not None:
+            return Answer(draw_to_edges(self._image, full, clicks), logits)
+        return Answer(full > 0, logits)
 
 
 class DecoderPredictor(_Embedded):
@@ -84,9 +88,14 @@ class DecoderPredictor(_Embedded):
     adapts = False
 
     def __init__(
-        self, encoder: ImageEncoder, decoder: MaskDecoder, image_size: int, token: TokenRule = "official"
+        self,
+        encoder: ImageEncoder,
+        decoder: MaskDecoder,
+        image_size: int,
+        token: TokenRule = "official",
+        edges: bool = False,
     ) -> None:
-        super().__init__(encoder, image_size)
+        super().__init__(encoder, image_size, edges)
         self._decoder, self._token = decoder, token
 
     def begin_set(self, name: str, seed: int) -> None:
@@ -96,7 +105,7 @@ class DecoderPredictor(_Embedded):
 
     def click(self, clicks: tuple[Click, ...], previous: Logits | None) -> Answer:
         output = self._decoder.decode(self.embedding, [self.prompt(clicks, previous)])
-        return self.shown(output.low_res_logits[0, shown_token(output, len(clicks), self._token)])
+        return self.shown(clicks, output.low_res_logits[0, shown_token(output, len(clicks), self._token)])
 
     def after_click(self, clicks: tuple[Click, ...], answer: Answer, last: bool) -> None: ...
 
@@ -114,9 +123,14 @@ class MethodPredictor(_Embedded):
     """
 
     def __init__(
-        self, method: AdaptationMethod, encoder: ImageEncoder, image_size: int, token: TokenRule = "official"
+        self,
+        method: AdaptationMethod,
+        encoder: ImageEncoder,
+        image_size: int,
+        token: TokenRule = "official",
+        edges: bool = False,
     ) -> None:
-        super().__init__(encoder, image_size)
+        super().__init__(encoder, image_size, edges)
         self._method, self._token = method, token
         self._domain = "default"
         self._prompts: list[Prompt] = []
@@ -141,7 +155,7 @@ class MethodPredictor(_Embedded):
         logits = np.array(answer.output.low_res_logits[0, token])
         self._prompts.append(prompt)
         self._answers.append(logits)
-        return self.shown(logits)
+        return self.shown(clicks, logits)
 
     def after_click(self, clicks: tuple[Click, ...], answer: Answer, last: bool) -> None:
         if not last:
@@ -173,6 +187,7 @@ def open_predictor(
     token: str = "official",
     runtime: str = "torch",
     device: str = "cpu",
+    edges: bool = False,
     overrides: Mapping[str, Any] | None = None,
 ) -> tuple[Predictor, dict[str, Any]]:
     """A predictor by its method's name, and the details that belong into its result.
@@ -180,6 +195,7 @@ def open_predictor(
     Args:
         method: ``grabcut``, ``frozen``, or a name that ``livesam.adapter.method.create`` takes.
         adapted: an adapted decoder's file, made on that base; the method starts, and resets, to it.
+        edges: draw the shown masks to the image's own edges (``engine/edges.py``).
         runtime: ``torch``; ``frozen`` also runs on what ``livesam.export.serving`` offers.
         overrides: numbers of the method's configuration to change.
 
@@ -197,13 +213,15 @@ def open_predictor(
             raise ValueError("grabcut has no settings to change")
         if adapted is not None:
             raise ValueError("grabcut has no decoder: leave out the adapted one")
+        if edges:
+            raise ValueError("grabcut draws to edges already: leave out edges")
         grabcut = GrabCutPredictor()
         return grabcut, {"settings": grabcut.settings()}
     if runtime != "torch":
         if method != "frozen" or overrides:
             raise ValueError(f"{method} learns in PyTorch: the runtime must be torch, got {runtime}")
-        return _served(model, checkpoint, adapted, rule, runtime)
-    return _learning(method, model, checkpoint, adapted, seed, rule, device, dict(overrides or {}))
+        return _served(model, checkpoint, adapted, rule, runtime, edges)
+    return _learning(method, model, checkpoint, adapted, seed, rule, device, edges, dict(overrides or {}))
 
 
 def _learning(
@@ -214,6 +232,7 @@ def _learning(
     seed: int,
     token: TokenRule,
     device: str,
+    edges: bool,
     overrides: dict[str, Any],
 ) -> tuple[Predictor, dict[str, Any]]:
     from livesam.export.formats.source import DecoderSource
@@ -231,15 +250,16 @@ def _learning(
     details = {
         "weights": weights_hash(state),
         "token": token,
+        "edges": edges,
         "runtime": encoder.runtime,
         "config": asdict(method.config),
         **_provenance(source, adapted),
     }
-    return MethodPredictor(method, encoder, spec(model).image_size, token), details
+    return MethodPredictor(method, encoder, spec(model).image_size, token, edges), details
 
 
 def _served(
-    model: str, checkpoint: Path | None, adapted: Path | None, token: TokenRule, runtime: str
+    model: str, checkpoint: Path | None, adapted: Path | None, token: TokenRule, runtime: str, edges: bool
 ) -> tuple[Predictor, dict[str, Any]]:
     from livesam.engine.hashing import weights_hash
     from livesam.engine.models import spec
@@ -256,10 +276,11 @@ def _served(
     details = {
         "decoder_weights": weights_hash(dict(weights)),
         "token": token,
+        "edges": edges,
         "runtime": f"{encoder.runtime}, {decoder.runtime}",
         **_provenance(source, adapted),
     }
-    return DecoderPredictor(encoder, decoder, spec(model).image_size, token), details
+    return DecoderPredictor(encoder, decoder, spec(model).image_size, token, edges), details
 
 
 def _provenance(source: DecoderSource, adapted: Path | None) -> dict[str, Any]:

@@ -58,6 +58,7 @@ def evaluate(
     compare: Annotated[
         list[Path] | None, typer.Option(help="Another result's JSON for table and plots; may be repeated.")
     ] = None,
+    edges: Annotated[bool, typer.Option("--edges", help="Draw masks to the image's own edges.")] = False,
     grabcut: Annotated[bool, typer.Option("--grabcut", help="Run GrabCut with the same rules beside it.")] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget what an earlier run of this --json recorded.")] = False,
 ) -> None:
@@ -84,6 +85,7 @@ def evaluate(
             token=token,
             runtime=runtime,
             device=device,
+            edges=edges and name != "grabcut",
             overrides=parse_overrides(name, settings or []) if name == method else None,
         )
         chosen = Settings(

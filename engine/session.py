@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+from livesam.engine.edges import draw_to_edges
 from livesam.engine.embedding import ImageEmbedding
 from livesam.engine.errors import SessionError
 from livesam.engine.gate import InteractiveGate
@@ -44,6 +45,7 @@ class Session:
             must not block; what it raises is logged.
         domain: a name for where the images come from, handed on to whoever learns.
         feed_back: give the decoder its last answer's low-res logits with the next click, as SAM was trained.
+        edges: draw masks to the image's own edges (``engine/edges.py``), all but those of ``predict_all``.
     """
 
     def __init__(
@@ -56,14 +58,17 @@ class Session:
         *,
         domain: str = "default",
         feed_back: bool = True,
+        edges: bool = False,
     ) -> None:
         self.encoder, self.slot, self.cache = encoder, slot, cache
         self.gate = InteractiveGate() if gate is None else gate
         self.on_interaction = on_interaction
         self.domain = domain
+        self._edges = edges
         self._feed_back = feed_back
         self._lock = threading.RLock()
         self._embedding: ImageEmbedding | None = None
+        self._image: npt.NDArray[np.uint8] | None = None  # for edges; None where only its embedding was at hand
         self._digest = ""
         self._steps: list[Step] = []
 
@@ -107,6 +112,7 @@ class Session:
         with self._lock:
             given_up = self._give_up()
             self._embedding, self._digest = found, digest
+            self._image = image.copy() if self._edges else None
         self._hand_over(given_up)
         return found
 
@@ -150,7 +156,9 @@ class Session:
             SessionError: no image is set.
             ValueError: there is no prompt, one does not belong to this image, or there is no such rule.
         """
-        return self._predict(self.embedding, prompts, rule)
+        with self._lock:
+            embedding, image = self.embedding, self._image
+        return self._predict(embedding, image, prompts, rule)
 
     def predict_all(self, prompt: Prompt) -> tuple[MaskResult, ...]:
         """All four masks for a prompt: token 0, then 1 to 3 (``SamPredictor.predict(multimask_output=True)``).
@@ -162,7 +170,9 @@ class Session:
         embedding, started = self.embedding, time.perf_counter()
         with self.gate.click():
             output, version, stages = self._decode(embedding, [prompt], started)
-            return tuple(self._result(embedding, output, 0, token, version, stages, started) for token in range(4))
+            return tuple(
+                self._result(embedding, None, (), output, 0, token, version, stages, started) for token in range(4)
+            )
 
     def undo(self) -> MaskResult | None:
         """Take the last click or box back; the answer before it, or None if there is none left.
@@ -182,10 +192,9 @@ class Session:
             if not self._steps:
                 return None
             step, embedding, started = self._steps[-1], self.embedding, time.perf_counter()
-            mask = postprocess(step.low_res_logits, geometry_of(embedding)) > 0
-            took = (time.perf_counter() - started) * 1e3
-            stages = {"wait": 0.0, "decode": 0.0, "postprocess": took, "total": took}
-            return MaskResult(mask, step.low_res_logits, step.iou, step.decoder_version, stages)
+            mask, stages = self._mask(embedding, self._image, step.prompt.clicks, step.low_res_logits)
+            timings = {"wait": 0.0, "decode": 0.0, **stages, "total": (time.perf_counter() - started) * 1e3}
+            return MaskResult(mask, step.low_res_logits, step.iou, step.decoder_version, timings)
 
     def reset(self) -> None:
         """Forget the current object's clicks; the image stays."""
@@ -241,7 +250,7 @@ class Session:
                 found = self.cache.get(wanted) if self.cache is not None else None
                 if found is None:
                     raise SessionError(f"the image of {path} is not at hand: give it to restore, or set it first")
-                self._embedding, self._digest = found, record.image_hash
+                self._embedding, self._image, self._digest = found, None, record.image_hash
             embedding = self.embedding
             try:
                 for step in record.steps:
@@ -263,19 +272,28 @@ class Session:
         embedding = self.embedding
         if self._feed_back and self._steps:
             prompt = prompt.with_mask(self._steps[-1].low_res_logits)
-        result = self._predict(embedding, [prompt], "official")[0]
+        result = self._predict(embedding, self._image, [prompt], "official")[0]
         self._steps.append(Step(prompt, result.low_res_logits, result.iou, result.decoder_version))
         self._hand_over(self._interaction(None))
         return result
 
-    def _predict(self, embedding: ImageEmbedding, prompts: Sequence[Prompt], rule: Rule) -> list[MaskResult]:
+    def _predict(
+        self,
+        embedding: ImageEmbedding,
+        image: npt.NDArray[np.uint8] | None,
+        prompts: Sequence[Prompt],
+        rule: Rule,
+    ) -> list[MaskResult]:
         started = time.perf_counter()
         with self.gate.click():
             output, version, stages = self._decode(embedding, prompts, started)
-            return [
-                self._result(embedding, output, i, select_token(output.ious[i], prompt, rule), version, stages, started)
-                for i, prompt in enumerate(prompts)
-            ]
+            results = []
+            for i, prompt in enumerate(prompts):
+                token = select_token(output.ious[i], prompt, rule)
+                results.append(
+                    self._result(embedding, image, prompt.clicks, output, i, token, version, stages, started)
+                )
+            return results
 
     def _decode(
         self, embedding: ImageEmbedding, prompts: Sequence[Prompt], started: float
@@ -292,6 +310,8 @@ class Session:
     def _result(
         self,
         embedding: ImageEmbedding,
+        image: npt.NDArray[np.uint8] | None,
+        clicks: Sequence[Click],
         output: DecoderOutput,
         index: int,
         token: int,
@@ -299,12 +319,29 @@ class Session:
         stages: dict[str, float],
         started: float,
     ) -> MaskResult:
-        begun = time.perf_counter()
         logits = output.low_res_logits[index, token].copy()  # a view would keep all masks of all prompts alive
-        mask = postprocess(logits, geometry_of(embedding)) > 0
-        ended = time.perf_counter()
-        timings = {**stages, "postprocess": (ended - begun) * 1e3, "total": (ended - started) * 1e3}
+        mask, own = self._mask(embedding, image, clicks, logits)
+        timings = {**stages, **own, "total": (time.perf_counter() - started) * 1e3}
         return MaskResult(mask, logits, float(output.ious[index, token]), version, timings)
+
+    def _mask(
+        self,
+        embedding: ImageEmbedding,
+        image: npt.NDArray[np.uint8] | None,
+        clicks: Sequence[Click],
+        logits: npt.NDArray[np.float32],
+    ) -> tuple[npt.NDArray[np.bool_], dict[str, float]]:
+        """The mask at the original size, drawn to the edges of ``image`` if that is wanted, and its stages' times."""
+        begun = time.perf_counter()
+        full = postprocess(logits, geometry_of(embedding))
+        if not self._edges or image is None:
+            return full > 0, {"postprocess": (time.perf_counter() - begun) * 1e3}
+        drawing = time.perf_counter()
+        mask = draw_to_edges(image, full, clicks)
+        return mask, {
+            "postprocess": (drawing - begun) * 1e3,
+            "edges": (time.perf_counter() - drawing) * 1e3,
+        }
 
     def _interaction(self, accepted: npt.NDArray[np.bool_] | None) -> Interaction:
         prompts = tuple(step.prompt for step in self._steps)

@@ -7,7 +7,7 @@ OpenVINO, import no torch at all.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from livesam.engine import runtimes
 from livesam.engine.places import default_cache_dir
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from livesam.engine.runtimes.tensorrt import Library
     from livesam.engine.session import Session
 
+# How a TensorRT decoder takes new weights: as inputs of the engine, or by refitting the idle one of two engines.
+Swap: TypeAlias = Literal["inputs", "refit"]
+
 __all__ = ["decoder_compiler", "default_cache_dir", "open_encoder", "open_session"]
 
 
@@ -33,6 +36,7 @@ def open_encoder(
     cache_dir: Path | None = None,
     *,
     device: str | None = None,
+    batch: int = 1,
     progress: Progress = quiet,
 ) -> ImageEncoder:
     """The image encoder of a model, ready to run.
@@ -40,21 +44,24 @@ def open_encoder(
     Args:
         model: ``nano``, ``vit_t``, ``vit_b``, ``vit_l`` or ``vit_h``.
         checkpoint: its weights; None for nano's own, or what ``livesam download`` has fetched.
-        runtime: ``auto``, ``tensorrt``, ``openvino``, ``onnxruntime``, ``torch``, or ``onnxruntime:tensorrt`` for
-            ONNX Runtime with its own TensorRT provider.
+        runtime: ``auto``, ``tensorrt``, ``openvino``, ``onnxruntime``, ``torch``, ``onnxruntime:tensorrt`` for
+            ONNX Runtime with its own TensorRT provider, or ``tensorrt_rtx`` for TensorRT for RTX and no other.
         precision: ``fp32``, ``fp16`` or ``bf16``; None for the runtime's usual one.
         cache_dir: where graphs are kept; None for ``LIVESAM_CACHE`` or ``~/.cache/livesam``.
         device: ``cpu``, ``cuda`` (GPU 0) or ``cuda:N``; None for what the runtime runs on.
+        batch: the most images that ``encode_batch`` shall take; above 1 the graph is another one, with a dynamic batch.
         progress: is told what takes long, in a few words.
 
     Raises:
-        ValueError: no such model, runtime, precision or device.
+        ValueError: no such model, runtime, precision or device, or a batch below 1.
         RuntimeUnavailable: what was asked for cannot be had here.
         CheckpointError: the checkpoint is missing or cannot be used.
         ExportError: the graph could not be written, or differs from PyTorch.
     """
+    if batch < 1:
+        raise ValueError(f"batch must be positive, got {batch}")
     choice = runtimes.select("encoder", runtime, device=device, precision=precision)
-    return _encoder(GraphCache(model, checkpoint, cache_dir, progress), choice)
+    return _encoder(GraphCache(model, checkpoint, cache_dir, progress), choice, batch)
 
 
 def decoder_compiler(
@@ -65,11 +72,20 @@ def decoder_compiler(
     cache_dir: Path | None = None,
     *,
     device: str | None = None,
+    swap: Swap = "inputs",
     progress: Progress = quiet,
 ) -> DecoderCompiler:
-    """What makes serving decoders of a model out of decoder weights. Arguments and errors as ``open_encoder``."""
+    """What makes serving decoders of a model out of decoder weights. Arguments and errors as ``open_encoder``, and:
+
+    Args:
+        swap: ``inputs`` swaps weights that are inputs of the engine; ``refit``, TensorRT only, refits the idle one of
+            two engines. Neither has run on a GPU so far.
+
+    Raises:
+        ValueError: no such way, or ``refit`` with a runtime that has none.
+    """
     choice = runtimes.select("decoder", runtime, device=device, precision=precision)
-    return _compiler(GraphCache(model, checkpoint, cache_dir, progress), choice)
+    return _compiler(GraphCache(model, checkpoint, cache_dir, progress), choice, swap)
 
 
 def open_session(
@@ -83,6 +99,8 @@ def open_session(
     cache_dir: Path | None = None,
     ram_mib: int = 512,
     embeddings: Path | None = None,
+    edges: bool = False,
+    swap: Swap = "inputs",
     progress: Progress = quiet,
 ) -> Session:
     """A session on the fastest runtime that is here; arguments and errors as ``open_encoder``, and:
@@ -92,6 +110,8 @@ def open_session(
         ram_mib: memory for embeddings of earlier images.
         embeddings: a folder of ``livesam embed``. An image's embedding is taken from there if it was made with the same
             weights, runtime and precision; any other image is encoded, and its embedding kept there too.
+        edges: draw masks to the image's own edges (``engine/edges.py``).
+        swap: as in ``decoder_compiler``.
 
     Raises:
         ValueError: also when there is no folder ``embeddings``.
@@ -114,12 +134,12 @@ def open_session(
     reference = _Reference(graphs)
     probe = Probe.standard(graphs.spec.embedding_hw, reference, TOLERANCE[for_decoder.precision])
     gate = InteractiveGate()
-    slot = DecoderSlot(_compiler(graphs, for_decoder), base, probe=probe, give_way=gate.give_way)
+    slot = DecoderSlot(_compiler(graphs, for_decoder, swap), base, probe=probe, give_way=gate.give_way)
     if adapted is not None:
         from livesam.engine.adapted import load_adapted
 
         slot.publish(load_adapted(Path(adapted), base), label=STABLE)
-    return Session(encoder, slot, EmbeddingCache(ram_mib << 20, folder), gate)
+    return Session(encoder, slot, EmbeddingCache(ram_mib << 20, folder), gate, edges=edges)
 
 
 class _Reference:
@@ -139,7 +159,7 @@ class _Reference:
         return self._answer.reference(embedding, prompts, weights)
 
 
-def _encoder(graphs: GraphCache, choice: runtimes.Choice) -> ImageEncoder:
+def _encoder(graphs: GraphCache, choice: runtimes.Choice, batch: int = 1) -> ImageEncoder:
     if choice.name == "torch":
         from livesam.engine.runtimes.torch import TorchEncoder
 
@@ -147,20 +167,26 @@ def _encoder(graphs: GraphCache, choice: runtimes.Choice) -> ImageEncoder:
     if choice.name in ("onnxruntime", runtimes.ORT_TENSORRT):
         from livesam.engine.runtimes.onnxruntime import OrtEncoder
 
-        return OrtEncoder(graphs.encoder(choice.precision), provider=_provider(choice), gpu=choice.gpu)
+        graph = graphs.encoder(choice.precision, one=batch == 1)
+        return OrtEncoder(graph, provider=_provider(choice), gpu=choice.gpu)
     if choice.name == "openvino":
         from livesam.engine.runtimes.openvino import OvEncoder
 
         # OpenVINO takes the precision as a hint; its CPU plugin would convert a low-precision graph back.
-        return OvEncoder(graphs.encoder("fp32"), precision=choice.precision, cache_dir=graphs.folder / "openvino")
-    return _tensorrt_encoder(graphs, choice)
+        graph = graphs.encoder("fp32", one=batch == 1)
+        return OvEncoder(graph, precision=choice.precision, cache_dir=graphs.folder / "openvino")
+    return _tensorrt_encoder(graphs, choice, batch)
 
 
 def _provider(choice: runtimes.Choice) -> str:
     return "tensorrt" if choice.name == runtimes.ORT_TENSORRT else choice.device.partition(":")[0]
 
 
-def _compiler(graphs: GraphCache, choice: runtimes.Choice) -> DecoderCompiler:
+def _compiler(graphs: GraphCache, choice: runtimes.Choice, swap: Swap) -> DecoderCompiler:
+    if swap not in ("inputs", "refit"):
+        raise ValueError(f"unknown way to swap {swap!r}: choose inputs or refit")
+    if swap == "refit" and choice.name not in ("tensorrt", runtimes.TENSORRT_RTX):
+        raise ValueError(f"{choice.name} cannot be refitted, only TensorRT can: take swap='inputs'")
     if choice.name == "torch":
         from livesam.engine.runtimes.torch import TorchGraph
 
@@ -173,43 +199,50 @@ def _compiler(graphs: GraphCache, choice: runtimes.Choice) -> DecoderCompiler:
         from livesam.engine.runtimes.openvino import OvGraph
 
         return OvGraph(graphs.decoder("fp32"), precision=choice.precision, cache_dir=graphs.folder / "openvino")
-    return _tensorrt_compiler(graphs, choice)
+    return _tensorrt_compiler(graphs, choice, swap)
 
 
-def _tensorrt_library() -> Library:
+def _tensorrt_library(choice: runtimes.Choice) -> Library:
     from livesam.engine.runtimes.tensorrt import load_library
 
-    return load_library()
+    return load_library(choice.name if choice.name == runtimes.TENSORRT_RTX else "auto")
 
 
-def _tensorrt_encoder(graphs: GraphCache, choice: runtimes.Choice) -> ImageEncoder:
+def _tensorrt_encoder(graphs: GraphCache, choice: runtimes.Choice, batch: int) -> ImageEncoder:
     """Never run on a GPU so far."""
     from livesam.engine.runtimes.tensorrt import TrtEncoder, on_gpu
-    from livesam.export.tensorrt import build_plan
+    from livesam.export.tensorrt import build_plan, encoder_profiles
 
-    library = _tensorrt_library()
-    graph = graphs.encoder(choice.precision, "augment")
+    library, side = _tensorrt_library(choice), graphs.spec.image_size
+    graph = graphs.encoder(choice.precision, "augment", one=batch == 1)
+    # One image has a profile of its own, so that a plan for many does not slow it down.
+    profiles = [] if batch == 1 else [*encoder_profiles(side), *encoder_profiles(side, (1, batch, batch))]
     graphs.progress(f"building the encoder of {graphs.spec.name} with {library.name}")
     with on_gpu(choice.gpu):
-        plan = build_plan(graph, graphs.root / "plans", library=library.name)
-        return TrtEncoder(plan, graphs.spec.image_size, library.name)
+        plan = build_plan(graph, graphs.root / "plans", library=library.name, profiles=profiles)
+        return TrtEncoder(plan, side, library.name)
 
 
-def _tensorrt_compiler(graphs: GraphCache, choice: runtimes.Choice) -> DecoderCompiler:
+def _tensorrt_compiler(graphs: GraphCache, choice: runtimes.Choice, swap: Swap) -> DecoderCompiler:
     """Never run on a GPU so far."""
     from livesam.engine.runtimes.tensorrt import on_gpu
-    from livesam.engine.runtimes.tensorrt_decoder import TrtDecoder
+    from livesam.engine.runtimes.tensorrt_decoder import TrtDecoder, TrtRefitDecoder
     from livesam.export.tensorrt import build_plan, decoder_profiles
 
-    library = _tensorrt_library()
-    graph = graphs.decoder(choice.precision)
+    library, refit = _tensorrt_library(choice), swap == "refit"
+    graph = graphs.decoder(choice.precision, weights_as_inputs=not refit)
     graphs.progress(f"building the decoder of {graphs.spec.name} with {library.name}")
     profiles = decoder_profiles(graphs.spec.embedding_hw)
     with on_gpu(choice.gpu):
-        plan = build_plan(graph, graphs.root / "plans", library=library.name, profiles=profiles)
+        plan = build_plan(graph, graphs.root / "plans", library=library.name, profiles=profiles, refit=refit)
+    probe = Probe.standard(graphs.spec.embedding_hw, _Reference(graphs), TOLERANCE[choice.precision])
 
     def compile_decoder(weights: DecoderWeights) -> MaskDecoder:
         with on_gpu(choice.gpu):
-            return TrtDecoder(plan, weights, library.name)
+            if refit:
+                return TrtRefitDecoder(plan, weights, library.name, probe.check)
+            decoder = TrtDecoder(plan, weights, library.name)
+        probe.check(decoder, weights)  # a graph is compared at export, a plan nowhere before
+        return decoder
 
     return compile_decoder

@@ -7,9 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 from livesam.engine.cache import EmbeddingCache
+from livesam.engine.edges import draw_to_edges
 from livesam.engine.errors import SessionError
 from livesam.engine.gate import InteractiveGate
+from livesam.engine.geometry import postprocess
 from livesam.engine.interaction import Interaction
+from livesam.engine.points import geometry_of
 from livesam.engine.prompt import Box, Click, Prompt
 from livesam.engine.result import MaskResult
 from livesam.engine.runtimes.torch import TorchEncoder
@@ -219,3 +222,26 @@ def test_bad_input_is_refused_and_changes_nothing(make: Callable[..., Session], 
         session.set_image(image[..., 0])
     same(session.answer(), first)
     assert not session.gate.busy
+
+
+def test_masks_are_drawn_to_edges_when_asked(make: Callable[..., Session], image: np.ndarray, tmp_path: Path) -> None:
+    plain, drawing = make(), make(edges=True)
+    for session in (plain, drawing):
+        session.set_image(image)
+    here = image.copy()
+    drawing.set_image(here)
+    here[:] = 0  # a frame buffer that is used again
+    raw, drawn = plain.click(40, 50), drawing.click(40, 50)
+    np.testing.assert_array_equal(raw.low_res_logits, drawn.low_res_logits)
+    full = postprocess(raw.low_res_logits, geometry_of(drawing.embedding))
+    np.testing.assert_array_equal(drawn.mask, draw_to_edges(image, full, [Click(40, 50)]))
+    assert "edges" in drawn.timings_ms
+    assert "edges" not in raw.timings_ms
+    same(drawing.answer(), drawn)
+    same(drawing.predict(Prompt((Click(40, 50),))), drawn)
+    prompt = Prompt((Click(40, 50),))
+    for own, official in zip(drawing.predict_all(prompt), plain.predict_all(prompt), strict=True):
+        same(own, official)
+    drawing.save(tmp_path / "log")
+    np.testing.assert_array_equal(drawing.accept().accepted_mask, drawn.mask)
+    same(make(edges=True).restore(tmp_path / "log", image), drawn)

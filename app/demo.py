@@ -52,7 +52,7 @@ def demo(
     runtime: RuntimeOption = Runtime.auto,
     precision: PrecisionOption = None,
     device: DeviceOption = None,
-    edges: EdgesOption = False,
+    edges: EdgesOption = True,
 ) -> None:
     """Segment real photos with scripted clicks; write overlays and a report, print a table with timings."""
     import numpy as np
@@ -77,7 +77,7 @@ def demo(
 
     runs = [_run(session, photo, image) for photo, image in zip(PHOTOS, images, strict=True)]
     pictures = _write_pictures(runs, out)
-    report = _report(session, model, open_ms, runs, pictures)
+    report = _report(session, model, edges, open_ms, runs, pictures)
     write_json(out / "report.json", report)
     _print_table(runs, report, out)
 
@@ -127,7 +127,12 @@ def _write_pictures(runs: Sequence[PhotoRun], out: Path) -> dict[str, str]:
 
 
 def _report(
-    session: Session, model: str, open_ms: float, runs: Sequence[PhotoRun], pictures: Mapping[str, str]
+    session: Session,
+    model: str,
+    edges: bool,
+    open_ms: float,
+    runs: Sequence[PhotoRun],
+    pictures: Mapping[str, str],
 ) -> dict[str, object]:
     import numpy as np
     from livesam.benchmarks.environment import environment
@@ -136,6 +141,7 @@ def _report(
     return {
         "model": model,
         "runtime": session.runtime,
+        "edges": edges,
         "environment": environment().to_json(),
         "open_ms": round(open_ms, 1),
         "encode_p50_ms": round(float(np.median([run.encode_ms for run in runs])), 2),

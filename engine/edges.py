@@ -50,7 +50,7 @@ def draw_to_edges(
     if min(area, mask.size - area) < MIN_PIXELS:
         return mask
     band = BAND * area**0.5
-    rows, columns = (_reach(mask.any(axis), 2 * band) for axis in (1, 0))
+    rows, columns = (_reach(np.asarray(mask.any(axis)), 2 * band) for axis in (1, 0))
     part = (rows, columns)
     hw = (rows.stop - rows.start, columns.stop - columns.start)
     scale = min(1.0, LONG_SIDE / max(hw))

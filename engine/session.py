@@ -270,7 +270,7 @@ class Session:
 
     def _advance(self, prompt: Prompt) -> MaskResult:
         embedding = self.embedding
-        if self._feed_back and self._steps:
+        if self._feed_back and self._steps and np.isfinite(self._steps[-1].low_res_logits).all():
             prompt = prompt.with_mask(self._steps[-1].low_res_logits)
         result = self._predict(embedding, self._image, [prompt], "official")[0]
         self._steps.append(Step(prompt, result.low_res_logits, result.iou, result.decoder_version))

@@ -245,3 +245,15 @@ def test_masks_are_drawn_to_edges_when_asked(make: Callable[..., Session], image
     drawing.save(tmp_path / "log")
     np.testing.assert_array_equal(drawing.accept().accepted_mask, drawn.mask)
     same(make(edges=True).restore(tmp_path / "log", image), drawn)
+
+
+def test_an_answer_that_is_not_finite_is_not_fed_back(make: Callable[..., Session], image: np.ndarray) -> None:
+    session = make()
+    found = session.set_image(image)
+    good = found.features.copy()
+    found.features[:] = np.nan  # the embedding of a broken encoder
+    assert not np.isfinite(session.click(40, 50).low_res_logits).all()
+    found.features[:] = good
+    assert np.isfinite(session.click(60, 20).low_res_logits).all()
+    assert session.prompt is not None
+    assert session.prompt.mask_logits is None

@@ -20,7 +20,7 @@ import os
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -41,12 +41,16 @@ log = logging.getLogger(__name__)
 @dataclass(slots=True)
 class _Domain:
     method: AdaptationMethod
-    good: DecoderWeights  # the domain weights before the latest interaction
+    before: DecoderWeights | None = None  # while it learns: the domain weights that it began with
     counts: dict[str, int] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)  # of the last candidate that passed the gate
     versions: dict[str, int] = field(default_factory=dict)  # of the slot, where ``publish`` tells them
     changed: bool = False  # not yet published
     idle_left: int = 0
+
+    def to_save(self) -> DecoderWeights:
+        """The domain weights; while they are being changed, those before."""
+        return self.method.domain_weights() if self.before is None else self.before
 
 
 class AdaptationLoop:
@@ -210,6 +214,7 @@ class AdaptationLoop:
                 if closing:
                     break
                 self._guarded(lambda i=interaction: self._turn(i))  # type: ignore[misc]
+                self._save()
                 with self._changed:
                     self._busy = False
                     self._changed.notify_all()
@@ -247,18 +252,8 @@ class AdaptationLoop:
         self._roll_back()
         if interaction is not None:
             domain = self._domain(interaction.domain)
-            domain.good = domain.method.domain_weights()
-            try:
-                finished = self._steps(
-                    domain.method.learn_object(interaction)
-                    if interaction.over
-                    else domain.method.learn_click(interaction),
-                    domain,
-                )
-            except Exception:
-                domain.method.load_domain(domain.good)  # half-learned weights are not to be trusted
-                domain.changed = True
-                raise
+            learn = domain.method.learn_object if interaction.over else domain.method.learn_click
+            finished = self._learn(learn(interaction), domain)
             if interaction.over:
                 domain.changed = True  # the object's fast copy goes out of service, also if nothing was learned
             if interaction.accepted:
@@ -268,7 +263,6 @@ class AdaptationLoop:
         elif not self._paused:
             self._idle()
         self._serve()
-        self._save()
 
     def _roll_back(self) -> None:
         with self._changed:
@@ -286,7 +280,7 @@ class AdaptationLoop:
             return
         domain.idle_left -= 1
         self._counts["idle_rounds"] += 1
-        self._steps(domain.method.learn_idle(self.config.idle_steps), domain)
+        self._learn(domain.method.learn_idle(self.config.idle_steps), domain)
         self._offer(self._active, domain)
 
     def _domain(self, name: str) -> _Domain:
@@ -300,25 +294,29 @@ class AdaptationLoop:
                 self._unsaved.add(name)
                 self._report(error)
             with self._changed:
-                self._domains[name] = _Domain(method, method.domain_weights())
+                self._domains[name] = _Domain(method)
         return self._domains[name]
 
-    def _steps(self, reports: Iterable[StepReport], domain: _Domain) -> bool:
+    def _learn(self, reports: Iterator[StepReport], domain: _Domain) -> bool:
+        """Take all steps. False if the loop is closing; then, and after an exception, half-learned weights go."""
+        domain.before = before = domain.method.domain_weights()
+        finished = False
+        try:
+            finished = self._steps(reports, domain)
+        finally:
+            domain.before = None
+            if not finished:
+                if isinstance(reports, Generator):
+                    reports.close()
+                domain.method.load_domain(before)
+                domain.changed = True
+        return finished
+
+    def _steps(self, reports: Iterator[StepReport], domain: _Domain) -> bool:
         """Run micro-steps, one after each time the gate is idle; False if the loop is closing and the rest is left."""
-        iterator = iter(reports)
-        while True:
-            if self._gate is not None and not self._gate.wait_idle(self.config.max_wait_s):
-                self._counts["steps_under_load"] += 1
-            with self._changed:
-                self._changed.wait_for(lambda: not self._paused or self._closing)
-                if self._closing:
-                    close = getattr(iterator, "close", None)
-                    if close is not None:
-                        close()
-                    domain.method.load_domain(domain.good)  # a candidate that no gate has judged
-                    return False
+        while self._may_step():
             started = time.perf_counter()
-            report = next(iterator, None)
+            report = next(reports, None)
             if report is None:
                 return True
             with self._changed:
@@ -330,6 +328,17 @@ class AdaptationLoop:
                     self._step_ms.append((time.perf_counter() - started) * 1e3)
                     self._counts["steps" if report.applied else "steps_skipped"] += 1
             domain.changed = True  # also a rejected candidate takes the fast copy out of service
+        return False
+
+    def _may_step(self) -> bool:
+        """Wait for the gate and the end of a pause, and save what is due meanwhile; False if the loop is closing."""
+        if self._gate is not None and not self._gate.wait_idle(self.config.max_wait_s):
+            self._counts["steps_under_load"] += 1
+        while True:
+            self._save()
+            with self._changed:
+                if self._changed.wait_for(lambda: self._closing or not self._paused, self.config.max_wait_s):
+                    return not self._closing
 
     def _serve(self) -> None:
         """Publish the active domain's weights if they are not what serves."""
@@ -357,7 +366,7 @@ class AdaptationLoop:
         with self._changed:
             domain.counts = counts
         if self._store is not None and name not in self._unsaved:
-            learned = Learned(domain.method.domain_weights, counts, dict(domain.metrics), dict(domain.versions))
+            learned = Learned(domain.to_save, counts, dict(domain.metrics), dict(domain.versions))
             self._store.put(name, learned)
 
     def _save(self, final: bool = False) -> None:

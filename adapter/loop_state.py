@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -21,7 +21,7 @@ class Gate(Protocol):
 class IdleLearner(Protocol):
     """A method that can use time in which nothing happens."""
 
-    def learn_idle(self, steps: int) -> Iterable[StepReport]: ...
+    def learn_idle(self, steps: int) -> Iterator[StepReport]: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ loses what was learned since the last save and nothing else; loading checks that
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 import time
@@ -67,7 +68,7 @@ class DecoderStore:
         self._base, self._model, self._method, self._settings = base, model, method, dict(settings or {})
         self._kind, self._precision, self._clock = kind, precision, clock
         self._pending: dict[str, Learned] = {}
-        self._saved_at: dict[str, float] = {}
+        self._tried_at: dict[str, float] = {}
         self._started = clock()
 
     def path(self, domain: str) -> Path:
@@ -99,10 +100,8 @@ class DecoderStore:
             ValueError, OSError: as ``offer``.
         """
         now = self._clock()
-        due = [d for d in self._pending if now - self._saved_at.get(d, self._started) >= self.interval_s]
-        for domain in due:
-            self._save(domain)
-        return due
+        due = [d for d in self._pending if now - self._tried_at.get(d, self._started) >= self.interval_s]
+        return self._save_all(due)
 
     def flush(self) -> list[str]:
         """Save everything that is pending, due or not.
@@ -110,10 +109,7 @@ class DecoderStore:
         Raises:
             ValueError, OSError: as ``offer``.
         """
-        saved = list(self._pending)
-        for domain in saved:
-            self._save(domain)
-        return saved
+        return self._save_all(list(self._pending))
 
     def load(self, domain: str) -> dict[str, npt.NDArray[np.float32]] | None:
         """The domain's weights, float32; None if nothing was saved.
@@ -144,8 +140,16 @@ class DecoderStore:
                 continue
         return sorted(found)
 
+    def _save_all(self, domains: list[str]) -> list[str]:
+        """Try each of them, also when one fails; what they raise comes out as one chain."""
+        with contextlib.ExitStack() as stack:
+            for domain in reversed(domains):
+                stack.callback(self._save, domain)
+        return domains
+
     def _save(self, domain: str) -> None:
         learned = self._pending[domain]
+        self._tried_at[domain] = self._clock()
         info = AdaptedInfo(
             model=self._model,
             method=self._method,
@@ -159,4 +163,3 @@ class DecoderStore:
             self.path(domain), learned.weights(), self._base, info, kind=self._kind, precision=self._precision
         )
         del self._pending[domain]
-        self._saved_at[domain] = self._clock()

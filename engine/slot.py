@@ -193,8 +193,7 @@ class DecoderSlot:
             with self._changed:
                 if label is not None:
                     self._labels[label] = version
-                dropped = self._trim()
-        del dropped  # not under the lock: giving 16 MB back takes milliseconds that a click would wait
+                self._trim()
         return version
 
     def rollback(self, version: int) -> int:
@@ -211,8 +210,7 @@ class DecoderSlot:
             if version != self._active.version:
                 self._switch(version, weights)
                 with self._changed:
-                    dropped = self._trim()
-                del dropped
+                    self._trim()
         return version
 
     def promote(self, version: int, label: str = STABLE) -> None:
@@ -225,8 +223,7 @@ class DecoderSlot:
         with self._swapping, self._changed:
             self._find(version)
             self._labels[label] = version
-            dropped = self._trim()
-        del dropped
+            self._trim()
 
     def close(self) -> None:
         """Free both decoders once the clicks in flight are answered; later leases raise ``SessionError``."""
@@ -317,14 +314,13 @@ class DecoderSlot:
             raise ValueError(f"version {version} is not kept: choose one of {kept}")
         return self._kept[version]
 
-    def _trim(self) -> list[dict[str, npt.NDArray[np.float32]]]:
-        """Drop the oldest versions that no label holds; the caller frees their weights once it has left the lock."""
-        protected, dropped = {self.current, *self._labels.values()}, []
+    def _trim(self) -> None:
+        """Drop the oldest versions that no label holds."""
+        protected = {self.current, *self._labels.values()}
         for number in sorted(self._kept):
             if len(self._kept) > self._history and number not in protected:
-                dropped.append(self._kept.pop(number))
+                del self._kept[number]
                 self._digests.pop(number, None)
-        return dropped
 
 
 def _require_label(label: str | None) -> None:

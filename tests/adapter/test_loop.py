@@ -357,6 +357,104 @@ def test_what_was_learned_survives_in_the_store(bench, tmp_path):
     assert again.published == [2.0]
 
 
+class Clock:
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def timed_store(folder):
+    clock = Clock()
+    return clock, DecoderStore(folder, BASE, model="nano", method="fake", interval_s=10, clock=clock)
+
+
+def saved(store):
+    weights = store.load("default")
+    return None if weights is None else float(weights["w"][0])
+
+
+def test_a_long_turn_does_not_hold_up_what_is_due_to_be_saved(bench, tmp_path):
+    clock, store = timed_store(tmp_path)
+    b = bench(store=store, config=LoopConfig(idle_after_s=600))
+    b.loop.start()
+    b.loop.submit(interaction("a"))
+    assert b.loop.wait(20)
+    found = []
+
+    def later(_):
+        found.append(saved(store))
+        clock.now = 10.0
+
+    b.methods["default"].before_step = later
+    b.loop.submit(interaction("b"))
+    assert b.loop.wait(20)
+    assert found == [None, 2.0]  # what "a" taught, and nothing half-learned of "b"
+
+
+def test_a_pause_within_a_turn_does_not_hold_up_what_is_due_to_be_saved(bench, tmp_path):
+    clock, store = timed_store(tmp_path)
+    b = bench(store=store, config=LoopConfig(idle_after_s=600, max_wait_s=0.01))
+    b.loop.start()
+    b.loop.submit(interaction("a"))
+    assert b.loop.wait(20)
+    paused = threading.Event()
+    b.methods["default"].before_step = lambda i: (b.loop.pause(), paused.set())
+    b.loop.submit(interaction("b"))
+    assert paused.wait(20)
+    time.sleep(0.1)  # the pause has begun
+    assert saved(store) is None
+    clock.now = 10.0
+    deadline = time.monotonic() + 20
+    while saved(store) is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    assert saved(store) == 2.0
+    b.methods["default"].before_step = lambda i: None
+    b.loop.resume()
+    assert b.loop.wait(20)
+
+
+def test_a_slot_that_takes_nothing_does_not_hold_up_saving(bench, tmp_path):
+    _, store = timed_store(tmp_path)
+    store.interval_s = 0
+    b = bench(store=store, config=LoopConfig(idle_after_s=600))
+    b.published = None  # so appending fails
+    b.loop.start()
+    b.loop.submit(interaction("a"))
+    assert b.loop.wait(20)
+    assert b.loop.stats().counts["publish_failed"] == 1
+    assert saved(store) == 2.0
+
+
+@pytest.mark.parametrize("how", ["closed", "broken"])
+def test_idle_learning_that_is_cut_off_loses_nothing_else(bench, tmp_path, how):
+    _, store = timed_store(tmp_path)
+    b = bench(store=store, config=LoopConfig(idle_after_s=0.01, idle_rounds=1))
+    method, half, go_on = b.make("default"), threading.Event(), threading.Event()
+
+    def learn_idle(steps):
+        method.value += 100
+        yield StepReport("object", 0.0, True)
+        half.set()
+        assert go_on.wait(20)
+        if how == "broken":
+            raise ZeroDivisionError
+        yield StepReport("object", 0.0, True)
+
+    method.learn_idle = learn_idle
+    b.loop.start()
+    b.loop.submit(interaction("a", accepted=True))
+    assert half.wait(20)
+    if how == "closed":
+        assert not b.loop.close(0.01)
+    go_on.set()
+    assert how == "closed" or b.loop.wait(20)
+    assert b.loop.close(20)
+    assert method.value == 2.0
+    assert saved(store) == 2.0
+    assert b.published[-1] == 2.0
+
+
 def test_a_saved_file_that_cannot_be_loaded_is_reported_and_kept(bench, tmp_path):
     store = DecoderStore(tmp_path, BASE, model="nano", method="fake", interval_s=0)
     store.path("default").write_bytes(b"rubbish")

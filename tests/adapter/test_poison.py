@@ -4,18 +4,25 @@ The domain is made by hand: random features in which the object's cells lean in 
 weights first learns it, and is the base of what follows; so there is something that poison could spoil.
 """
 
+import threading
 from copy import deepcopy
 
 import numpy as np
 import pytest
 import torch
+from livesam.adapter.learner import learning
 from livesam.adapter.losses import dice, soft_iou, sparse_bce
 from livesam.adapter.method import create
 from livesam.adapter.torch_decoder import Decoding, FlatDecoder
 from livesam.engine.embedding import ImageEmbedding
 from livesam.engine.geometry import ResizeGeometry, postprocess
 from livesam.engine.interaction import Interaction
+from livesam.engine.models import decoder_weights
+from livesam.engine.probe import Probe
 from livesam.engine.prompt import Click, Prompt
+from livesam.engine.runtimes.torch import TorchGraph
+from livesam.engine.session import Session
+from livesam.engine.slot import DecoderSlot
 
 HW = (256, 256)
 FRAME = ResizeGeometry.of(HW, 256)
@@ -163,6 +170,107 @@ def test_poison_does_not_make_it_worse_than_frozen(method, frozen_quality, poiso
     if poison is nan_embeddings:
         assert counts["bad_embedding"] == 4
         assert counts["guard_bad_loss"] >= 2
+
+
+class Scenes:
+    """An encoder for which a scene takes the image's place."""
+
+    runtime = "none"
+
+    def encode(self, image):
+        return self.scene
+
+    def close(self):
+        pass
+
+
+class Chain:
+    """What a poison takes for a method, but it is a session's answers and the loop behind it."""
+
+    def __init__(self, session, loop):
+        self.session, self.loop = session, loop
+
+    def look_at(self, embedding):
+        self.session.encoder.scene = embedding
+        self.session.set_image(np.zeros((*HW, 3), np.uint8))
+
+    def answer(self, embedding, prompt):
+        self.look_at(embedding)
+        return self.session.predict(prompt)
+
+    def learn(self, interaction):
+        assert self.loop.submit(interaction)
+        assert self.loop.wait(120)
+        return ()
+
+    learn_click = learn_object = learn
+
+    def counts(self):
+        return self.loop.stats().methods["default"]
+
+
+def careless_user(chain):
+    """Clicks at random, contradicts the click before, and accepts whatever is shown."""
+    rng = np.random.default_rng(0)
+    for seed in range(80, 84):
+        chain.look_at(scene(seed)[0])
+        for x, y in rng.integers(0, 256, (2, 2)):
+            chain.session.click(x, y)
+            chain.session.click(x, y, positive=False)
+        chain.session.accept()
+        assert chain.loop.wait(120)
+
+
+@pytest.fixture
+def chain(skilled):
+    """A session that learns, and has learned from three honest objects."""
+    graph = TorchGraph(skilled)
+    slot = DecoderSlot(graph, decoder_weights(skilled), probe=Probe.standard((16, 16), graph.reference))
+    session = Session(Scenes(), slot)
+    with learning(session, skilled) as loop:
+        made = Chain(session, loop)
+        teach(made, range(20, 23))
+        assert slot.current > 0
+        yield made
+    session.close()
+
+
+@pytest.fixture
+def other_user(chain):
+    """Goes on clicking for as long as the test lasts; how many answers came, and what went wrong."""
+    session = Session(Scenes(), chain.session.slot, gate=chain.session.gate)
+    session.encoder.scene, _, (click, _) = scene(900)
+    session.set_image(np.zeros((*HW, 3), np.uint8))
+    answers, failures, stop = [], [], threading.Event()
+
+    def click_on():
+        try:
+            while not stop.wait(0.2):
+                answers.append(session.predict(Prompt((click,))))
+        except Exception as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=click_on)
+    thread.start()
+    yield answers, failures
+    stop.set()
+    thread.join(20)
+    assert not thread.is_alive()
+
+
+def test_what_is_served_survives_poison(chain, other_user, frozen_quality):
+    answers, failures = other_user
+    for poison in (*POISONS, careless_user):
+        poison(chain)
+        served = quality(chain)
+        stats = chain.loop.stats()
+        assert served >= frozen_quality - 0.01, (poison.__name__, served, frozen_quality, stats)
+    assert not failures
+    assert len(answers) > 5
+    assert all(np.isfinite(answer.low_res_logits).all() for answer in answers)
+    assert stats.running
+    assert "errors" not in stats.counts, stats.last_error
+    assert {"implausible", "bad_embedding", "guard_bad_loss"} <= chain.counts().keys()
 
 
 def test_the_trust_region_holds_under_absurd_rates(skilled):

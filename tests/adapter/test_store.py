@@ -88,6 +88,29 @@ def test_a_failed_save_keeps_the_file_and_the_offer(tmp_path, base):
         make(tmp_path, base, interval_s=-1)
 
 
+def test_a_failed_save_is_tried_again_an_interval_later_and_keeps_no_other_from_being_saved(tmp_path, base):
+    clock, calls = Clock(), []
+    store = make(tmp_path, base, clock, interval_s=10)
+
+    def broken():
+        calls.append(clock.now)
+        return shifted(base, np.nan)
+
+    store.put("a", Learned(broken))
+    store.put("b", Learned(lambda: shifted(base, 1)))
+    clock.now = 10.0
+    with pytest.raises(ValueError, match="not finite"):
+        store.tick()
+    assert store.domains() == ["b"]
+    clock.now = 19.0
+    assert store.tick() == []
+    assert calls == [10.0]
+    store.put("c", Learned(lambda: shifted(base, 1)))
+    with pytest.raises(ValueError, match="not finite"):
+        store.flush()
+    assert store.domains() == ["b", "c"]
+
+
 WRITER = """
 import sys
 from pathlib import Path

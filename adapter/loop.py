@@ -366,16 +366,12 @@ class AdaptationLoop:
         with self._changed:
             domain.counts = counts
         if self._store is not None and name not in self._unsaved:
-            learned = Learned(domain.to_save, counts, dict(domain.metrics), dict(domain.versions))
-            self._store.put(name, learned)
+            self._store.put(name, Learned(domain.to_save, counts, dict(domain.metrics), dict(domain.versions)))
 
     def _save(self, final: bool = False) -> None:
-        store = self._store
-        if store is None:
-            return
-
         def save() -> None:
-            self._counts["saved"] += len(store.flush() if final else store.tick())
+            if self._store is not None:
+                self._counts["saved"] += len(self._store.flush() if final else self._store.tick())
 
         self._guarded(save, "save_failed")
 

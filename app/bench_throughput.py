@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,15 @@ def measure_throughput(
     with counting("throughput", len(settings)) as progress:
         for batch, count in settings:
             run = measure(
-                lambda: open_encoder(model, checkpoint, runtime=runtime, precision=precision, device=device),
+                partial(
+                    open_encoder,
+                    model,
+                    checkpoint,
+                    runtime=runtime,
+                    precision=precision,
+                    device=device,
+                    batch=1 if batch == 1 else max(batches),  # all that are above 1 share one graph or plan
+                ),
                 image,
                 model=model,
                 batch=batch,

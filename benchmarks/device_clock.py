@@ -91,6 +91,34 @@ def ceilings(device: str, *, size: int = 8192, copy_mib: int = 1024, seconds: fl
     return found
 
 
+def traffic_of(module: torch.nn.Module, *inputs: torch.Tensor) -> int:
+    """Bytes that one eager forward pass reads and writes: every operation's inputs and outputs, views left out.
+
+    What caches keep from memory is counted too, so its share of the copy ceiling may exceed 1 for small tensors.
+    """
+    import torch
+    from torch.utils._python_dispatch import TorchDispatchMode
+    from torch.utils._pytree import tree_leaves
+
+    class Count(TorchDispatchMode):  # type: ignore[no-untyped-call]
+        total = 0
+
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            found = func(*args, **(kwargs or {}))
+            read = [t for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)]
+            written = [t for t in tree_leaves(found) if isinstance(t, torch.Tensor)]
+            places = {t.untyped_storage().data_ptr() for t in read}
+            view = all(t.untyped_storage().data_ptr() in places for t in written) and not func._schema.is_mutable
+            if not view:  # an expanded tensor is no larger than its storage
+                self.total += sum(min(t.nbytes, t.untyped_storage().nbytes()) for t in read + written)
+            return found
+
+    counter = Count()  # type: ignore[no-untyped-call]
+    with torch.inference_mode(), counter:
+        module(*inputs)
+    return counter.total
+
+
 def flops_of(module: torch.nn.Module, *inputs: torch.Tensor) -> int:
     """Floating-point operations of one forward pass (a multiply-add counts twice), by torch's own counter."""
     import torch

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib.util
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -31,13 +32,16 @@ from livesam.engine.models import MODELS, build, spec
 
 if TYPE_CHECKING:
     from livesam.engine.session import Session
+    from livesam.export.serving import Swap
     from segment_anything.modeling import Sam
 
 RUNTIMES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("torch", ("fp32", "bf16")),
     ("onnxruntime", ("fp32", "fp16")),
     ("tensorrt", ("bf16", "fp16")),
+    ("tensorrt_rtx", ("bf16", "fp16")),
 )
+BATCH_PRECISION = {"torch": "bf16", "onnxruntime": "fp16", "tensorrt": "bf16", "tensorrt_rtx": "bf16"}
 BATCHES = (1, 2, 4, 8, 16, 32)
 
 
@@ -52,7 +56,7 @@ class ModelBench:
         self.swap_count = 3 if quick else 20
         self.clicks = 8 if quick else 120
         self.image = picture()
-        self.ceilings: Mapping[str, float] = {}
+        self.ceilings: Mapping[str, Any] = {}
 
     @cached_property
     def sam(self) -> Sam:
@@ -87,17 +91,23 @@ class ModelBench:
                 for precision in precisions
             ]
         for runtime, _ in RUNTIMES:
-            found.append(Section(f"{self.model}/decoder/{runtime}", partial(self._decoder, runtime)))
-            found.append(Section(f"{self.model}/swap/{runtime}", partial(self._swap, runtime)))
+            ways: tuple[Swap, ...] = ("inputs", "refit") if runtime.startswith("tensorrt") else ("inputs",)
+            for way in ways:
+                name = runtime if way == "inputs" else f"{runtime}/{way}"
+                found.append(Section(f"{self.model}/decoder/{name}", partial(self._decoder, runtime, way)))
+                found.append(Section(f"{self.model}/swap/{name}", partial(self._swap, runtime, way)))
         found.append(Section(f"{self.model}/learning", self._learning))
-        found.append(Section(f"{self.model}/throughput", self._throughput))
+        found.append(Section(f"{self.model}/throughput/eager", self._eager_throughput))
+        for runtime, _ in RUNTIMES:
+            found.append(Section(f"{self.model}/throughput/{runtime}", partial(self._throughput, runtime)))
         return found
 
     def _eager(self) -> Mapping[str, Any]:
         found = gpu_torch.encoder_latency(self.sam, self.device, seconds=self.seconds)
-        return {**found, "peak_memory_mib": gpu_torch.peak_memory_mib(self.device)}
+        return {**found, **gpu_torch.memory(self.device)}
 
     def _encoder(self, runtime: str, precision: str) -> Mapping[str, Any]:
+        _require(runtime)
         return gpu_runtimes.encoder(
             self.model,
             self.checkpoint,
@@ -110,9 +120,10 @@ class ModelBench:
             seconds=self.seconds,
         )
 
-    def _session(self, runtime: str) -> Session:
+    def _session(self, runtime: str, swap: Swap = "inputs") -> Session:
         from livesam.export.serving import open_session
 
+        _require(runtime)
         try:
             return open_session(
                 self.model,
@@ -120,18 +131,19 @@ class ModelBench:
                 runtime=runtime,
                 device=self.device,
                 cache_dir=self.folder / "cache",
+                swap=swap,
             )
         except RuntimeUnavailable as error:
             raise Skipped(str(error)) from None
 
-    def _decoder(self, runtime: str) -> Mapping[str, Any]:
-        with contextlib.closing(self._session(runtime)) as session:
+    def _decoder(self, runtime: str, swap: Swap) -> Mapping[str, Any]:
+        with contextlib.closing(self._session(runtime, swap)) as session:
             found = gpu_runtimes.decoder(session, self.image, self.device, prompts=self.prompts, seconds=self.seconds)
             mask = self._click(session)
         if runtime != "torch":
             with contextlib.closing(self._session("torch")) as session:
                 found["mask_iou"] = round(gpu_runtimes.mask_iou(mask, self._click(session)), 5)
-        return {**found, "peak_memory_mib": gpu_torch.peak_memory_mib(self.device)}
+        return found
 
     def _click(self, session: Session) -> npt.NDArray[np.bool_]:
         from livesam.engine.prompt import Click, Prompt
@@ -140,8 +152,8 @@ class ModelBench:
         height, width = self.image.shape[:2]
         return session.predict(Prompt((Click(width / 2, height / 2),))).mask
 
-    def _swap(self, runtime: str) -> Mapping[str, Any]:
-        with contextlib.closing(self._session(runtime)) as session:
+    def _swap(self, runtime: str, swap: Swap) -> Mapping[str, Any]:
+        with contextlib.closing(self._session(runtime, swap)) as session:
             return gpu_runtimes.swaps(session, self.image, self.model, count=self.swap_count)
 
     def _learning(self) -> Mapping[str, Any]:
@@ -150,9 +162,26 @@ class ModelBench:
         with contextlib.closing(self._session("torch")) as session:
             return clicks_beside_a_learner(session, self.sam, self.model, self.image, self.device, clicks=self.clicks)
 
-    def _throughput(self) -> Mapping[str, Any]:
-        rows = gpu_torch.encoder_throughput(self.sam, self.device, self.batches, self.ceilings, seconds=self.seconds)
-        return {"bf16": rows}
+    def _throughput(self, runtime: str) -> Mapping[str, Any]:
+        _require(runtime)
+        return gpu_runtimes.throughput(
+            self.model,
+            self.checkpoint,
+            self.image,
+            runtime=runtime,
+            precision=BATCH_PRECISION[runtime] if self.device.startswith("cuda") else "fp32",
+            device=self.device,
+            cache_dir=self.folder / "cache",
+            batches=self.batches,
+            seconds=self.seconds,
+        )
+
+    def _eager_throughput(self) -> Mapping[str, Any]:
+        precision = "bf16" if self.device.startswith("cuda") else "fp32"
+        rows = gpu_torch.encoder_throughput(
+            self.sam, self.device, self.batches, self.ceilings, precision=precision, seconds=self.seconds
+        )
+        return {precision: rows}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -170,7 +199,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             quick = options.quick
             found = ceilings(options.device, size=512, copy_mib=16, seconds=0.05) if quick else ceilings(options.device)
             for bench in benches:
-                bench.ceilings = found["matmul_tflops"]
+                bench.ceilings = found
             return found
 
         sections = [Section("ceilings", measure_ceilings)]
@@ -181,7 +210,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options.limit,
             options.out,
             progress=_say,
-            span=_nvtx if options.device.startswith("cuda") else None,
+            span=partial(_span, options.device),
         )
         with meter or contextlib.nullcontext():
             runner.run(sections)
@@ -216,10 +245,22 @@ def _say(line: str) -> None:
     sys.stderr.write(f"{line}\n")
 
 
-def _nvtx(name: str) -> AbstractContextManager[Any]:
+def _require(runtime: str) -> None:
+    """The runtime ``tensorrt`` also takes TensorRT for RTX, which has sections of its own here.
+
+    Raises:
+        Skipped: TensorRT itself is not installed.
+    """
+    if runtime == "tensorrt" and importlib.util.find_spec("tensorrt") is None:
+        raise Skipped("tensorrt is not installed: pip install 'livesam[tensorrt]'")
+
+
+def _span(device: str, name: str) -> AbstractContextManager[Any]:
+    """Around each section: its own peak of memory, and on a GPU an NVTX range."""
     import torch
 
-    return torch.cuda.nvtx.range(name)
+    gpu_torch.reset_memory(device)
+    return torch.cuda.nvtx.range(name) if device.startswith("cuda") else contextlib.nullcontext()
 
 
 if __name__ == "__main__":

@@ -6,13 +6,16 @@ Never run on a GPU yet; on the CPU it runs and is tested.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from livesam.benchmarks import gpu_torch
 from livesam.benchmarks.device_clock import time_calls
 from livesam.benchmarks.sections import Skipped
+from livesam.benchmarks.throughput import BatchEncoder
 from livesam.engine.errors import RuntimeUnavailable
 
 if TYPE_CHECKING:
@@ -63,7 +66,52 @@ def encoder(
         found: dict[str, Any] = {"runtime": engine.runtime, "open_s": round(open_s, 2)}
         if reference is not None:
             found["max_difference"] = round(float(np.abs(features - reference).max() / np.ptp(reference)), 6)
-        return found | time_calls(lambda: engine.encode(image), device, seconds=seconds).to_json()
+        found |= time_calls(lambda: engine.encode(image), device, seconds=seconds).to_json()
+        return found | gpu_torch.memory(device)
+    finally:
+        engine.close()
+
+
+def throughput(
+    model: str,
+    checkpoint: Path | None,
+    image: Image,
+    *,
+    runtime: str,
+    precision: str,
+    device: str,
+    cache_dir: Path,
+    batches: Sequence[int],
+    seconds: float = 1.0,
+) -> dict[str, Any]:
+    """Images a second through ``encode_batch``, from RGB images in host memory to embeddings, over batch sizes.
+
+    Raises:
+        Skipped: the runtime or the precision cannot be used here.
+    """
+    import torch
+    from livesam.export.serving import open_encoder
+
+    most = max(batches)
+    try:
+        engine = open_encoder(
+            model, checkpoint, runtime=runtime, precision=precision, device=device, cache_dir=cache_dir, batch=most
+        )
+    except RuntimeUnavailable as error:
+        raise Skipped(str(error)) from None
+    rows: list[dict[str, Any]] = []
+    try:
+        if not isinstance(engine, BatchEncoder):
+            raise Skipped(f"{engine.runtime} takes one image a call")
+        for batch in batches:
+            encode = partial(engine.encode_batch, [image] * batch)
+            try:
+                timing = time_calls(encode, device, seconds=seconds)
+            except torch.OutOfMemoryError:
+                rows.append({"batch": batch, "skipped": "out of memory"})
+                break
+            rows.append({"batch": batch, "images_per_s": round(batch * 1e3 / timing.p50_ms, 4), **timing.to_json()})
+        return {"runtime": engine.runtime, "rows": rows} | gpu_torch.memory(device)
     finally:
         engine.close()
 
@@ -71,8 +119,13 @@ def encoder(
 def decoder(
     session: Session, image: Image, device: str, *, prompts: Sequence[int] = (1, 8, 64), seconds: float = 1.0
 ) -> dict[str, Any]:
-    """One click's latency to the mask at the image's size, and many prompts on one image in one call."""
+    """One click's latency to the mask at the image's size, and many prompts on one image in one call.
+
+    ``packed``, of decoders that can: the same prompts to masks that the device has upscaled and packed to bits, not
+    yet unpacked.
+    """
     from livesam.engine.prompt import Click, Prompt
+    from livesam.engine.runtimes.packing import PackingDecoder
 
     session.set_image(image)
     height, width = image.shape[:2]
@@ -87,7 +140,13 @@ def decoder(
     for count in prompts:
         timing = time_calls(lambda n=count: session.predict_many(points[:n]), device, seconds=seconds)  # type: ignore[misc]
         found["prompts"].append({"prompts": count, **timing.to_json()})
-    return found
+    with session.slot.lease() as lease:
+        if isinstance(lease.decoder, PackingDecoder):
+            found["packed"] = []
+            for count in prompts:
+                decode = partial(lease.decoder.decode_masks, session.embedding, points[:count])
+                found["packed"].append({"prompts": count, **time_calls(decode, device, seconds=seconds).to_json()})
+    return found | gpu_torch.memory(device)
 
 
 def swaps(session: Session, image: Image, model: str, *, count: int = 20) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from livesam.benchmarks.device_clock import flops_of, time_calls
+from livesam.benchmarks.device_clock import flops_of, time_calls, traffic_of
 
 if TYPE_CHECKING:
     import torch
@@ -32,14 +32,17 @@ def encoder_throughput(
     sam: Sam,
     device: str,
     batches: Sequence[int],
-    ceilings_tflops: Mapping[str, float],
+    limits: Mapping[str, Any],
     *,
     precision: str = "bf16",
     seconds: float = 1.0,
 ) -> list[dict[str, Any]]:
-    """Images a second over batch sizes, with TFLOP/s and their share of the measured matrix ceiling.
+    """Images a second over batch sizes, with TFLOP/s, GB/s of traffic, and the shares of the measured ceilings.
 
     A batch that does not fit into memory ends the list with a row that says so.
+
+    Args:
+        limits: what ``device_clock.ceilings`` found; shares are left out where it is empty.
     """
     import torch
 
@@ -51,6 +54,7 @@ def encoder_throughput(
     for batch in batches:
         try:
             images = torch.randn(batch, 3, side, side, device=device, dtype=dtype)
+            moved = traffic_of(encoder, images)
             with torch.inference_mode():
                 timing = time_calls(lambda x=images: encoder(x), device, seconds=seconds)  # type: ignore[misc]
         except torch.OutOfMemoryError:
@@ -61,21 +65,44 @@ def encoder_throughput(
             "batch": batch,
             "images_per_s": round(batch * 1e3 / timing.p50_ms, 4),
             "tflops": round(tflops, 4),
+            "gb_s": round(moved / timing.p50_ms / 1e6, 2),
             **timing.to_json(),
         }
-        if ceilings_tflops.get(precision):
-            row["share_of_matmul"] = round(tflops / ceilings_tflops[precision], 4)
+        if limits.get("matmul_tflops", {}).get(precision):  # 0.0 where such products run in software
+            row["share_of_matmul"] = round(tflops / limits["matmul_tflops"][precision], 4)
+        if "copy_gb_s" in limits:
+            row["share_of_copy"] = round(moved / timing.p50_ms / 1e6 / limits["copy_gb_s"], 4)
         rows.append(row)
     return rows
 
 
-def peak_memory_mib(device: str) -> float | None:
-    """The most device memory that PyTorch has held since the last reset; None where it does not count."""
+def memory(device: str) -> dict[str, float]:
+    """Device memory in MiB: the most that PyTorch has held since ``reset_memory``, and what is taken on the device now.
+
+    TensorRT and ONNX Runtime allocate beside PyTorch and show in ``device_used_mib`` only. Empty on the CPU.
+    """
     if not device.startswith("cuda"):
-        return None
+        return {}
     import torch
 
-    return round(torch.cuda.max_memory_allocated() / 2**20, 1)
+    free, total = torch.cuda.mem_get_info()
+    return {
+        "peak_memory_mib": round(torch.cuda.max_memory_allocated() / 2**20, 1),
+        "device_used_mib": round((total - free) / 2**20, 1),
+    }
+
+
+def reset_memory(device: str) -> None:
+    """Give back what earlier work left cached, and begin to count the peak anew; nothing on the CPU."""
+    if not device.startswith("cuda"):
+        return
+    import gc
+
+    import torch
+
+    gc.collect()
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
 
 
 def device_facts(device: str) -> dict[str, Any]:

@@ -19,7 +19,9 @@ Progress = Callable[[int, int], None]
 
 @runtime_checkable
 class BatchEncoder(Protocol):
-    """An encoder that takes several images at once."""
+    """An encoder that takes several images at once: at most ``batch``, or as many as fit where that is None."""
+
+    batch: int | None
 
     def encode_batch(self, images: Sequence[Image]) -> Sequence[ImageEmbedding]: ...
 
@@ -75,8 +77,8 @@ def measure(
 ) -> ThroughputRun:
     """Encode the image again and again for ``seconds``, by ``workers`` threads with an encoder each.
 
-    Each worker first encodes once unmeasured. A batch above 1 needs an encoder with ``encode_batch``; without one the
-    run is returned as skipped.
+    Each worker first encodes once unmeasured. A batch above 1 needs an encoder that takes so many at once
+    (``BatchEncoder``); with another the run is returned as skipped.
 
     Raises:
         ValueError: batch, workers or seconds are not positive.
@@ -87,8 +89,9 @@ def measure(
     encoders = [make_encoder() for _ in range(workers)]
     try:
         runtime = encoders[0].runtime
-        if batch > 1 and not isinstance(encoders[0], BatchEncoder):
-            return ThroughputRun(model, runtime, batch, workers, skipped="this encoder takes one image a call")
+        most = encoders[0].batch if isinstance(encoders[0], BatchEncoder) else 1
+        if most is not None and batch > most:
+            return ThroughputRun(model, runtime, batch, workers, skipped=f"this encoder takes {most} image(s) a call")
         return _measure(encoders, image, model, runtime, batch, seconds)
     finally:
         for encoder in encoders:

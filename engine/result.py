@@ -31,7 +31,7 @@ class MaskResult:
         low_res_logits: float32 ``(4h, 4w)``, to feed back as the next prompt's ``mask_logits``.
         iou: the decoder's own estimate of this mask's IoU.
         decoder_version: the decoder slot's version that answered.
-        timings_ms: milliseconds by stage: ``wait``, ``decode``, ``postprocess``, ``total``; with drawing to edges ``edges``.
+        timings_ms: milliseconds by stage: ``wait``, ``decode``, ``postprocess``, ``total``; ``edges`` where asked for.
     """
 
     mask: npt.NDArray[np.bool_]

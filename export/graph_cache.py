@@ -67,19 +67,23 @@ class GraphCache:
             self._sam = models.load(self.spec.name, self._checkpoint)
         return self._sam
 
-    def encoder(self, precision: str = "fp32", rel_pos: RelPos = "bias") -> Path:
-        """The encoder graph in this precision, exported if it is not there; ``rel_pos`` as in ``export.attention``.
+    def encoder(self, precision: str = "fp32", rel_pos: RelPos = "bias", *, one: bool = True) -> Path:
+        """The encoder graph in this precision, exported if it is not there.
+
+        Args:
+            rel_pos: as in ``export.attention``.
+            one: for one image at a time; else with a dynamic batch.
 
         Raises:
             CheckpointError: the checkpoint cannot be used.
             ExportError: the graph could not be written, or differs from PyTorch.
         """
-        path = self.folder / f"encoder-{precision}-{rel_pos}.onnx"
+        path = self.folder / f"encoder-{precision}-{rel_pos}{'' if one else '-batch'}.onnx"
         if not _complete(path):
             from livesam.export.encoder import export_encoder
 
             self.progress(f"exporting the encoder of {self.spec.name} ({precision})")
-            export_encoder(self.sam(), self.spec, path, precision, rel_pos=rel_pos)
+            export_encoder(self.sam(), self.spec, path, precision, rel_pos=rel_pos, batch=1 if one else None)
         return path
 
     def decoder(self, precision: str = "fp32", weights_as_inputs: bool = True) -> Path:

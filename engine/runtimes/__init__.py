@@ -23,9 +23,11 @@ from livesam.engine.errors import RuntimeUnavailable
 
 KINDS = ("encoder", "decoder")
 RUNTIMES = ("tensorrt", "openvino", "onnxruntime", "torch")
-# ONNX Runtime's own TensorRT provider: only on request, never taken by ``auto``.
+# Only on request, never taken by ``auto``: ONNX Runtime's own TensorRT provider, and TensorRT for RTX where TensorRT is
+# installed too (``tensorrt`` takes either).
 ORT_TENSORRT = "onnxruntime:tensorrt"
-REQUESTS = ("auto", *RUNTIMES, ORT_TENSORRT)
+TENSORRT_RTX = "tensorrt_rtx"
+REQUESTS = ("auto", *RUNTIMES, ORT_TENSORRT, TENSORRT_RTX)
 PRECISIONS = ("fp32", "fp16", "bf16")
 
 # Fastest first: measured on CPUs, expected on GPUs. The decoder with exchangeable weights is 15 % faster on ONNX
@@ -38,6 +40,7 @@ _ORDER: Mapping[tuple[str, str], tuple[str, ...]] = {
 }
 _PACKAGES = {
     "tensorrt": ("tensorrt", "tensorrt_rtx"),
+    TENSORRT_RTX: ("tensorrt_rtx",),
     "openvino": ("openvino",),
     "onnxruntime": ("onnxruntime",),
     ORT_TENSORRT: ("onnxruntime",),
@@ -45,6 +48,7 @@ _PACKAGES = {
 }
 _EXTRA = {
     "tensorrt": "livesam[tensorrt]",
+    TENSORRT_RTX: "livesam[rtx]",
     "openvino": "livesam[cpu]",
     "onnxruntime": "livesam[cpu]",
     ORT_TENSORRT: "livesam[gpu]",
@@ -57,7 +61,7 @@ class Choice:
     """The runtime to use.
 
     Attributes:
-        name: ``tensorrt``, ``openvino``, ``onnxruntime``, ``onnxruntime:tensorrt`` or ``torch``.
+        name: ``tensorrt``, ``openvino``, ``onnxruntime``, ``torch``, ``onnxruntime:tensorrt`` or ``tensorrt_rtx``.
         precision: ``fp32``, ``fp16`` or ``bf16``.
         device: ``cpu``, ``cuda`` or ``cuda:N``.
         reasons: a sentence for every runtime: why it was taken, or why not.
@@ -89,8 +93,9 @@ def select(
     """The runtime that runs ``kind``: the requested one, or with ``auto`` the fastest that can really be used here.
 
     Args:
-        requested: ``auto``, one of ``RUNTIMES``, or ``onnxruntime:tensorrt`` for ONNX Runtime with its own TensorRT
-            provider. ``auto`` passes over a package that is installed but cannot be imported.
+        requested: ``auto``, one of ``RUNTIMES``, ``onnxruntime:tensorrt`` for ONNX Runtime with its own TensorRT
+            provider, or ``tensorrt_rtx`` for TensorRT for RTX alone. ``auto`` passes over a package that is installed
+            but cannot be imported.
         device: ``cpu``, ``cuda`` or ``cuda:N`` with N below the number of GPUs; None takes a GPU only where a runtime
             for it is installed.
         precision: None is ``fp32`` on the CPU and ``bf16`` for the encoder on a GPU.
@@ -162,7 +167,7 @@ def _place(device: str) -> str:
 def _places(requested: str, place: str | None) -> tuple[str, ...]:
     if place is not None:
         return (place,)
-    if requested in ("tensorrt", ORT_TENSORRT):
+    if requested in ("tensorrt", ORT_TENSORRT, TENSORRT_RTX):
         return ("cuda",)
     if requested == "openvino":
         return ("cpu",)
@@ -177,7 +182,7 @@ def _refusal(name: str, where: str, precision: str | None) -> str | None:
         return f"{' or '.join(_PACKAGES[name])} is not installed: pip install '{extra}'"
     if where == "cuda":
         return "livesam runs OpenVINO on the CPU only" if name == "openvino" else gpu_refusal()
-    if name in ("tensorrt", ORT_TENSORRT):
+    if name in ("tensorrt", ORT_TENSORRT, TENSORRT_RTX):
         return "TensorRT needs an NVIDIA GPU"
     if precision not in (None, "fp32") and name != "openvino":
         return f"{name} on the CPU runs in fp32 only, not in {precision}"

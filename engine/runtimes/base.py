@@ -27,16 +27,18 @@ Float = npt.NDArray[np.float32]
 
 
 class PreparedEncoder:
-    """An encoder whose engine takes the prepared float32 input ``(1, 3, S, S)``; subclasses give ``_run``.
+    """An encoder whose engine takes the prepared float32 input ``(B, 3, S, S)``; subclasses give ``_run``.
 
     Attributes:
         image_size: side S of the model's square input.
         identity: hash of the encoder's weights, part of every embedding's key.
+        batch: the most images that ``encode_batch`` takes; None for as many as memory does.
     """
 
-    def __init__(self, image_size: int, identity: str, runtime: str) -> None:
+    def __init__(self, image_size: int, identity: str, runtime: str, batch: int | None = 1) -> None:
         self.image_size = image_size
         self.identity = identity
+        self.batch = batch
         self._runtime = runtime
         self._open = True
 
@@ -58,7 +60,26 @@ class PreparedEncoder:
         """
         if not self._open:
             raise SessionError("the encoder is closed: open a new session")
-        features = self._run(prepare(image, self.image_size))
+        return self._embedding(image, self._features([image])[0], digest)
+
+    def encode_batch(self, images: Sequence[npt.NDArray[np.uint8]]) -> list[ImageEmbedding]:
+        """Encode RGB images of any sizes, uint8 ``(H, W, 3)`` each, in one run; at most ``batch`` of them.
+
+        The keys are those of ``encode``; the features differ from its in the last bits.
+
+        Raises:
+            ValueError: there is no image or more than ``batch``, or one is not uint8 ``(H, W, 3)``, or empty.
+            SessionError: the encoder is closed.
+        """
+        if not self._open:
+            raise SessionError("the encoder is closed: open a new session")
+        if not images or (self.batch is not None and len(images) > self.batch):
+            allowed = "1 or more" if self.batch is None else f"1 to {self.batch}"
+            raise ValueError(f"this encoder takes {allowed} images at once, got {len(images)}: open it for more")
+        found = self._features(images)
+        return [self._embedding(image, features, None) for image, features in zip(images, found, strict=True)]
+
+    def _embedding(self, image: npt.NDArray[np.uint8], features: Features, digest: str | None) -> ImageEmbedding:
         geometry = ResizeGeometry.of((image.shape[0], image.shape[1]), self.image_size)
         key = self.key(image_hash(image) if digest is None else digest)
         return ImageEmbedding(features, geometry.original_hw, geometry.resized_hw, key)
@@ -68,7 +89,16 @@ class PreparedEncoder:
         self._open = False
         self._free()
 
+    def _features(self, images: Sequence[npt.NDArray[np.uint8]]) -> list[Features]:
+        """Features ``(1, 256, h, w)`` of each image, each in memory of its own, as caches free them one by one."""
+        if len(images) == 1:
+            return [self._run(prepare(images[0], self.image_size))]
+        found = self._run(np.concatenate([prepare(image, self.image_size) for image in images]))
+        rows = (found[i : i + 1] for i in range(len(images)))
+        return [row.copy() if isinstance(row, np.ndarray) else row.clone() for row in rows]
+
     def _run(self, prepared: Float) -> Features:
+        """Features ``(B, 256, h, w)`` of inputs ``(B, 3, S, S)``."""
         raise NotImplementedError
 
     def _free(self) -> None:
@@ -215,3 +245,11 @@ def graph_numbers(manifest: Mapping[str, object], path: Path) -> tuple[int, str]
         return int(str(manifest["image_size"])), str(manifest.get("weights_hash") or first)
     except (KeyError, ValueError) as error:
         raise CheckpointError(f"the manifest of {path} is damaged ({error}): export the graph again") from error
+
+
+def graph_batch(manifest: Mapping[str, object]) -> int | None:
+    """How many images an encoder graph takes at once: None for any number, where its batch is dynamic, else 1."""
+    inputs = manifest.get("inputs")
+    image = inputs.get("image") if isinstance(inputs, dict) else None
+    shape = image.get("shape") if isinstance(image, dict) else None
+    return None if isinstance(shape, list) and shape[:1] == ["batch"] else 1

@@ -25,6 +25,7 @@ from livesam.engine.runtimes.base import (
     GroupedDecoder,
     PreparedEncoder,
     WeightBuffers,
+    graph_batch,
     graph_numbers,
     read_manifest,
     weight_layout,
@@ -58,11 +59,11 @@ class OrtEncoder(PreparedEncoder):
         manifest = read_manifest(path)
         size, identity = graph_numbers(manifest, path)
         self._session = _session(path, provider, threads, gpu, str(manifest.get("precision", "fp32")))
-        super().__init__(size, identity, _name(provider, gpu, manifest))
+        super().__init__(size, identity, _name(provider, gpu, manifest), graph_batch(manifest))
 
     def _run(self, prepared: Float) -> Float:
         features: Float = self._session.run(["embedding"], {"image": prepared})[0]
-        return features  # (1, 256, h, w)
+        return features  # (B, 256, h, w)
 
     def _free(self) -> None:
         self._session = None

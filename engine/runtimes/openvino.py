@@ -26,6 +26,7 @@ from livesam.engine.runtimes.base import (
     GroupedDecoder,
     PreparedEncoder,
     WeightBuffers,
+    graph_batch,
     graph_numbers,
     read_manifest,
     weight_layout,
@@ -63,12 +64,13 @@ class OvEncoder(PreparedEncoder):
     """
 
     def __init__(self, path: Path, *, precision: str = "fp32", threads: int = 0, cache_dir: Path | None = None) -> None:
-        size, identity = graph_numbers(read_manifest(path), path)
+        manifest = read_manifest(path)
+        size, identity = graph_numbers(manifest, path)
         core = _core()
         compiled = _compile(core, _read(core, path), precision, threads, cache_dir)
         self._requests: list[Any] = []
         self._compiled = compiled
-        super().__init__(size, identity, f"openvino:cpu:{_precision(compiled)}")
+        super().__init__(size, identity, f"openvino:cpu:{_precision(compiled)}", graph_batch(manifest))
 
     def _run(self, prepared: Float) -> Float:
         try:
@@ -77,7 +79,7 @@ class OvEncoder(PreparedEncoder):
             request = self._compiled.create_infer_request()
         features: Float = request.infer({"image": prepared}, share_inputs=True, share_outputs=False)["embedding"]
         self._requests.append(request)
-        return features  # (1, 256, h, w)
+        return features  # (B, 256, h, w)
 
     def _free(self) -> None:
         self._requests.clear()

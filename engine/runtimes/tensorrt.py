@@ -17,22 +17,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from livesam.engine.embedding import ImageEmbedding
 from livesam.engine.errors import RuntimeUnavailable, SessionError, SwapError
-from livesam.engine.geometry import ResizeGeometry, resize
+from livesam.engine.geometry import resize
 from livesam.engine.hashing import file_sha256
-from livesam.engine.image import image_hash
 from livesam.engine.models import PIXEL_MEAN, PIXEL_STD
 from livesam.engine.protocols import DecoderWeights
 from livesam.engine.runtimes.base import PreparedEncoder
+from livesam.engine.runtimes.recent import Recent
 from livesam.engine.runtimes.tensorrt_profiles import Ranges, fitting_profile
 
 if TYPE_CHECKING:
     import torch
+    from livesam.engine.embedding import Features
 
 LIBRARIES = ("tensorrt", "tensorrt_rtx")
 _EXTRA = {"tensorrt": "tensorrt", "tensorrt_rtx": "rtx"}
-GRAPHS_KEPT = 32  # captured CUDA graphs, one for each (weights, prompts, points, masks)
+GRAPHS_KEPT = 4  # captured CUDA graphs of an encoder, one for each number of images
 
 
 @dataclass(frozen=True)
@@ -186,6 +186,10 @@ class PlanEngine:
         stream.synchronize()
         return context
 
+    def largest(self, name: str) -> tuple[int, ...]:
+        """The largest shape of an input in any profile."""
+        return max(ranges[name][1] for ranges in self._ranges)
+
     def bind(self, tensors: Mapping[str, torch.Tensor]) -> None:
         """Point the context of the first profile that fits at device tensors; they must stay alive and in place.
 
@@ -217,64 +221,84 @@ def capture(run: Callable[[], None], stream: torch.cuda.Stream) -> torch.cuda.CU
     return graph
 
 
+@dataclass
+class _Upload:
+    """Fixed buffers for one number of images B, and the CUDA graph from the pixels on the device to the embeddings."""
+
+    host: torch.Tensor  # uint8 (B, S, S, 3), pinned
+    pixels: torch.Tensor  # uint8 (B, S, S, 3)
+    inside: torch.Tensor  # float32 (B, S, S, 1): 1 where there is an image, 0 in the padding
+    output: torch.Tensor  # float32 (B, 256, S/16, S/16)
+    graph: torch.cuda.CUDAGraph
+    kept: tuple[torch.Tensor, ...]  # what else the graph points at
+
+
 class TrtEncoder(PreparedEncoder):
     """An image encoder over a plan. Never run on a GPU so far.
 
     The resized image goes up as uint8 through pinned memory (3 MB instead of 12), is normalised and padded on the
     device, and everything after the upload is one CUDA graph. Features stay on the device.
-    Opens on the current GPU (``on_gpu``) and stays there, whichever thread calls.
+    Opens on the current GPU (``on_gpu``) and stays there, whichever thread calls. Takes as many images at once as the
+    plan's largest profile.
 
     Raises:
         RuntimeUnavailable: no library, no GPU, or a plan that does not belong here.
     """
 
     def __init__(self, plan: Path, image_size: int, library: str = "auto") -> None:
-        self._plan: PlanEngine | None = PlanEngine(plan, library)
-        plan_engine = self._plan
-        super().__init__(image_size, str(plan_engine.manifest["weights_hash"]), plan_engine.runtime)
+        engine = PlanEngine(plan, library)
+        self._plan: PlanEngine | None = engine
+        super().__init__(image_size, str(engine.manifest["weights_hash"]), engine.runtime, engine.largest("image")[0])
         import torch
 
         self._stream: Any = torch.cuda.Stream(priority=-1)  # type: ignore[no-untyped-call]  # before the learner's
-        shape = (image_size, image_size, 3)
-        self._host = torch.zeros(shape, dtype=torch.uint8).pin_memory()
-        self._pixels = torch.zeros(shape, dtype=torch.uint8, device="cuda")
-        self._inside = torch.zeros((image_size, image_size, 1), device="cuda")
-        self._mean = torch.tensor(PIXEL_MEAN, device="cuda")
-        self._std = torch.tensor(PIXEL_STD, device="cuda")
-        self._image = torch.zeros((1, 3, image_size, image_size), device="cuda")
-        self._output = torch.zeros((1, 256, image_size // 16, image_size // 16), device="cuda")
-        plan_engine.bind({"image": self._image, "embedding": self._output})
+        self._uploads: Recent[int, _Upload] = Recent(GRAPHS_KEPT)
+        self._uploads.find(1, lambda: self._capture(engine, 1))
 
-        def run() -> None:
-            normalised = (self._pixels.float() - self._mean) / self._std * self._inside
-            self._image.copy_(normalised.permute(2, 0, 1).unsqueeze(0))
-            plan_engine.enqueue(self._stream)
-
-        self._graph: Any = capture(run, self._stream)
-
-    def encode(self, image: npt.NDArray[np.uint8], digest: str | None = None) -> ImageEmbedding:
-        """Encode one RGB image, uint8 ``(H, W, 3)``; features are a CUDA tensor. Raises as the other encoders do."""
-        if self._plan is None:
-            raise SessionError("the encoder is closed: open a new session")
+    def _features(self, images: Sequence[npt.NDArray[np.uint8]]) -> list[Features]:
+        """CUDA tensors ``(1, 256, h, w)``, from one upload and one replay."""
         import torch
 
-        small = resize(image, self.image_size)
-        h, w = small.shape[:2]
-        with on_gpu(self._plan.gpu), torch.cuda.stream(self._stream):
-            self._stream.synchronize()  # the previous upload has left the pinned buffer
-            self._host[:h, :w] = torch.from_numpy(small)
-            self._pixels.copy_(self._host, non_blocking=True)
-            self._inside.zero_()
-            self._inside[:h, :w] = 1
-            self._graph.replay()
-            features = self._output.clone()
-        self._stream.synchronize()
-        geometry = ResizeGeometry.of((image.shape[0], image.shape[1]), self.image_size)
-        key = self.key(image_hash(image) if digest is None else digest)
-        return ImageEmbedding(features, geometry.original_hw, geometry.resized_hw, key)
+        engine = self._plan
+        if engine is None:
+            raise SessionError("the encoder is closed: open a new session")
+        resized = [resize(image, self.image_size) for image in images]
+        with on_gpu(engine.gpu):
+            upload = self._uploads.find(len(images), lambda: self._capture(engine, len(images)))
+            with torch.cuda.stream(self._stream):
+                upload.inside.zero_()
+                for index, small in enumerate(resized):
+                    h, w = small.shape[:2]
+                    upload.host[index, :h, :w] = torch.from_numpy(small)
+                    upload.inside[index, :h, :w] = 1
+                upload.pixels.copy_(upload.host, non_blocking=True)
+                upload.graph.replay()
+                features = [upload.output[index : index + 1].clone() for index in range(len(images))]
+            self._stream.synchronize()  # also: the next image may go into the pinned buffer
+        return list(features)
+
+    def _capture(self, engine: PlanEngine, count: int) -> _Upload:
+        import torch
+
+        side = self.image_size
+        shape = (count, side, side, 3)
+        host = torch.zeros(shape, dtype=torch.uint8).pin_memory()
+        pixels = torch.zeros(shape, dtype=torch.uint8, device="cuda")
+        inside = torch.zeros((count, side, side, 1), device="cuda")
+        mean, std = torch.tensor(PIXEL_MEAN, device="cuda"), torch.tensor(PIXEL_STD, device="cuda")
+        image = torch.zeros((count, 3, side, side), device="cuda")
+        output = torch.zeros((count, 256, side // 16, side // 16), device="cuda")
+        engine.bind({"image": image, "embedding": output})
+
+        def run() -> None:
+            image.copy_(((pixels.float() - mean) / std * inside).permute(0, 3, 1, 2))
+            engine.enqueue(self._stream)
+
+        return _Upload(host, pixels, inside, output, capture(run, self._stream), (image, mean, std))
 
     def _free(self) -> None:
-        self._plan = self._graph = None
+        self._plan = None
+        self._uploads.clear()
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ the other is filled, and a swap is a change of index:
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +18,9 @@ import numpy as np
 from livesam.engine.embedding import ImageEmbedding
 from livesam.engine.errors import RuntimeUnavailable, SwapError
 from livesam.engine.points import PromptGroup
-from livesam.engine.protocols import DecoderWeights
-from livesam.engine.runtimes.base import Float, GroupedDecoder
+from livesam.engine.protocols import DecoderWeights, MaskDecoder
+from livesam.engine.runtimes.packing import PackingDecoder, T
+from livesam.engine.runtimes.recent import Recent
 from livesam.engine.runtimes.tensorrt import PlanEngine, capture, checked_weights, load_library, on_gpu, weight_inputs
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ GRAPHS_KEPT = 32  # captured CUDA graphs, one for each bank and shape of prompts
 # TensorRT 11.3.0's release notes: a refittable engine may take a GEMM bias for zero. Not in 10.16.1 and 11.4.0.
 DROPS_BIASES = ((11, 3),)
 
-Verify = Callable[["TrtRefitDecoder"], bool]
+Verify = Callable[[MaskDecoder, DecoderWeights], None]
 
 
 def refit_is_trusted(version: str) -> bool:
@@ -55,7 +55,7 @@ class _Recorded:
     graph: torch.cuda.CUDAGraph
 
 
-class _BankedDecoder(GroupedDecoder):
+class _BankedDecoder(PackingDecoder):
     """Decoding over two banks, one click at a time, on the GPU that was current when it was opened (``on_gpu``).
 
     Never run on a GPU so far.
@@ -74,7 +74,7 @@ class _BankedDecoder(GroupedDecoder):
         self._stream: Any = torch.cuda.Stream(priority=-1)  # type: ignore[no-untyped-call]  # before the learner's
         self._embedding = torch.zeros((1, 256, *embedding_hw), device="cuda")
         self._embedding_key: str | None = None
-        self._recorded: OrderedDict[tuple[int, int, int, int], _Recorded] = OrderedDict()
+        self._recorded: Recent[tuple[int, int, int, int], _Recorded] = Recent(GRAPHS_KEPT)
 
     def _free(self) -> None:
         self._recorded.clear()
@@ -93,50 +93,40 @@ class _BankedDecoder(GroupedDecoder):
         self._stream.synchronize()
         self._embedding_key = embedding.key
 
-    def _run(self, embedding: ImageEmbedding, group: PromptGroup) -> tuple[Float, Float]:
-        """One batch through the active bank; outputs come back through pinned memory."""
-        with on_gpu(self._gpu):
-            return self._replay(embedding, group)
-
-    def _replay(self, embedding: ImageEmbedding, group: PromptGroup) -> tuple[Float, Float]:
+    def _read(
+        self, embedding: ImageEmbedding, group: PromptGroup, read: Callable[[torch.Tensor, torch.Tensor], T]
+    ) -> T:
+        """One batch through the active bank; ``read`` runs on the decoder's own stream."""
         import torch
 
-        self._place(embedding)
-        feeds = {name: torch.from_numpy(array).pin_memory() for name, array in group.feeds().items()}
-        recorded = self._record(group)
-        with torch.cuda.stream(self._stream):
-            for name, value in feeds.items():
-                recorded.tensors[name].copy_(value, non_blocking=True)
-            recorded.graph.replay()
-            host = {
-                name: torch.empty_like(recorded.tensors[name], device="cpu", pin_memory=True)
-                for name in ("low_res_logits", "ious")
-            }
-            for name, value in host.items():
-                value.copy_(recorded.tensors[name], non_blocking=True)
-        self._stream.synchronize()
-        return host["low_res_logits"].numpy(), host["ious"].numpy()
+        with on_gpu(self._gpu):
+            self._place(embedding)
+            feeds = {name: torch.from_numpy(array).pin_memory() for name, array in group.feeds().items()}
+            recorded = self._record(group)
+            with torch.cuda.stream(self._stream):
+                for name, value in feeds.items():
+                    recorded.tensors[name].copy_(value, non_blocking=True)
+                recorded.graph.replay()
+                found = read(recorded.tensors["low_res_logits"], recorded.tensors["ious"])
+            self._stream.synchronize()
+            return found
 
     def _record(self, group: PromptGroup) -> _Recorded:
         prompts, points = group.point_labels.shape
         key = (self._active, prompts, points, group.has_mask.shape[0])
-        if key in self._recorded:
-            self._recorded.move_to_end(key)
-            return self._recorded[key]
+        return self._recorded.find(key, lambda: self._capture(group))
+
+    def _capture(self, group: PromptGroup) -> _Recorded:
         import torch
 
-        h, w = self._hw
+        prompts, (h, w) = group.point_labels.shape[0], self._hw
         bank, stream = self._banks[self._active], self._stream
         tensors = {name: torch.zeros(array.shape, device="cuda") for name, array in group.feeds().items()}
         tensors["embedding"] = self._embedding
         tensors["low_res_logits"] = torch.zeros((prompts, 4, 4 * h, 4 * w), device="cuda")
         tensors["ious"] = torch.zeros((prompts, 4), device="cuda")
         bank.engine.bind({**tensors, **bank.weights})
-        recorded = _Recorded(tensors, capture(lambda: bank.engine.enqueue(stream), stream))
-        self._recorded[key] = recorded
-        while len(self._recorded) > GRAPHS_KEPT:
-            self._recorded.popitem(last=False)
-        return recorded
+        return _Recorded(tensors, capture(lambda: bank.engine.enqueue(stream), stream))
 
 
 def _embedding_hw(manifest: Mapping[str, Any]) -> tuple[int, int]:
@@ -202,7 +192,8 @@ class TrtRefitDecoder(_BankedDecoder):
         """Open ``plan`` twice.
 
         Args:
-            verify: compares the decoder with PyTorch after a refit; needed where the library is known to lose biases.
+            verify: compares the decoder with PyTorch after a refit and raises ``SwapError`` (``Probe.check``); needed
+                where the library is known to lose biases.
 
         Raises:
             RuntimeUnavailable: no library, no GPU, a plan that does not belong here or cannot be refitted, or TensorRT
@@ -272,6 +263,9 @@ class TrtRefitDecoder(_BankedDecoder):
         if not done:
             raise SwapError("TensorRT could not refit the idle engine: the other one serves on")
         self._active = idle
-        if self._verify is not None and not self._verify(self):
+        try:
+            if self._verify is not None:
+                self._verify(self, weights)
+        except Exception:
             self._active = before
-            raise SwapError("the refitted engine disagrees with PyTorch: the other one serves on")
+            raise

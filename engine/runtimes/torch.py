@@ -6,7 +6,8 @@ The CUDA side (graphs, device-resident embeddings) is written for a GPU and has 
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
@@ -14,7 +15,9 @@ from livesam.engine.embedding import ImageEmbedding
 from livesam.engine.errors import RuntimeUnavailable, SwapError
 from livesam.engine.hashing import weights_hash
 from livesam.engine.points import PromptGroup
-from livesam.engine.runtimes.base import Float, GroupedDecoder, PreparedEncoder, WeightBuffers
+from livesam.engine.runtimes.base import Float, PreparedEncoder, WeightBuffers
+from livesam.engine.runtimes.packing import PackingDecoder, T
+from livesam.engine.runtimes.recent import Recent
 
 if TYPE_CHECKING:
     from livesam.engine.prompt import Prompt
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
     from segment_anything.modeling import Sam
     from torch import Tensor
 
+DECODER_GRAPHS, ENCODER_GRAPHS = 32, 4  # captured CUDA graphs that are kept; each holds its own buffers on the device
+Shapes: TypeAlias = tuple[tuple[int, ...], ...]
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -47,8 +52,8 @@ class TorchEncoder(PreparedEncoder):
             identity = weights_hash({name: value.detach().cpu().numpy() for name, value in state.items()})
         module = sam.image_encoder if self._device.type == "cpu" else copy.deepcopy(sam.image_encoder).to(self._device)
         self._module: Any = module.eval()
-        self._graph = _GraphCache(self._forward) if self._device.type == "cuda" else None
-        super().__init__(int(sam.image_encoder.img_size), identity, f"torch:{self._device}:{precision}")
+        self._graph = _GraphCache(self._forward, ENCODER_GRAPHS) if self._device.type == "cuda" else None
+        super().__init__(int(sam.image_encoder.img_size), identity, f"torch:{self._device}:{precision}", None)
 
     def _forward(self, image: Tensor) -> tuple[Tensor, ...]:
         with torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32):
@@ -58,14 +63,14 @@ class TorchEncoder(PreparedEncoder):
         with torch.inference_mode():
             image = torch.from_numpy(prepared)
             if self._graph is None:
-                return self._forward(image)[0].numpy()  # (1, 256, h, w)
+                return self._forward(image)[0].numpy()  # (B, 256, h, w)
             return self._graph(image.to(self._device))[0].clone()
 
     def _free(self) -> None:
         self._module = self._graph = None
 
 
-class TorchDecoder(GroupedDecoder):
+class TorchDecoder(PackingDecoder):
     """SAM's prompt encoder and mask decoder in eager PyTorch; on CUDA a graph for each number of prompts and points.
 
     Args:
@@ -89,7 +94,7 @@ class TorchDecoder(GroupedDecoder):
         self._state = dict(self._decoder.state_dict())
         layout = {name: (name, False, tuple(value.shape)) for name, value in self._state.items()}
         self._staging = WeightBuffers(layout)
-        self._graph = _GraphCache(self._forward) if self._device.type == "cuda" else None
+        self._graph = _GraphCache(self._forward, DECODER_GRAPHS) if self._device.type == "cuda" else None
 
     def load_weights(self, weights: DecoderWeights) -> None:
         """Copy new weights into the module's own tensors; never while a decode is running.
@@ -135,7 +140,7 @@ class TorchDecoder(GroupedDecoder):
             embedded = torch.where(kinds == kind, embedded + encoder.point_embeddings[kind].weight, embedded)
         return embedded
 
-    def _run(self, embedding: ImageEmbedding, group: PromptGroup) -> tuple[Float, Float]:
+    def _read(self, embedding: ImageEmbedding, group: PromptGroup, read: Callable[[Tensor, Tensor], T]) -> T:
         with torch.inference_mode():
             features = embedding.features
             if isinstance(features, np.ndarray):
@@ -143,7 +148,7 @@ class TorchDecoder(GroupedDecoder):
             feeds = (group.point_coords, group.point_labels, group.mask_input, group.has_mask)
             inputs = [features.to(self._device), *(torch.from_numpy(feed).to(self._device) for feed in feeds)]
             logits, ious = self._forward(*inputs) if self._graph is None else self._graph(*inputs)
-            return logits.cpu().numpy(), ious.cpu().numpy()
+            return read(logits, ious)
 
     def _free(self) -> None:
         self._prompt = self._decoder = self._graph = None
@@ -183,11 +188,11 @@ class TorchGraph:
 
 
 class _GraphCache:
-    """CUDA graphs by the shapes of their inputs, with fixed buffers in and out."""
+    """CUDA graphs by the shapes of their inputs, with fixed buffers in and out; the latest ``most`` are kept."""
 
-    def __init__(self, forward: Any) -> None:
+    def __init__(self, forward: Any, most: int) -> None:
         self._forward = forward
-        self._captured: dict[tuple[tuple[int, ...], ...], tuple[Any, list[Tensor], tuple[Tensor, ...]]] = {}
+        self._captured: Recent[Shapes, tuple[Any, list[Tensor], tuple[Tensor, ...]]] = Recent(most)
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         with torch.cuda.device(inputs[0].device):  # a stream and a graph belong to the GPU that is current
@@ -195,9 +200,7 @@ class _GraphCache:
 
     def _replay(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         shapes = tuple(tuple(value.shape) for value in inputs)
-        if shapes not in self._captured:
-            self._captured[shapes] = self._capture(inputs)
-        graph, fixed, outputs = self._captured[shapes]
+        graph, fixed, outputs = self._captured.find(shapes, lambda: self._capture(inputs))
         for buffer, value in zip(fixed, inputs, strict=True):
             buffer.copy_(value)
         graph.replay()

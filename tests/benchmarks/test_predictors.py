@@ -240,3 +240,29 @@ def test_unknown_choices_are_refused():
         open_predictor("live", "nano", runtime="openvino")
     with pytest.raises(ValueError, match="no settings"):
         open_predictor("grabcut", "nano", overrides={"lr": 1})
+
+
+@pytest.mark.parametrize("learns", [False, True])
+def test_masks_are_drawn_to_edges_when_asked_and_logits_stay(learns):
+    image = np.zeros((32, 64, 3), np.uint8)
+    image[:, 22:] = 255
+    answers = []
+    for edges in (False, True):
+        if learns:
+            predictor = MethodPredictor(Method(), Encoder(), SIZE, edges=edges)
+        else:
+            predictor = DecoderPredictor(Encoder(), Decoder(), SIZE, edges=edges)
+        predictor.begin_set("s", 0)
+        predictor.begin_image(image, "a")
+        predictor.begin_object()
+        answers.append(predictor.click(tuple(Click(4 + i, 8) for i in range(5)), None))
+    plain, drawn = answers
+    np.testing.assert_array_equal(plain.low_res_logits, drawn.low_res_logits)
+    assert not plain.mask[:, 20:].any()  # token 0 of five clicks: five columns
+    assert drawn.mask[:, :22].all()
+    assert not drawn.mask[:, 22:].any()
+
+
+def test_grabcut_draws_to_edges_already():
+    with pytest.raises(ValueError, match="already"):
+        open_predictor("grabcut", "", edges=True)

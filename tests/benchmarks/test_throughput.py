@@ -29,6 +29,8 @@ class Encoder:
 
 
 class Batched(Encoder):
+    batch: int | None = 4
+
     def encode_batch(self, images: Sequence[np.ndarray]) -> Sequence[ImageEmbedding]:
         return [self.encode(images[0])] * len(images)
 
@@ -51,8 +53,9 @@ def test_batches_count_images_and_need_an_encoder_that_takes_them() -> None:
     run = measure(Batched, IMAGE, model="toy", batch=4, seconds=0.05)
     assert run.images % 4 == 0
     assert run.images >= 4
-    skipped = measure(Encoder, IMAGE, model="toy", batch=4, seconds=0.05)
-    assert "one image a call" in str(skipped.to_json()["skipped"])
+    for make, batch, most in ((Encoder, 4, 1), (Batched, 5, 4)):
+        skipped = measure(make, IMAGE, model="toy", batch=batch, seconds=0.05)
+        assert f"takes {most} image(s) a call" in str(skipped.to_json()["skipped"])
 
 
 def test_a_failing_encoder_is_reported() -> None:

@@ -144,8 +144,8 @@ def test_from_the_wish_to_the_provider(
     assert (choice.name, choice.device, choice.gpu, choice.precision) == (requested, "cuda:1", 1, "bf16")
 
     class Graphs:
-        def encoder(self, precision: str) -> Path:
-            assert precision == "bf16"
+        def encoder(self, precision: str, one: bool) -> Path:
+            assert (precision, one) == ("bf16", True)
             return graph(tmp_path, precision)
 
         def decoder(self, precision: str) -> Path:
@@ -156,7 +156,8 @@ def test_from_the_wish_to_the_provider(
     assert two_gpus.asked[0][0] == provider
     assert [options["device_id"] for _, options in two_gpus.asked[:-1]] == ["1"] * (len(two_gpus.asked) - 1)
     for_decoder = runtimes.select("decoder", requested, device="cuda:1")
-    assert serving._compiler(Graphs(), for_decoder).runtime.endswith(":cuda:1:fp32")  # type: ignore[arg-type,attr-defined]
+    compiler: Any = serving._compiler(Graphs(), for_decoder, "inputs")  # type: ignore[arg-type]
+    assert compiler.runtime.endswith(":cuda:1:fp32")
     assert two_gpus.asked[0][0] == provider
 
 
@@ -208,19 +209,20 @@ def test_tensorrt_builds_and_opens_on_the_gpu_that_is_asked_for(
     def note(what: str) -> Any:
         return lambda *_, **__: done.append((what, current_gpu[0]))
 
-    monkeypatch.setattr(serving, "_tensorrt_library", lambda: types.SimpleNamespace(name="tensorrt"))
+    monkeypatch.setattr(serving, "_tensorrt_library", lambda choice: types.SimpleNamespace(name="tensorrt"))
     monkeypatch.setattr(builder, "build_plan", note("build"))
     monkeypatch.setattr(tensorrt, "TrtEncoder", note("encoder"))
     monkeypatch.setattr(tensorrt_decoder, "TrtDecoder", note("decoder"))
+    monkeypatch.setattr(serving.Probe, "check", lambda *_: None)
     graphs: Any = types.SimpleNamespace(
         spec=models.spec("nano"),
         root=tmp_path,
         progress=lambda stage: None,
-        encoder=lambda *_: tmp_path / "e.onnx",
-        decoder=lambda *_: tmp_path / "d.onnx",
+        encoder=lambda *_, **__: tmp_path / "e.onnx",
+        decoder=lambda *_, **__: tmp_path / "d.onnx",
     )
     serving._encoder(graphs, runtimes.Choice("tensorrt", "bf16", "cuda:1"))
-    compile_decoder = serving._compiler(graphs, runtimes.Choice("tensorrt", "fp32", "cuda:1"))
+    compile_decoder = serving._compiler(graphs, runtimes.Choice("tensorrt", "fp32", "cuda:1"), "inputs")
     compile_decoder({})
     assert done == [("build", 1), ("encoder", 1), ("build", 1), ("decoder", 1)]
     assert current_gpu == [0]

@@ -44,6 +44,7 @@ def test_auto_takes_the_fastest_and_explains_the_others(monkeypatch: pytest.Monk
     "wish",
     [
         {"requested": "tensorrt"},
+        {"requested": "tensorrt_rtx"},
         {"requested": "torch", "device": "cuda"},
         {"device": "cuda:1"},
         {"requested": "onnxruntime", "device": "cuda"},

@@ -1,5 +1,6 @@
 """Everything about TensorRT that happens before the first kernel; no kernel has ever run."""
 
+import contextlib
 import importlib
 import json
 import types
@@ -8,11 +9,16 @@ import numpy as np
 import pytest
 import torch
 from livesam.engine import models
-from livesam.engine.errors import RuntimeUnavailable, SwapError
+from livesam.engine.embedding import ImageEmbedding
+from livesam.engine.errors import RuntimeUnavailable, SessionError, SwapError
 from livesam.engine.geometry import ResizeGeometry, postprocess
 from livesam.engine.hashing import file_sha256
+from livesam.engine.points import geometry_of
+from livesam.engine.prompt import Box, Click, Prompt
+from livesam.engine.runtimes import packing
 from livesam.engine.runtimes import tensorrt as trt_runtime
 from livesam.engine.runtimes.packing import pack_masks, unpack_masks
+from livesam.engine.runtimes.recent import Recent
 from livesam.engine.runtimes.tensorrt import (
     Library,
     PlanEngine,
@@ -24,6 +30,8 @@ from livesam.engine.runtimes.tensorrt import (
 )
 from livesam.engine.runtimes.tensorrt_decoder import TrtDecoder, TrtRefitDecoder, refit_is_trusted
 from livesam.engine.runtimes.tensorrt_profiles import fitting_profile
+from livesam.engine.runtimes.torch import TorchDecoder
+from livesam.engine.selection import select_token
 from livesam.export.tensorrt import decoder_profiles
 
 LIBRARY = Library("tensorrt_rtx", "1.7.1", types.SimpleNamespace())
@@ -146,6 +154,45 @@ def test_refit_with_such_a_version_needs_a_comparison(tmp_path, monkeypatch):
         TrtRefitDecoder(tmp_path / "x.plan", {})
 
 
+@pytest.fixture
+def refit(monkeypatch):
+    """A refit decoder whose engines are fakes on the CPU: bank 0 serves, bank 1 is idle."""
+    from livesam.engine.runtimes import tensorrt_decoder
+
+    monkeypatch.setattr(tensorrt_decoder, "on_gpu", lambda gpu: contextlib.nullcontext())
+    decoder = TrtRefitDecoder.__new__(TrtRefitDecoder)
+    decoder._active, decoder._gpu, decoder._verify = 0, 0, None
+    decoder._stream = types.SimpleNamespace(cuda_stream=0, synchronize=lambda: None)
+    decoder._inputs = [WeightInput("a", "a", False, (2,))]
+    decoder._buffers = [{"a": torch.zeros(2)} for _ in range(2)]
+    decoder._refitters = [types.SimpleNamespace(refit_cuda_engine_async=lambda stream: True) for _ in range(2)]
+    decoder._recorded = Recent(8)
+    decoder._recorded.update({(bank, 1, 2, 1): f"graph of bank {bank}" for bank in range(2)})
+    return decoder
+
+
+def test_a_refit_fills_the_idle_bank_and_drops_its_graphs(refit):
+    refit.load_weights({"a": np.ones(2, np.float32)})
+    assert refit._active == 1
+    assert [float(bank["a"].sum()) for bank in refit._buffers] == [0, 2]
+    assert list(refit._recorded) == [(0, 1, 2, 1)]
+
+
+def test_a_failed_refit_leaves_the_other_bank_serving(refit):
+    def disagrees(decoder, weights):
+        assert (decoder._active, float(weights["a"][0])) == (1, 1.0)  # what is compared is the new one
+        raise SwapError("off PyTorch's")
+
+    refit._verify = disagrees
+    with pytest.raises(SwapError, match="off PyTorch's"):
+        refit.load_weights({"a": np.ones(2, np.float32)})
+    assert refit._active == 0
+    refit._refitters[1].refit_cuda_engine_async = lambda stream: False
+    with pytest.raises(SwapError, match="could not refit"):
+        refit.load_weights({"a": np.ones(2, np.float32)})
+    assert refit._active == 0
+
+
 def test_weights_are_checked_and_transposed():
     inputs = [WeightInput("a", "a", True, (3, 2)), WeightInput("b", "b", False, (4,))]
     good = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.ones(4, np.float32)}
@@ -180,8 +227,44 @@ def test_packed_masks_are_those_of_postprocess(hw):
     assert packed.dtype == torch.uint8
     assert packed.shape == (3, hw[0], -(-hw[1] // 8))
     masks = unpack_masks(packed.numpy(), hw)
+    np.testing.assert_array_equal(packed.numpy(), np.packbits(masks, axis=-1))
     for mask, logits in zip(masks, low_res.numpy(), strict=True):
         want = postprocess(logits, geometry)
         assert mask.shape == hw
         assert np.array_equal(mask[np.abs(want) > 1e-3], (want > 0)[np.abs(want) > 1e-3])
         assert 0 < mask.mean() < 1
+
+
+@pytest.mark.parametrize("pixels", [2**26, 1])
+def test_packed_answers_are_those_of_decode(tiny_sam, monkeypatch, pixels):
+    """Clicks, a box and a lone mask: four runs of the decoder, and with 1 pixel at once every mask on its own."""
+    monkeypatch.setattr(packing, "PIXELS_AT_ONCE", pixels)
+    rng = np.random.default_rng(0)
+    embedding = ImageEmbedding(rng.standard_normal((1, 256, 8, 8), dtype=np.float32), (75, 131), (73, 128), "k")
+    click, other, lone = Click(20, 30), Click(60.5, 7), rng.standard_normal((32, 32), dtype=np.float32)
+    prompts = [
+        Prompt((click,)),
+        Prompt((click, other, click)),
+        Prompt(box=Box(3, 4, 90, 60)),
+        Prompt((other,)),
+        Prompt(mask_logits=lone),
+    ]
+    decoder = TorchDecoder(tiny_sam)
+    want = decoder.decode(embedding, prompts)
+    for rule in ("official", "single"):
+        got = decoder.decode_masks(embedding, prompts, rule)
+        assert got.packed.shape == (5, 75, 17)
+        for i, prompt in enumerate(prompts):
+            token = select_token(want.ious[i], prompt, rule)
+            np.testing.assert_array_equal(got.low_res_logits[i], want.low_res_logits[i, token])
+            assert got.ious[i] == want.ious[i, token]
+            full = postprocess(want.low_res_logits[i, token], geometry_of(embedding))
+            sure = np.abs(full) > 1e-4 * np.abs(full).max()
+            assert got.mask(i).shape == (75, 131)
+            np.testing.assert_array_equal(got.mask(i)[sure], (full > 0)[sure])
+            np.testing.assert_array_equal(np.packbits(got.mask(i), axis=-1), got.packed[i])
+    with pytest.raises(ValueError, match="at least one prompt"):
+        decoder.decode_masks(embedding, [])
+    decoder.close()
+    with pytest.raises(SessionError, match="closed"):
+        decoder.decode_masks(embedding, prompts)

@@ -1,3 +1,4 @@
+import contextlib
 import json
 import os
 import subprocess
@@ -8,7 +9,7 @@ import pytest
 import torch
 from livesam.engine import models
 from livesam.engine.adapted import AdaptedInfo, write_adapted
-from livesam.engine.errors import CheckpointError, ExportError
+from livesam.engine.errors import CheckpointError, ExportError, SwapError
 from livesam.export.graph_cache import GraphCache, default_cache_dir
 from livesam.export.serving import decoder_compiler, open_encoder, open_session
 
@@ -127,6 +128,96 @@ def test_encoder_and_compiler_apart(checkpoint, cache, image, nano_sam):
     assert encoder.encode(image).features.shape == (1, 256, 32, 32)
     assert encoder.runtime == "onnxruntime:cpu:fp32"
     assert decoder.runtime.startswith("openvino:cpu")
+
+
+def test_a_batch_has_a_graph_of_its_own(checkpoint, cache, image):
+    encoder = open_encoder("nano", checkpoint, "onnxruntime", cache_dir=cache, batch=2)
+    one, two = encoder.encode_batch([image, image[:50]])
+    assert (one.original_hw, two.original_hw) == ((90, 120), (50, 120))
+    folder = GraphCache("nano", checkpoint, cache).folder
+    assert (folder / "encoder-fp32-bias-batch.onnx").is_file()
+    with pytest.raises(ValueError, match="batch must be positive"):
+        open_encoder("nano", checkpoint, cache_dir=cache, batch=0)
+
+
+class FakeTensorRt:
+    """TensorRT as far as plans are asked for and opened; its decoder is PyTorch's, off by ``error``."""
+
+    def __init__(self, monkeypatch, nano_sam):
+        from livesam.engine import runtimes
+        from livesam.engine.runtimes import tensorrt, tensorrt_decoder
+        from livesam.engine.runtimes.torch import TorchDecoder
+        from livesam.export import tensorrt as builder
+
+        self.asked, self.libraries, self.error = [], [], 0.0
+        fake = self
+
+        class Inputs(TorchDecoder):
+            def __init__(self, plan, weights, library):
+                super().__init__(nano_sam)
+                self.load_weights({name: value + np.float32(fake.error) for name, value in weights.items()})
+
+        class Refit(Inputs):
+            def __init__(self, plan, weights, library, verify):
+                super().__init__(plan, weights, library)
+                verify(self, weights)
+
+        def build(graph, folder, *, library, profiles, refit=False):
+            self.asked.append((graph.name, library, len(profiles), refit))
+            return graph
+
+        def load(name="auto"):
+            self.libraries.append(name)
+            return tensorrt.Library("tensorrt_rtx" if name == "auto" else name, "1.7.1", None)
+
+        def opened(plan, side, library):
+            return (plan.name, side, library)
+
+        monkeypatch.setattr(
+            runtimes,
+            "select",
+            lambda kind, name, *, device, precision: runtimes.Choice(name, precision or "fp32", "cuda"),
+        )
+        monkeypatch.setattr(tensorrt, "load_library", load)
+        monkeypatch.setattr(tensorrt, "on_gpu", lambda gpu: contextlib.nullcontext())
+        monkeypatch.setattr(tensorrt, "TrtEncoder", opened)
+        monkeypatch.setattr(tensorrt_decoder, "TrtDecoder", Inputs)
+        monkeypatch.setattr(tensorrt_decoder, "TrtRefitDecoder", Refit)
+        monkeypatch.setattr(builder, "build_plan", build)
+        self.inputs, self.refit = Inputs, Refit
+
+
+def test_the_way_to_swap_chooses_graph_plan_and_decoder(checkpoint, cache, monkeypatch, nano_sam):
+    fake, weights = FakeTensorRt(monkeypatch, nano_sam), models.decoder_weights(nano_sam)
+    inputs = decoder_compiler("nano", checkpoint, "tensorrt", cache_dir=cache)
+    assert type(inputs(weights)) is fake.inputs
+    refit = decoder_compiler("nano", checkpoint, "tensorrt_rtx", cache_dir=cache, swap="refit")
+    assert type(refit(weights)) is fake.refit
+    assert fake.libraries == ["auto", "tensorrt_rtx"]
+    assert fake.asked == [
+        ("decoder-fp32.onnx", "tensorrt_rtx", 2, False),
+        ("decoder-fp32-constant.onnx", "tensorrt_rtx", 2, True),
+    ]
+    fake.error = 0.05  # a plan that computes something else serves neither way
+    for compile_decoder in (inputs, refit):
+        with pytest.raises(SwapError, match="off PyTorch's"):
+            compile_decoder(weights)
+
+
+def test_a_tensorrt_encoder_for_many_has_a_profile_for_one(checkpoint, cache, monkeypatch, nano_sam):
+    fake = FakeTensorRt(monkeypatch, nano_sam)
+    assert open_encoder("nano", checkpoint, "tensorrt", cache_dir=cache)[0] == "encoder-fp32-augment.onnx"
+    assert (
+        open_encoder("nano", checkpoint, "tensorrt", cache_dir=cache, batch=8)[0] == "encoder-fp32-augment-batch.onnx"
+    )
+    assert [profiles for _, _, profiles, _ in fake.asked] == [0, 2]
+
+
+def test_only_tensorrt_is_refitted(checkpoint, cache):
+    with pytest.raises(ValueError, match="onnxruntime cannot be refitted"):
+        decoder_compiler("nano", checkpoint, "onnxruntime", cache_dir=cache, swap="refit")
+    with pytest.raises(ValueError, match="choose inputs or refit"):
+        decoder_compiler("nano", checkpoint, "onnxruntime", cache_dir=cache, swap="both")
 
 
 def test_errors(checkpoint, cache, tmp_path, monkeypatch):

@@ -104,10 +104,10 @@ def test_uint8_input_and_dynamic_batch_build(small_sam, small_spec, tmp_path):
     export_encoder(small_sam, small_spec, tmp_path / "u8.onnx", uint8_input=True)
     build_plan(tmp_path / "u8.onnx", tmp_path, library="tensorrt_rtx", profiles=image_profiles(256), capabilities=AOT)
     export_encoder(small_sam, small_spec, tmp_path / "batch.onnx", batch=None)
-    profiles = builder.encoder_profiles(256, (1, 2, 4))
+    profiles = [*builder.encoder_profiles(256), *builder.encoder_profiles(256, (1, 2, 4))]  # one image, and up to 4
     plan = build_plan(tmp_path / "batch.onnx", tmp_path, library="tensorrt_rtx", profiles=profiles, capabilities=AOT)
-    shapes = [[1, 3, 256, 256], [2, 3, 256, 256], [4, 3, 256, 256]]
-    assert Manifest.read(plan).options["profiles"] == [{"image": shapes}]
+    one, many = ([[n, 3, 256, 256] for n in counts] for counts in ((1, 1, 1), (1, 2, 4)))
+    assert Manifest.read(plan).options["profiles"] == [{"image": one}, {"image": many}]
 
 
 def test_a_second_build_is_taken_from_the_cache(small, folder, monkeypatch):

@@ -331,14 +331,15 @@ class AdaptationLoop:
         return False
 
     def _may_step(self) -> bool:
-        """Wait for the gate and the end of a pause, and save what is due meanwhile; False if the loop is closing."""
-        if self._gate is not None and not self._gate.wait_idle(self.config.max_wait_s):
-            self._counts["steps_under_load"] += 1
+        """Save what is due, wait for the end of a pause and last for the gate; False if the loop is closing."""
         while True:
             self._save()
             with self._changed:
                 if self._changed.wait_for(lambda: self._closing or not self._paused, self.config.max_wait_s):
-                    return not self._closing
+                    break
+        if self._gate is not None and not self._closing and not self._gate.wait_idle(self.config.max_wait_s):
+            self._counts["steps_under_load"] += 1
+        return not self._closing
 
     def _serve(self) -> None:
         """Publish the active domain's weights if they are not what serves."""

@@ -85,9 +85,9 @@ def memory(device: str) -> dict[str, float]:
         return {}
     import torch
 
-    free, total = torch.cuda.mem_get_info()
+    free, total = torch.cuda.mem_get_info(device)
     return {
-        "peak_memory_mib": round(torch.cuda.max_memory_allocated() / 2**20, 1),
+        "peak_memory_mib": round(torch.cuda.max_memory_allocated(device) / 2**20, 1),
         "device_used_mib": round((total - free) / 2**20, 1),
     }
 
@@ -102,7 +102,7 @@ def reset_memory(device: str) -> None:
 
     gc.collect()
     torch.cuda.empty_cache()
-    torch.cuda.reset_peak_memory_stats()
+    torch.cuda.reset_peak_memory_stats(device)
 
 
 def device_facts(device: str) -> dict[str, Any]:

@@ -67,8 +67,8 @@ class Session:
         self._edges = edges
         self._feed_back = feed_back
         self._lock = threading.RLock()
-        self._embedding: ImageEmbedding | None = None
-        self._image: npt.NDArray[np.uint8] | None = None  # for edges; None where only its embedding was at hand
+        # Embedding and, for edges, pixels of the image; one attribute, so that it may be read without the lock.
+        self._set: tuple[ImageEmbedding, npt.NDArray[np.uint8] | None] | None = None
         self._digest = ""
         self._steps: list[Step] = []
 
@@ -85,9 +85,7 @@ class Session:
         Raises:
             SessionError: there is none.
         """
-        if self._embedding is None:
-            raise SessionError("no image is set: call set_image first")
-        return self._embedding
+        return self._current()[0]
 
     @property
     def prompt(self) -> Prompt | None:
@@ -111,8 +109,7 @@ class Session:
                 self.cache.put(found)
         with self._lock:
             given_up = self._give_up()
-            self._embedding, self._digest = found, digest
-            self._image = image.copy() if self._edges else None
+            self._set, self._digest = (found, image.copy() if self._edges else None), digest
         self._hand_over(given_up)
         return found
 
@@ -156,9 +153,7 @@ class Session:
             SessionError: no image is set.
             ValueError: there is no prompt, one does not belong to this image, or there is no such rule.
         """
-        with self._lock:
-            embedding, image = self.embedding, self._image
-        return self._predict(embedding, image, prompts, rule)
+        return self._predict(prompts, rule)
 
     def predict_all(self, prompt: Prompt) -> tuple[MaskResult, ...]:
         """All four masks for a prompt: token 0, then 1 to 3 (``SamPredictor.predict(multimask_output=True)``).
@@ -191,8 +186,8 @@ class Session:
         with self._lock:
             if not self._steps:
                 return None
-            step, embedding, started = self._steps[-1], self.embedding, time.perf_counter()
-            mask, stages = self._mask(embedding, self._image, step.prompt.clicks, step.low_res_logits)
+            step, (embedding, image), started = self._steps[-1], self._current(), time.perf_counter()
+            mask, stages = self._mask(embedding, image, step.prompt.clicks, step.low_res_logits)
             timings = {"wait": 0.0, "decode": 0.0, **stages, "total": (time.perf_counter() - started) * 1e3}
             return MaskResult(mask, step.low_res_logits, step.iou, step.decoder_version, timings)
 
@@ -232,8 +227,9 @@ class Session:
     def restore(self, path: Path, image: npt.NDArray[np.uint8] | None = None) -> MaskResult | None:
         """Take up a saved session, in any process: its image, its clicks, its last answer (None if it had none).
 
-        The image is ``image``, the one that is set, or one that the cache still has. The answers are those of then,
-        whatever the decoder is now; the next click is answered by the current version.
+        The image is ``image``, the one that is set, or one that the cache still has. The answers are the decoder's of
+        then, whatever it is now; the next click is answered by the current version. Masks are drawn to edges if this
+        session does so and has the pixels, which a cache has not: give ``image``.
 
         Raises:
             SessionError: the file is missing or damaged, or is about another image than the one at hand.
@@ -244,13 +240,13 @@ class Session:
                 self.set_image(image)
             elif image is not None:
                 raise SessionError(f"{path} is about another image: give the one that the session was saved with")
-            elif self._embedding is None or self._digest != record.image_hash:
+            elif self._set is None or self._digest != record.image_hash:
                 key = getattr(self.encoder, "key", None)
                 wanted = record.embedding_key if key is None else key(record.image_hash)
                 found = self.cache.get(wanted) if self.cache is not None else None
                 if found is None:
                     raise SessionError(f"the image of {path} is not at hand: give it to restore, or set it first")
-                self._embedding, self._image, self._digest = found, None, record.image_hash
+                self._set, self._digest = (found, None), record.image_hash
             embedding = self.embedding
             try:
                 for step in record.steps:
@@ -269,22 +265,21 @@ class Session:
         self.slot.close()
 
     def _advance(self, prompt: Prompt) -> MaskResult:
-        embedding = self.embedding
         if self._feed_back and self._steps and np.isfinite(self._steps[-1].low_res_logits).all():
             prompt = prompt.with_mask(self._steps[-1].low_res_logits)
-        result = self._predict(embedding, self._image, [prompt], "official")[0]
+        result = self._predict([prompt], "official")[0]
         self._steps.append(Step(prompt, result.low_res_logits, result.iou, result.decoder_version))
         self._hand_over(self._interaction(None))
         return result
 
-    def _predict(
-        self,
-        embedding: ImageEmbedding,
-        image: npt.NDArray[np.uint8] | None,
-        prompts: Sequence[Prompt],
-        rule: Rule,
-    ) -> list[MaskResult]:
-        started = time.perf_counter()
+    def _current(self) -> tuple[ImageEmbedding, npt.NDArray[np.uint8] | None]:
+        now = self._set
+        if now is None:
+            raise SessionError("no image is set: call set_image first")
+        return now
+
+    def _predict(self, prompts: Sequence[Prompt], rule: Rule) -> list[MaskResult]:
+        (embedding, image), started = self._current(), time.perf_counter()
         with self.gate.click():
             output, version, stages = self._decode(embedding, prompts, started)
             results = []

@@ -242,7 +242,11 @@ def _tensorrt_compiler(graphs: GraphCache, choice: runtimes.Choice, swap: Swap) 
             if refit:
                 return TrtRefitDecoder(plan, weights, library.name, probe.check)
             decoder = TrtDecoder(plan, weights, library.name)
-        probe.check(decoder, weights)  # a graph is compared at export, a plan nowhere before
+        try:
+            probe.check(decoder, weights)  # a graph is compared at export, a plan nowhere before
+        except BaseException:
+            decoder.close()
+            raise
         return decoder
 
     return compile_decoder

@@ -235,6 +235,7 @@ def test_masks_are_drawn_to_edges_when_asked(make: Callable[..., Session], image
     np.testing.assert_array_equal(raw.low_res_logits, drawn.low_res_logits)
     full = postprocess(raw.low_res_logits, geometry_of(drawing.embedding))
     np.testing.assert_array_equal(drawn.mask, draw_to_edges(image, full, [Click(40, 50)]))
+    assert (drawn.mask != raw.mask).any()
     assert "edges" in drawn.timings_ms
     assert "edges" not in raw.timings_ms
     same(drawing.answer(), drawn)

@@ -4,9 +4,8 @@
 happens in micro-steps on the method's own copy of the decoder; before each of them the thread waits for the interactive
 gate, so a click waits for at most the micro-step that is running. What was learned goes out through ``publish``.
 
-The waiting line is bounded. Its rule: a newer state of an object replaces an older one that still waits (it contains
-all of its clicks); when the line is full, the oldest object that is not finished goes first, then the oldest finished
-one. Everything that is dropped is counted.
+The waiting line is bounded. Its rule: a newer state of an object replaces an older one that still waits; when the line
+is full, the oldest object that is not finished goes first, then the oldest finished one. Drops are counted.
 
 There is one method, and so one decoder copy, for each domain name. A domain whose saved file cannot be loaded starts at
 the base, is reported, and is not saved over that file. ``switch`` makes a domain's decoder the one that is

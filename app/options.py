@@ -44,5 +44,5 @@ DeviceOption: TypeAlias = Annotated[
     str | None, typer.Option("--device", help="cpu, cuda or cuda:N; asking for cuda where there is none fails.")
 ]
 EdgesOption: TypeAlias = Annotated[
-    bool, typer.Option("--edges/--no-edges", help="Draw masks to the image's own edges: finer for nano, some ms more.")
+    bool, typer.Option("--edges/--no-edges", help="Draw masks to the image's own edges: finer for nano, slower.")
 ]

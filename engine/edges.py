@@ -59,9 +59,8 @@ def draw_to_edges(
     size = (max(1, round(hw[1] * scale)), max(1, round(hw[0] * scale)))
     colours = cv2.resize(np.ascontiguousarray(image[part]), size, interpolation=cv2.INTER_AREA)
     inside = (cv2.resize(np.ascontiguousarray(logits[part]), size, interpolation=cv2.INTER_AREA) > 0).astype(np.uint8)
-    depth = np.where(
-        inside > 0, cv2.distanceTransform(inside, cv2.DIST_L2, 3), cv2.distanceTransform(1 - inside, cv2.DIST_L2, 3)
-    )
+    # Distance to the border; each of the two is 0 on the other's side.
+    depth = sum(cv2.distanceTransform(side, cv2.DIST_L2, 3) for side in (inside, 1 - inside))
     # GrabCut's labels: 0 and 1 are certain background and object, 2 and 3 probable ones.
     labels = (inside + 2 * (depth <= max(1.5, band * scale))).astype(np.uint8)
     for click in clicks:

@@ -326,10 +326,10 @@ class Session:
         clicks: Sequence[Click],
         logits: npt.NDArray[np.float32],
     ) -> tuple[npt.NDArray[np.bool_], dict[str, float]]:
-        """The mask at the original size, drawn to the edges of ``image`` if that is wanted, and its stages' times."""
+        """The mask at the original size, drawn to the edges of ``image`` if there is one, and its stages' times."""
         begun = time.perf_counter()
         full = postprocess(logits, geometry_of(embedding))
-        if not self._edges or image is None:
+        if image is None:
             return full > 0, {"postprocess": (time.perf_counter() - begun) * 1e3}
         drawing = time.perf_counter()
         mask = draw_to_edges(image, full, clicks)

@@ -6,6 +6,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import TypeVar
 
+# Captured CUDA graphs that are kept; each holds its own buffers on the device.
+DECODER_GRAPHS, ENCODER_GRAPHS = 32, 4
+
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 

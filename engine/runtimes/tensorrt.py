@@ -23,7 +23,7 @@ from livesam.engine.hashing import file_sha256
 from livesam.engine.models import PIXEL_MEAN, PIXEL_STD
 from livesam.engine.protocols import DecoderWeights
 from livesam.engine.runtimes.base import PreparedEncoder
-from livesam.engine.runtimes.recent import Recent
+from livesam.engine.runtimes.recent import ENCODER_GRAPHS, Recent
 from livesam.engine.runtimes.tensorrt_profiles import Ranges, fitting_profile
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 LIBRARIES = ("tensorrt", "tensorrt_rtx")
 _EXTRA = {"tensorrt": "tensorrt", "tensorrt_rtx": "rtx"}
-GRAPHS_KEPT = 4  # captured CUDA graphs of an encoder, one for each number of images
 
 
 @dataclass(frozen=True)
@@ -252,7 +251,7 @@ class TrtEncoder(PreparedEncoder):
         import torch
 
         self._stream: Any = torch.cuda.Stream(priority=-1)  # type: ignore[no-untyped-call]  # before the learner's
-        self._uploads: Recent[int, _Upload] = Recent(GRAPHS_KEPT)
+        self._uploads: Recent[int, _Upload] = Recent(ENCODER_GRAPHS)
         self._uploads.find(1, lambda: self._capture(engine, 1))
 
     def _features(self, images: Sequence[npt.NDArray[np.uint8]]) -> list[Features]:

@@ -20,13 +20,12 @@ from livesam.engine.errors import RuntimeUnavailable, SwapError
 from livesam.engine.points import PromptGroup
 from livesam.engine.protocols import DecoderWeights, MaskDecoder
 from livesam.engine.runtimes.packing import PackingDecoder, T
-from livesam.engine.runtimes.recent import Recent
+from livesam.engine.runtimes.recent import DECODER_GRAPHS, Recent
 from livesam.engine.runtimes.tensorrt import PlanEngine, capture, checked_weights, load_library, on_gpu, weight_inputs
 
 if TYPE_CHECKING:
     import torch
 
-GRAPHS_KEPT = 32  # captured CUDA graphs, one for each bank and shape of prompts
 # TensorRT 11.3.0's release notes: a refittable engine may take a GEMM bias for zero. Not in 10.16.1 and 11.4.0.
 DROPS_BIASES = ((11, 3),)
 
@@ -74,7 +73,7 @@ class _BankedDecoder(PackingDecoder):
         self._stream: Any = torch.cuda.Stream(priority=-1)  # type: ignore[no-untyped-call]  # before the learner's
         self._embedding = torch.zeros((1, 256, *embedding_hw), device="cuda")
         self._embedding_key: str | None = None
-        self._recorded: Recent[tuple[int, int, int, int], _Recorded] = Recent(GRAPHS_KEPT)
+        self._recorded: Recent[tuple[int, int, int, int], _Recorded] = Recent(DECODER_GRAPHS)
 
     def _free(self) -> None:
         self._recorded.clear()

@@ -17,7 +17,7 @@ from livesam.engine.hashing import weights_hash
 from livesam.engine.points import PromptGroup
 from livesam.engine.runtimes.base import Float, PreparedEncoder, WeightBuffers
 from livesam.engine.runtimes.packing import PackingDecoder, T
-from livesam.engine.runtimes.recent import Recent
+from livesam.engine.runtimes.recent import DECODER_GRAPHS, ENCODER_GRAPHS, Recent
 
 if TYPE_CHECKING:
     from livesam.engine.prompt import Prompt
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from segment_anything.modeling import Sam
     from torch import Tensor
 
-DECODER_GRAPHS, ENCODER_GRAPHS = 32, 4  # captured CUDA graphs that are kept; each holds its own buffers on the device
 Shapes: TypeAlias = tuple[tuple[int, ...], ...]
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 

@@ -17,6 +17,7 @@ from livesam.app.options import (
     PrecisionOption,
     Runtime,
     RuntimeOption,
+    ZoomOption,
 )
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def demo(
     precision: PrecisionOption = None,
     device: DeviceOption = None,
     edges: EdgesOption = True,
+    zoom: ZoomOption = True,
 ) -> None:
     """Segment real photos with scripted clicks; write overlays and a report, print a table with timings."""
     import numpy as np
@@ -67,7 +69,7 @@ def demo(
 
     started = time.perf_counter()
     session = open_session(
-        model, checkpoint=checkpoint, runtime=runtime, precision=precision, device=device, edges=edges
+        model, checkpoint=checkpoint, runtime=runtime, precision=precision, device=device, edges=edges, zoom=zoom
     )
     open_ms = (time.perf_counter() - started) * 1e3
 
@@ -77,7 +79,7 @@ def demo(
 
     runs = [_run(session, photo, image) for photo, image in zip(PHOTOS, images, strict=True)]
     pictures = _write_pictures(runs, out)
-    report = _report(session, model, edges, open_ms, runs, pictures)
+    report = _report(session, {"model": model, "edges": edges, "zoom": zoom}, open_ms, runs, pictures)
     write_json(out / "report.json", report)
     _print_table(runs, report, out)
 
@@ -128,8 +130,7 @@ def _write_pictures(runs: Sequence[PhotoRun], out: Path) -> dict[str, str]:
 
 def _report(
     session: Session,
-    model: str,
-    edges: bool,
+    chosen: Mapping[str, object],
     open_ms: float,
     runs: Sequence[PhotoRun],
     pictures: Mapping[str, str],
@@ -139,9 +140,8 @@ def _report(
 
     clicks = [answer.latency_ms for run in runs for answers in run.answers.values() for answer in answers]
     return {
-        "model": model,
+        **chosen,
         "runtime": session.runtime,
-        "edges": edges,
         "environment": environment().to_json(),
         "open_ms": round(open_ms, 1),
         "encode_p50_ms": round(float(np.median([run.encode_ms for run in runs])), 2),

@@ -21,6 +21,7 @@ def open_session(
     cache_dir: Path | None = None,
     embeddings: Path | None = None,
     edges: bool = False,
+    zoom: bool = False,
 ) -> Session:
     """`livesam.export.serving.open_session`, with a sign of life on a terminal: the first call of a model exports it.
 
@@ -40,5 +41,6 @@ def open_session(
             cache_dir=cache_dir,
             embeddings=embeddings,
             edges=edges,
+            zoom=zoom,
             progress=progress,
         )

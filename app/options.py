@@ -43,6 +43,10 @@ PrecisionOption: TypeAlias = Annotated[
 DeviceOption: TypeAlias = Annotated[
     str | None, typer.Option("--device", help="cpu, cuda or cuda:N; asking for cuda where there is none fails.")
 ]
+ZoomOption: TypeAlias = Annotated[
+    bool,
+    typer.Option("--zoom/--no-zoom", help="From the second click on look at the object's surroundings: finer, slower."),
+]
 EdgesOption: TypeAlias = Annotated[
     bool, typer.Option("--edges/--no-edges", help="Draw masks to the image's own edges: finer for nano, slower.")
 ]

@@ -58,11 +58,10 @@ def measure(
     from livesam.engine.runtimes.torch import TorchEncoder
 
     encoder = TorchEncoder(sam)
-    size = sam.image_encoder.img_size
     result: dict[str, Any] = {**(done or {}), "adapted": dict((done or {}).get("adapted", {}))}
 
     def frozen(weights: DecoderWeights) -> dict[str, Any]:
-        found = evaluate(on, MethodPredictor(create("frozen", with_decoder(sam, weights)), encoder, size), settings)
+        found = evaluate(on, MethodPredictor(create("frozen", with_decoder(sam, weights)), encoder), settings)
         return {"objects": found["mean"]["objects"], "iou_at": found["mean"]["iou_at"], "fr": found["mean"]["fr"]}
 
     base = decoder_weights(sam)
@@ -75,7 +74,7 @@ def measure(
             continue
         progress(f"adapting on {folder.name}")
         method = create(settings.method, sam, seed=settings.seed)
-        evaluate([folder], MethodPredictor(method, encoder, size), settings)
+        evaluate([folder], MethodPredictor(method, encoder), settings)
         weights = method.domain_weights()
         method.reset()
         now = method.weights()

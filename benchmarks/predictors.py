@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -18,13 +18,14 @@ import numpy as np
 import numpy.typing as npt
 from livesam.benchmarks.datasets import Image, Mask
 from livesam.benchmarks.protocol import Answer, Predictor
-from livesam.engine.edges import draw_to_edges
 from livesam.engine.embedding import ImageEmbedding
-from livesam.engine.geometry import ResizeGeometry, postprocess
 from livesam.engine.interaction import Interaction
 from livesam.engine.prompt import Click, Prompt
 from livesam.engine.protocols import ImageEncoder, MaskDecoder
 from livesam.engine.result import DecoderOutput
+from livesam.engine.session_log import Step
+from livesam.engine.view import View
+from livesam.engine.zoom import Zoom
 
 if TYPE_CHECKING:
     from livesam.adapter.method import AdaptationMethod
@@ -46,11 +47,13 @@ def shown_token(output: DecoderOutput, clicks: int, rule: TokenRule) -> int:
 class _Embedded:
     """What both kinds of predictor share: embeddings kept by image, prompts with feedback, masks at image size."""
 
-    def __init__(self, encoder: ImageEncoder, image_size: int, edges: bool) -> None:
-        self._encoder, self._image_size, self._edges = encoder, image_size, edges
-        self._image: Image | None = None
+    def __init__(self, encoder: ImageEncoder, *, edges: bool, zoom: bool) -> None:
+        self._encoder, self._edges = encoder, edges
+        self._zoom = Zoom(encoder.encode) if zoom else None
         self._embeddings: OrderedDict[str, ImageEmbedding] = OrderedDict()
-        self._embedding: ImageEmbedding | None = None
+        self._whole: View | None = None
+        self._steps: list[Step] = []  # of the object
+        self._mask: Mask | None = None  # its last one
         self._counts: Counter[str] = Counter()
 
     def begin_image(self, image: Image, key: str) -> None:
@@ -61,25 +64,33 @@ class _Embedded:
             size = 4 * int(np.prod(self._embeddings[key].features.shape))
             while len(self._embeddings) > max(1, EMBEDDING_BYTES // size):
                 self._embeddings.popitem(last=False)
-        self._embedding, self._image = self._embeddings[key], image
+        self._whole = View.whole(self._embeddings[key], image)
+
+    def begin_object(self) -> None:
+        self._steps, self._mask = [], None
 
     @property
-    def embedding(self) -> ImageEmbedding:
-        if self._embedding is None:
+    def whole(self) -> View:
+        if self._whole is None:
             raise ValueError("no image: call begin_image before the first click")
-        return self._embedding
+        return self._whole
 
-    def prompt(self, clicks: tuple[Click, ...], previous: Logits | None) -> Prompt:
+    def look(self, clicks: tuple[Click, ...], previous: Logits | None) -> tuple[View, Prompt]:
+        """Where the next answer comes from, and the prompt for it, in pixels of the whole image."""
+        view, prompt = self.whole, Prompt(clicks)
+        if self._zoom is not None and self._mask is not None:
+            view = self._zoom.look(view, self._steps[-1], self._mask, prompt)
         if previous is not None and not np.isfinite(previous).all():
             self._counts["nonfinite_answers"] += 1
             previous = None
-        return Prompt(clicks, mask_logits=previous)
+        if previous is not None and self._steps:
+            previous = view.fed_back(replace(self._steps[-1], low_res_logits=previous))
+        return view, prompt.with_mask(previous)
 
-    def shown(self, clicks: tuple[Click, ...], logits: Logits) -> Answer:
-        full = postprocess(logits, ResizeGeometry.of(self.embedding.original_hw, self._image_size))
-        if self._edges and self._image is not None:
-            return Answer(draw_to_edges(self._image, full, clicks), logits)
-        return Answer(full > 0, logits)
+    def shown(self, view: View, prompt: Prompt, logits: Logits) -> Answer:
+        self._mask, _ = view.mask(logits, prompt.clicks, edges=self._edges)
+        self._steps.append(Step(prompt, logits, 0.0, 0, None if view.is_whole else view.window))
+        return Answer(self._mask, logits)
 
 
 class DecoderPredictor(_Embedded):
@@ -91,21 +102,22 @@ class DecoderPredictor(_Embedded):
         self,
         encoder: ImageEncoder,
         decoder: MaskDecoder,
-        image_size: int,
         token: TokenRule = "official",
+        *,
         edges: bool = False,
+        zoom: bool = False,
     ) -> None:
-        super().__init__(encoder, image_size, edges)
+        super().__init__(encoder, edges=edges, zoom=zoom)
         self._decoder, self._token = decoder, token
 
     def begin_set(self, name: str, seed: int) -> None:
         self._counts.clear()
 
-    def begin_object(self) -> None: ...
-
     def click(self, clicks: tuple[Click, ...], previous: Logits | None) -> Answer:
-        output = self._decoder.decode(self.embedding, [self.prompt(clicks, previous)])
-        return self.shown(clicks, output.low_res_logits[0, shown_token(output, len(clicks), self._token)])
+        view, prompt = self.look(clicks, previous)
+        output = self._decoder.decode(view.embedding, [view.inside(prompt)])
+        token = shown_token(output, len(clicks), self._token)
+        return self.shown(view, prompt, output.low_res_logits[0, token])
 
     def after_click(self, clicks: tuple[Click, ...], answer: Answer, last: bool) -> None: ...
 
@@ -126,15 +138,15 @@ class MethodPredictor(_Embedded):
         self,
         method: AdaptationMethod,
         encoder: ImageEncoder,
-        image_size: int,
         token: TokenRule = "official",
+        *,
         edges: bool = False,
+        zoom: bool = False,
     ) -> None:
-        super().__init__(encoder, image_size, edges)
+        super().__init__(encoder, edges=edges, zoom=zoom)
         self._method, self._token = method, token
         self._domain = "default"
-        self._prompts: list[Prompt] = []
-        self._answers: list[Logits] = []
+        self._view: View | None = None  # of the last answer
 
     @property
     def adapts(self) -> bool:
@@ -145,31 +157,27 @@ class MethodPredictor(_Embedded):
         self._counts.clear()
         self._domain = name
 
-    def begin_object(self) -> None:
-        self._prompts, self._answers = [], []
-
     def click(self, clicks: tuple[Click, ...], previous: Logits | None) -> Answer:
-        prompt = self.prompt(clicks, previous)
-        answer = self._method.answer(self.embedding, prompt)
+        view, prompt = self.look(clicks, previous)
+        answer = self._method.answer(view.embedding, view.inside(prompt))
         token = 0 if self._token == "single" else answer.token
-        logits = np.array(answer.output.low_res_logits[0, token])
-        self._prompts.append(prompt)
-        self._answers.append(logits)
-        return self.shown(clicks, logits)
+        self._view = view
+        return self.shown(view, prompt, np.array(answer.output.low_res_logits[0, token]))
 
     def after_click(self, clicks: tuple[Click, ...], answer: Answer, last: bool) -> None:
-        if not last:
-            self._count("click", self._method.learn_click(self._interaction(None)))
+        if not last and self._view is not None:
+            self._count("click", self._method.learn_click(self._interaction(self._view, None)))
 
     def finish_object(self, clicks: tuple[Click, ...], accepted: Mask | None) -> None:
-        if self._prompts:
-            self._count("object", self._method.learn_object(self._interaction(accepted)))
+        if self._steps:
+            self._count("object", self._method.learn_object(self._interaction(self.whole, accepted)))
 
     def stats(self) -> dict[str, Any]:
         return {**dict(self._counts), "method": self._method.counts()}
 
-    def _interaction(self, accepted: Mask | None) -> Interaction:
-        return Interaction(self.embedding, tuple(self._prompts), tuple(self._answers), accepted, 0, self._domain)
+    def _interaction(self, view: View, accepted: Mask | None) -> Interaction:
+        prompts, answers = view.told(self._steps)
+        return Interaction(view.embedding, prompts, answers, accepted, 0, self._domain)
 
     def _count(self, when: str, reports: Any) -> None:
         for report in reports:
@@ -188,6 +196,7 @@ def open_predictor(
     runtime: str = "torch",
     device: str = "cpu",
     edges: bool = False,
+    zoom: bool = False,
     overrides: Mapping[str, Any] | None = None,
 ) -> tuple[Predictor, dict[str, Any]]:
     """A predictor by its method's name, and the details that belong into its result.
@@ -196,6 +205,7 @@ def open_predictor(
         method: ``grabcut``, ``frozen``, or a name that ``livesam.adapter.method.create`` takes.
         adapted: an adapted decoder's file, made on that base; the method starts, and resets, to it.
         edges: draw the shown masks to the image's own edges (``engine/edges.py``).
+        zoom: from the second click on look at the object's surroundings (``engine/zoom.py``).
         runtime: ``torch``; ``frozen`` also runs on what ``livesam.export.serving`` offers.
         overrides: numbers of the method's configuration to change.
 
@@ -213,15 +223,16 @@ def open_predictor(
             raise ValueError("grabcut has no settings to change")
         if adapted is not None:
             raise ValueError("grabcut has no decoder: leave out the adapted one")
-        if edges:
-            raise ValueError("grabcut draws to edges already: leave out edges")
+        if edges or zoom:
+            raise ValueError("grabcut draws to edges at full size already: leave out edges and zoom")
         grabcut = GrabCutPredictor()
         return grabcut, {"settings": grabcut.settings()}
+    looks = {"edges": edges, "zoom": zoom}
     if runtime != "torch":
         if method != "frozen" or overrides:
             raise ValueError(f"{method} learns in PyTorch: the runtime must be torch, got {runtime}")
-        return _served(model, checkpoint, adapted, rule, runtime, edges)
-    return _learning(method, model, checkpoint, adapted, seed, rule, device, edges, dict(overrides or {}))
+        return _served(model, checkpoint, adapted, rule, runtime, looks)
+    return _learning(method, model, checkpoint, adapted, seed, rule, device, looks, dict(overrides or {}))
 
 
 def _learning(
@@ -232,7 +243,7 @@ def _learning(
     seed: int,
     token: TokenRule,
     device: str,
-    edges: bool,
+    looks: dict[str, bool],
     overrides: dict[str, Any],
 ) -> tuple[Predictor, dict[str, Any]]:
     from livesam.export.formats.source import DecoderSource
@@ -240,7 +251,6 @@ def _learning(
     source = DecoderSource.open(model, checkpoint=checkpoint, adapted=adapted)  # refuses a bad file without torch
     from livesam.adapter.method import create
     from livesam.engine.hashing import weights_hash
-    from livesam.engine.models import spec
     from livesam.engine.runtimes.torch import TorchEncoder
 
     sam = source.sam
@@ -250,19 +260,18 @@ def _learning(
     details = {
         "weights": weights_hash(state),
         "token": token,
-        "edges": edges,
+        **looks,
         "runtime": encoder.runtime,
         "config": asdict(method.config),
         **_provenance(source, adapted),
     }
-    return MethodPredictor(method, encoder, spec(model).image_size, token, edges), details
+    return MethodPredictor(method, encoder, token, **looks), details
 
 
 def _served(
-    model: str, checkpoint: Path | None, adapted: Path | None, token: TokenRule, runtime: str, edges: bool
+    model: str, checkpoint: Path | None, adapted: Path | None, token: TokenRule, runtime: str, looks: dict[str, bool]
 ) -> tuple[Predictor, dict[str, Any]]:
     from livesam.engine.hashing import weights_hash
-    from livesam.engine.models import spec
     from livesam.export.formats.source import DecoderSource
     from livesam.export.serving import decoder_compiler, open_encoder
 
@@ -276,11 +285,11 @@ def _served(
     details = {
         "decoder_weights": weights_hash(dict(weights)),
         "token": token,
-        "edges": edges,
+        **looks,
         "runtime": f"{encoder.runtime}, {decoder.runtime}",
         **_provenance(source, adapted),
     }
-    return DecoderPredictor(encoder, decoder, spec(model).image_size, token, edges), details
+    return DecoderPredictor(encoder, decoder, token, **looks), details
 
 
 def _provenance(source: DecoderSource, adapted: Path | None) -> dict[str, Any]:

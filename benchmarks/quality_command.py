@@ -59,6 +59,9 @@ def evaluate(
         list[Path] | None, typer.Option(help="Another result's JSON for table and plots; may be repeated.")
     ] = None,
     edges: Annotated[bool, typer.Option("--edges", help="Draw masks to the image's own edges.")] = False,
+    zoom: Annotated[
+        bool, typer.Option("--zoom", help="From the second click on look at the object's surroundings.")
+    ] = False,
     grabcut: Annotated[bool, typer.Option("--grabcut", help="Run GrabCut with the same rules beside it.")] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget what an earlier run of this --json recorded.")] = False,
 ) -> None:
@@ -85,7 +88,8 @@ def evaluate(
             token=token,
             runtime=runtime,
             device=device,
-            edges=edges and name != "grabcut",
+            edges=edges and name == method,  # GrabCut beside it draws as it does anyway
+            zoom=zoom and name == method,
             overrides=parse_overrides(name, settings or []) if name == method else None,
         )
         chosen = Settings(

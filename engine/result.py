@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
+from livesam.engine.window import Window
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,7 +32,9 @@ class MaskResult:
         low_res_logits: float32 ``(4h, 4w)``, to feed back as the next prompt's ``mask_logits``.
         iou: the decoder's own estimate of this mask's IoU.
         decoder_version: the decoder slot's version that answered.
-        timings_ms: milliseconds by stage: ``wait``, ``decode``, ``postprocess``, ``total``; ``edges`` where asked for.
+        timings_ms: milliseconds by stage: ``wait``, ``decode``, ``postprocess``, ``total``; ``zoom`` and ``edges``
+            where asked for.
+        window: the part of the image that ``low_res_logits`` are of; None for all of it.
     """
 
     mask: npt.NDArray[np.bool_]
@@ -39,3 +42,4 @@ class MaskResult:
     iou: float
     decoder_version: int
     timings_ms: Mapping[str, float] = field(default_factory=dict)
+    window: Window | None = None

@@ -5,25 +5,26 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from livesam.engine.edges import draw_to_edges
 from livesam.engine.embedding import ImageEmbedding
 from livesam.engine.errors import SessionError
 from livesam.engine.gate import InteractiveGate
-from livesam.engine.geometry import postprocess, require_rgb
+from livesam.engine.geometry import require_rgb
 from livesam.engine.image import image_hash
 from livesam.engine.interaction import Interaction
-from livesam.engine.points import check_prompt, geometry_of
+from livesam.engine.points import check_prompt
 from livesam.engine.prompt import Box, Click, Prompt
 from livesam.engine.result import DecoderOutput, MaskResult
 from livesam.engine.selection import Rule, select_token
 from livesam.engine.session_log import SessionLog, Step
+from livesam.engine.view import View
+from livesam.engine.zoom import Zoom
 
 if TYPE_CHECKING:
     from livesam.engine.cache import EmbeddingCache
@@ -46,6 +47,9 @@ class Session:
         domain: a name for where the images come from, handed on to whoever learns.
         feed_back: give the decoder its last answer's low-res logits with the next click, as SAM was trained.
         edges: draw masks to the image's own edges (``engine/edges.py``), all but those of ``predict_all``.
+        zoom: from an object's second click or box on, encode the object's surroundings for themselves and look there
+            (``engine/zoom.py``); costs an encoding where the window moves, once or twice an object. Previews look at
+            the whole image.
     """
 
     def __init__(
@@ -59,18 +63,20 @@ class Session:
         domain: str = "default",
         feed_back: bool = True,
         edges: bool = False,
+        zoom: bool = False,
     ) -> None:
         self.encoder, self.slot, self.cache = encoder, slot, cache
         self.gate = InteractiveGate() if gate is None else gate
         self.on_interaction = on_interaction
         self.domain = domain
         self._edges = edges
+        self._zoom = Zoom(encoder.encode) if zoom else None
         self._feed_back = feed_back
         self._lock = threading.RLock()
-        # Embedding and, for edges, pixels of the image; one attribute, so that it may be read without the lock.
-        self._set: tuple[ImageEmbedding, npt.NDArray[np.uint8] | None] | None = None
+        self._whole: View | None = None  # of the image; read without the lock too
         self._digest = ""
         self._steps: list[Step] = []
+        self._shown: MaskResult | None = None  # the last step's answer, while it is at hand
 
     @property
     def runtime(self) -> str:
@@ -85,7 +91,7 @@ class Session:
         Raises:
             SessionError: there is none.
         """
-        return self._current()[0]
+        return self._current().embedding
 
     @property
     def prompt(self) -> Prompt | None:
@@ -109,7 +115,8 @@ class Session:
                 self.cache.put(found)
         with self._lock:
             given_up = self._give_up()
-            self._set, self._digest = (found, image.copy() if self._edges else None), digest
+            pixels = image.copy() if self._edges or self._zoom is not None else None
+            self._whole, self._digest = View.whole(found, pixels), digest
         self._hand_over(given_up)
         return found
 
@@ -153,7 +160,9 @@ class Session:
             SessionError: no image is set.
             ValueError: there is no prompt, one does not belong to this image, or there is no such rule.
         """
-        return self._predict(prompts, rule)
+        started = time.perf_counter()
+        with self.gate.click():
+            return self._predict(self._current(), prompts, rule, started)
 
     def predict_all(self, prompt: Prompt) -> tuple[MaskResult, ...]:
         """All four masks for a prompt: token 0, then 1 to 3 (``SamPredictor.predict(multimask_output=True)``).
@@ -162,11 +171,11 @@ class Session:
             SessionError: no image is set.
             ValueError: the prompt does not belong to this image.
         """
-        embedding, started = self.embedding, time.perf_counter()
+        view, started = self._current(), time.perf_counter()
         with self.gate.click():
-            output, version, stages = self._decode(embedding, [prompt], started)
+            output, version, stages = self._decode(view, [prompt], started)
             return tuple(
-                self._result(embedding, None, (), output, 0, token, version, stages, started) for token in range(4)
+                self._result(view, (), output, 0, token, version, stages, started, edges=False) for token in range(4)
             )
 
     def undo(self) -> MaskResult | None:
@@ -179,17 +188,22 @@ class Session:
             if not self._steps:
                 raise SessionError("there is nothing to undo: click first")
             self._steps.pop()
+            self._shown = None
             return self.answer()
 
     def answer(self) -> MaskResult | None:
-        """The current object's last answer, from its stored logits; None before the first click."""
+        """The current object's last answer; None before the first click."""
         with self._lock:
-            if not self._steps:
-                return None
-            step, (embedding, image), started = self._steps[-1], self._current(), time.perf_counter()
-            mask, stages = self._mask(embedding, image, step.prompt.clicks, step.low_res_logits)
-            timings = {"wait": 0.0, "decode": 0.0, **stages, "total": (time.perf_counter() - started) * 1e3}
-            return MaskResult(mask, step.low_res_logits, step.iou, step.decoder_version, timings)
+            if self._steps and self._shown is None:
+                step, started = self._steps[-1], time.perf_counter()
+                mask, stages = self._current().mask(
+                    step.low_res_logits, step.prompt.clicks, edges=self._edges, window=step.window
+                )
+                timings = {"wait": 0.0, "decode": 0.0, **stages, "total": (time.perf_counter() - started) * 1e3}
+                self._shown = MaskResult(
+                    mask, step.low_res_logits, step.iou, step.decoder_version, timings, step.window
+                )
+            return self._shown
 
     def reset(self) -> None:
         """Forget the current object's clicks; the image stays."""
@@ -207,8 +221,8 @@ class Session:
             result = self.answer()
             if result is None:
                 raise SessionError("there is no mask to accept: click first")
-            interaction = self._interaction(result.mask)
-            self._steps = []
+            interaction = self._interaction(self._current(), result.mask)
+            self._forget()
         self._hand_over(interaction)
         return interaction
 
@@ -228,8 +242,8 @@ class Session:
         """Take up a saved session, in any process: its image, its clicks, its last answer (None if it had none).
 
         The image is ``image``, the one that is set, or one that the cache still has. The answers are the decoder's of
-        then, whatever it is now; the next click is answered by the current version. Masks are drawn to edges if this
-        session does so and has the pixels, which a cache has not: give ``image``.
+        then, whatever it is now; the next click is answered by the current version. A session that draws to edges or
+        zooms does so only with the pixels at hand, which a cache has not: give ``image``.
 
         Raises:
             SessionError: the file is missing or damaged, or is about another image than the one at hand.
@@ -240,23 +254,25 @@ class Session:
                 self.set_image(image)
             elif image is not None:
                 raise SessionError(f"{path} is about another image: give the one that the session was saved with")
-            elif self._set is None or self._digest != record.image_hash:
+            elif self._whole is None or self._digest != record.image_hash:
                 key = getattr(self.encoder, "key", None)
                 wanted = record.embedding_key if key is None else key(record.image_hash)
                 found = self.cache.get(wanted) if self.cache is not None else None
                 if found is None:
                     raise SessionError(f"the image of {path} is not at hand: give it to restore, or set it first")
-                self._set, self._digest = (found, None), record.image_hash
+                self._whole, self._digest = View.whole(found, None), record.image_hash
             embedding = self.embedding
             try:
                 for step in record.steps:
                     check_prompt(step.prompt, embedding.original_hw, _low_res_hw(embedding))
                     if step.low_res_logits.shape != _low_res_hw(embedding):
                         raise ValueError(f"its logits have the shape {step.low_res_logits.shape}")
+                    if step.window is not None and not step.window.within(embedding.original_hw):
+                        raise ValueError(f"its {step.window} is not in the image")
             except ValueError as error:
                 raise SessionError(f"{path} does not fit the model or the image: {error}") from error
             self.domain = record.domain
-            self._steps = list(record.steps)
+            self._steps, self._shown = list(record.steps), None
             return self.answer()
 
     def close(self) -> None:
@@ -265,90 +281,89 @@ class Session:
         self.slot.close()
 
     def _advance(self, prompt: Prompt) -> MaskResult:
-        if self._feed_back and self._steps and np.isfinite(self._steps[-1].low_res_logits).all():
-            prompt = prompt.with_mask(self._steps[-1].low_res_logits)
-        result = self._predict([prompt], "official")[0]
-        self._steps.append(Step(prompt, result.low_res_logits, result.iou, result.decoder_version))
-        self._hand_over(self._interaction(None))
+        started = time.perf_counter()
+        with self.gate.click():
+            view, zoomed = self._look(prompt, started)
+            if self._feed_back and self._steps and np.isfinite(self._steps[-1].low_res_logits).all():
+                prompt = prompt.with_mask(view.fed_back(self._steps[-1]))
+            result = self._predict(view, [prompt], "official", started, zoomed)[0]
+        self._steps.append(Step(prompt, result.low_res_logits, result.iou, result.decoder_version, result.window))
+        self._shown = result
+        self._hand_over(self._interaction(view, None))
         return result
 
-    def _current(self) -> tuple[ImageEmbedding, npt.NDArray[np.uint8] | None]:
-        now = self._set
-        if now is None:
-            raise SessionError("no image is set: call set_image first")
-        return now
+    def _look(self, prompt: Prompt, started: float) -> tuple[View, dict[str, float]]:
+        """Where the next answer of the object comes from, and how long it took to get there."""
+        view = self._current()
+        if self._zoom is None or not self._steps:
+            return view, {}
+        check_prompt(prompt, view.hw, _low_res_hw(view.embedding))
+        shown = self.answer()
+        if shown is not None:
+            view = self._zoom.look(view, self._steps[-1], shown.mask, prompt)
+        return view, {"zoom": (time.perf_counter() - started) * 1e3}
 
-    def _predict(self, prompts: Sequence[Prompt], rule: Rule) -> list[MaskResult]:
-        (embedding, image), started = self._current(), time.perf_counter()
-        with self.gate.click():
-            output, version, stages = self._decode(embedding, prompts, started)
-            results = []
-            for i, prompt in enumerate(prompts):
-                token = select_token(output.ious[i], prompt, rule)
-                results.append(
-                    self._result(embedding, image, prompt.clicks, output, i, token, version, stages, started)
-                )
-            return results
+    def _current(self) -> View:
+        if self._whole is None:
+            raise SessionError("no image is set: call set_image first")
+        return self._whole
+
+    def _predict(
+        self, view: View, prompts: Sequence[Prompt], rule: Rule, started: float, before: Mapping[str, float] = {}
+    ) -> list[MaskResult]:
+        output, version, stages = self._decode(view, [view.inside(prompt) for prompt in prompts], started)
+        stages = {**before, **stages}
+        tokens = [select_token(output.ious[i], prompt, rule) for i, prompt in enumerate(prompts)]
+        return [
+            self._result(view, prompt.clicks, output, i, tokens[i], version, stages, started, edges=self._edges)
+            for i, prompt in enumerate(prompts)
+        ]
 
     def _decode(
-        self, embedding: ImageEmbedding, prompts: Sequence[Prompt], started: float
+        self, view: View, prompts: Sequence[Prompt], started: float
     ) -> tuple[DecoderOutput, int, dict[str, float]]:
         for prompt in prompts:
-            check_prompt(prompt, embedding.original_hw, _low_res_hw(embedding))
+            check_prompt(prompt, view.embedding.original_hw, _low_res_hw(view.embedding))
+        asked = time.perf_counter()
         with self.slot.lease() as lease:
             leased = time.perf_counter()
-            output = lease.decoder.decode(embedding, prompts)
+            output = lease.decoder.decode(view.embedding, prompts)
             version = lease.version
         decoded = time.perf_counter()
-        return output, version, {"wait": (leased - started) * 1e3, "decode": (decoded - leased) * 1e3}
+        return output, version, {"wait": (leased - asked) * 1e3, "decode": (decoded - leased) * 1e3}
 
     def _result(
         self,
-        embedding: ImageEmbedding,
-        image: npt.NDArray[np.uint8] | None,
+        view: View,
         clicks: Sequence[Click],
         output: DecoderOutput,
         index: int,
         token: int,
         version: int,
-        stages: dict[str, float],
+        stages: Mapping[str, float],
         started: float,
+        *,
+        edges: bool,
     ) -> MaskResult:
         logits = output.low_res_logits[index, token].copy()  # a view would keep all masks of all prompts alive
-        mask, own = self._mask(embedding, image, clicks, logits)
+        mask, own = view.mask(logits, clicks, edges=edges)
         timings = {**stages, **own, "total": (time.perf_counter() - started) * 1e3}
-        return MaskResult(mask, logits, float(output.ious[index, token]), version, timings)
+        window = None if view.is_whole else view.window
+        return MaskResult(mask, logits, float(output.ious[index, token]), version, timings, window)
 
-    def _mask(
-        self,
-        embedding: ImageEmbedding,
-        image: npt.NDArray[np.uint8] | None,
-        clicks: Sequence[Click],
-        logits: npt.NDArray[np.float32],
-    ) -> tuple[npt.NDArray[np.bool_], dict[str, float]]:
-        """The mask at the original size, drawn to the edges of ``image`` if there is one, and its stages' times."""
-        begun = time.perf_counter()
-        full = postprocess(logits, geometry_of(embedding))
-        if image is None:
-            return full > 0, {"postprocess": (time.perf_counter() - begun) * 1e3}
-        drawing = time.perf_counter()
-        mask = draw_to_edges(image, full, clicks)
-        return mask, {
-            "postprocess": (drawing - begun) * 1e3,
-            "edges": (time.perf_counter() - drawing) * 1e3,
-        }
-
-    def _interaction(self, accepted: npt.NDArray[np.bool_] | None) -> Interaction:
-        prompts = tuple(step.prompt for step in self._steps)
-        answers = tuple(step.low_res_logits for step in self._steps)
+    def _interaction(self, view: View, accepted: npt.NDArray[np.bool_] | None) -> Interaction:
+        prompts, answers = view.told(self._steps)
         return Interaction(
-            self.embedding, prompts, answers, accepted, self._steps[-1].decoder_version, domain=self.domain
+            view.embedding, prompts, answers, accepted, self._steps[-1].decoder_version, domain=self.domain
         )
+
+    def _forget(self) -> None:
+        self._steps, self._shown = [], None
 
     def _give_up(self) -> Interaction | None:
         """Forget the object's clicks; what is to be handed over of that, if it had any."""
-        interaction = replace(self._interaction(None), given_up=True) if self._steps else None
-        self._steps = []
+        interaction = replace(self._interaction(self._current(), None), given_up=True) if self._steps else None
+        self._forget()
         return interaction
 
     def _hand_over(self, interaction: Interaction | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy.typing as npt
 from livesam.engine.atomic import atomic_write
 from livesam.engine.errors import SessionError
 from livesam.engine.prompt import Box, Click, Prompt
+from livesam.engine.window import Window
 
 FORMAT = "livesam-session-1"
 
@@ -21,16 +22,18 @@ class Step:
     """A prompt and its answer.
 
     Attributes:
-        prompt: as the decoder saw it.
+        prompt: as the decoder saw it, in pixels of the whole image.
         low_res_logits: the answer's logits, float32 ``(4h, 4w)``.
         iou: the decoder's own estimate.
         decoder_version: the version that answered.
+        window: the part of the image that the logits, also those fed back, are of; None for all of it.
     """
 
     prompt: Prompt
     low_res_logits: npt.NDArray[np.float32]
     iou: float
     decoder_version: int
+    window: Window | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,6 +69,7 @@ class SessionLog:
                     "mask": "previous" if fed_back else "given" if mask is not None else None,
                     "iou": step.iou,
                     "decoder_version": step.decoder_version,
+                    "window": None if step.window is None else astuple(step.window),
                 }
             )
         head = {
@@ -117,7 +121,9 @@ def _step(raw: dict[str, Any], index: int, tensors: dict[str, npt.NDArray[Any]],
         raise ValueError(f"step {index} has a mask of an unknown kind, {raw['mask']!r}")
     clicks = tuple(Click(float(x), float(y), bool(positive)) for x, y, positive in raw["clicks"])
     box = None if raw["box"] is None else Box(*(float(value) for value in raw["box"]))
-    return Step(Prompt(clicks, box, mask), answer, float(raw["iou"]), int(raw["decoder_version"]))
+    seen = raw.get("window")  # files from before there were windows have none
+    window = None if seen is None else Window(*(int(value) for value in seen))
+    return Step(Prompt(clicks, box, mask), answer, float(raw["iou"]), int(raw["decoder_version"]), window)
 
 
 def _logits(array: npt.NDArray[Any]) -> npt.NDArray[np.float32]:

@@ -100,6 +100,7 @@ def open_session(
     ram_mib: int = 512,
     embeddings: Path | None = None,
     edges: bool = False,
+    zoom: bool = False,
     swap: Swap = "inputs",
     progress: Progress = quiet,
 ) -> Session:
@@ -111,6 +112,7 @@ def open_session(
         embeddings: a folder of ``livesam embed``. An image's embedding is taken from there if it was made with the same
             weights, runtime and precision; any other image is encoded, and its embedding kept there too.
         edges: draw masks to the image's own edges (``engine/edges.py``).
+        zoom: from an object's second click on look at its surroundings (``engine/zoom.py``).
         swap: as in ``decoder_compiler``.
 
     Raises:
@@ -139,7 +141,7 @@ def open_session(
         from livesam.engine.adapted import load_adapted
 
         slot.publish(load_adapted(Path(adapted), base), label=STABLE)
-    return Session(encoder, slot, EmbeddingCache(ram_mib << 20, folder), gate, edges=edges)
+    return Session(encoder, slot, EmbeddingCache(ram_mib << 20, folder), gate, edges=edges, zoom=zoom)
 
 
 class _Reference:

@@ -105,7 +105,7 @@ def test_official_rule_takes_the_best_of_three_at_the_first_click_only():
 
 def test_decoder_predictor_shows_the_chosen_mask_and_feeds_it_back():
     decoder = Decoder()
-    predictor = DecoderPredictor(Encoder(), decoder, SIZE)
+    predictor = DecoderPredictor(Encoder(), decoder)
     record = evaluate(predictor, columns=6, limit=2)
     assert record.ious == pytest.approx((3 / 6, 2 / 6), abs=0.05)  # token 2 with one click, then token 0 with two
     assert decoder.prompts[0].mask_logits is None
@@ -116,18 +116,18 @@ def test_decoder_predictor_shows_the_chosen_mask_and_feeds_it_back():
 
 def test_every_image_is_encoded_once():
     encoder = Encoder()
-    predictor = DecoderPredictor(encoder, Decoder(), SIZE)
+    predictor = DecoderPredictor(encoder, Decoder())
     predictor.begin_set("s", 0)
     for key in ("a", "b", "a", "b", "b"):
         predictor.begin_image(IMAGE, key)
     assert encoder.encoded == 2
     with pytest.raises(ValueError, match="begin_image"):
-        DecoderPredictor(encoder, Decoder(), SIZE).click((Click(1, 1),), None)
+        DecoderPredictor(encoder, Decoder()).click((Click(1, 1),), None)
 
 
 def test_method_learns_from_every_click_but_the_last_and_then_from_the_object():
     method = Method()
-    predictor = MethodPredictor(method, Encoder(), SIZE)
+    predictor = MethodPredictor(method, Encoder())
     record = evaluate(predictor, columns=6, limit=3)
     assert not record.reached
     assert [call if isinstance(call, str) else call[0] for call in method.calls] == [
@@ -152,7 +152,7 @@ def test_method_learns_from_every_click_but_the_last_and_then_from_the_object():
 
 def test_accepted_mask_is_the_one_that_was_shown():
     method = Method()
-    evaluate(MethodPredictor(method, Encoder(), SIZE), columns=4, target=0.9)
+    evaluate(MethodPredictor(method, Encoder()), columns=4, target=0.9)
     (kind, interaction) = method.calls[-1]
     assert kind == "object"
     assert interaction.accepted_mask.shape == (32, 64)
@@ -162,13 +162,13 @@ def test_accepted_mask_is_the_one_that_was_shown():
 
 def test_single_token_rule_overrules_the_method():
     method = Method()
-    evaluate(MethodPredictor(method, Encoder(), SIZE, "single"), columns=6, limit=2)
+    evaluate(MethodPredictor(method, Encoder(), "single"), columns=6, limit=2)
     np.testing.assert_array_equal(method.calls[-1][1].answers[0], output_for(1).low_res_logits[0, 0])
 
 
 def test_a_decoder_that_broke_is_an_empty_mask_and_no_crash():
     method = Method(nonfinite=True)
-    predictor = MethodPredictor(method, Encoder(), SIZE)
+    predictor = MethodPredictor(method, Encoder())
     record = evaluate(predictor, columns=6, limit=3)
     assert record.ious == (0.0, 0.0, 0.0)
     assert predictor.stats()["nonfinite_answers"] == 2
@@ -192,7 +192,7 @@ class SamEncoder:
 
 def test_frozen_shows_what_sam_predictor_shows(nano_sam):
     image = np.random.default_rng(0).integers(0, 255, (90, 140, 3), np.uint8)
-    predictor = MethodPredictor(create("frozen", nano_sam), SamEncoder(nano_sam), 512)
+    predictor = MethodPredictor(create("frozen", nano_sam), SamEncoder(nano_sam))
     predictor.begin_set("s", 0)
     predictor.begin_image(image, "x")
     predictor.begin_object()
@@ -215,7 +215,7 @@ def test_frozen_shows_what_sam_predictor_shows(nano_sam):
 @pytest.mark.parametrize("name", ["paper", "dctta", pytest.param("live", marks=pytest.mark.slow)])
 def test_a_learning_run_repeats_itself_bit_by_bit(small_sam, name):
     def clicked():
-        predictor = MethodPredictor(create(name, small_sam, seed=1), SamEncoder(small_sam), 256)
+        predictor = MethodPredictor(create(name, small_sam, seed=1), SamEncoder(small_sam))
         assert predictor.adapts
         truth = np.zeros((60, 80), bool)
         truth[10:40, 20:60] = True
@@ -249,9 +249,9 @@ def test_masks_are_drawn_to_edges_when_asked_and_logits_stay(learns):
     answers = []
     for edges in (False, True):
         if learns:
-            predictor = MethodPredictor(Method(), Encoder(), SIZE, edges=edges)
+            predictor = MethodPredictor(Method(), Encoder(), edges=edges)
         else:
-            predictor = DecoderPredictor(Encoder(), Decoder(), SIZE, edges=edges)
+            predictor = DecoderPredictor(Encoder(), Decoder(), edges=edges)
         predictor.begin_set("s", 0)
         predictor.begin_image(image, "a")
         predictor.begin_object()
@@ -263,6 +263,41 @@ def test_masks_are_drawn_to_edges_when_asked_and_logits_stay(learns):
     assert not drawn.mask[:, 22:].any()
 
 
-def test_grabcut_draws_to_edges_already():
+@pytest.mark.parametrize("looks", [{"edges": True}, {"zoom": True}])
+def test_grabcut_draws_to_edges_at_full_size_already(looks):
     with pytest.raises(ValueError, match="already"):
-        open_predictor("grabcut", "", edges=True)
+        open_predictor("grabcut", "", **looks)
+
+
+@pytest.mark.parametrize("method", ["frozen", "live"])
+def test_a_predictor_zooms_as_a_session_does(method):
+    """Same weights, same clicks: what is measured is what is shipped."""
+    from livesam.engine.models import decoder_weights, load
+    from livesam.engine.runtimes.torch import TorchEncoder, TorchGraph
+    from livesam.engine.session import Session
+    from livesam.engine.slot import DecoderSlot
+
+    nano = load("nano")
+    image = np.random.default_rng(0).integers(0, 80, (300, 420, 3), dtype=np.uint8)
+    image[120:170, 200:260] += 120
+    clicks = (Click(230, 145), Click(210, 130), Click(180, 100, positive=False), Click(255, 165))
+    encoder = TorchEncoder(nano)
+    session = Session(encoder, DecoderSlot(TorchGraph(nano), decoder_weights(nano)), zoom=True)
+    session.set_image(image)
+    overrides = {"click_steps": 0} if method == "live" else {}
+    predictor = MethodPredictor(create(method, nano, **overrides), encoder, zoom=True)
+    predictor.begin_set("s", 0)
+    predictor.begin_image(image, "a")
+    predictor.begin_object()
+    previous, windows = None, []
+    for i, click in enumerate(clicks):
+        shown = session.click(click.x, click.y, positive=click.positive)
+        answer = predictor.click(clicks[: i + 1], previous)
+        predictor.after_click(clicks[: i + 1], answer, last=False)
+        previous = answer.low_res_logits
+        np.testing.assert_allclose(answer.low_res_logits, shown.low_res_logits, atol=1e-3)
+        np.testing.assert_array_equal(answer.mask, shown.mask)
+        windows.append(shown.window)
+    assert windows[0] is None
+    assert windows[-1] is not None
+    predictor.finish_object(clicks, shown.mask)

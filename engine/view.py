@@ -1,0 +1,136 @@
+"""An image or a window of it, as the encoder made it ready for clicks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from livesam.engine.edges import draw_to_edges
+from livesam.engine.embedding import ImageEmbedding
+from livesam.engine.geometry import ResizeGeometry, postprocess
+from livesam.engine.points import geometry_of
+from livesam.engine.prompt import Box, Click, Prompt
+from livesam.engine.session_log import Step
+from livesam.engine.window import Window
+
+Pixels = npt.NDArray[np.uint8]
+Logits = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
+
+OUTSIDE = -8.0  # logit of what no decoder looked at
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """What the decoder looks at.
+
+    Prompts and masks are in pixels of the whole image everywhere but in here; low-res logits belong to a window.
+
+    Attributes:
+        embedding: of the window's pixels.
+        pixels: the whole image's, uint8 RGB; None where nothing but the decoder looks at them.
+        window: where it lies.
+        hw: height and width of the whole image.
+    """
+
+    embedding: ImageEmbedding
+    pixels: Pixels | None
+    window: Window
+    hw: tuple[int, int]
+
+    @classmethod
+    def whole(cls, embedding: ImageEmbedding, pixels: Pixels | None) -> View:
+        """The view of a whole image."""
+        return cls(embedding, pixels, Window.whole(embedding.original_hw), embedding.original_hw)
+
+    @property
+    def is_whole(self) -> bool:
+        return self.window == Window.whole(self.hw)
+
+    @property
+    def image_size(self) -> int:
+        """Side of the model's input."""
+        return geometry_of(self.embedding).image_size
+
+    def inside(self, prompt: Prompt) -> Prompt:
+        """A prompt in the window's pixels, without the clicks beyond it; ``mask_logits`` are the window's already."""
+        if self.is_whole:
+            return prompt
+        box, x0, y0 = prompt.box, self.window.x0, self.window.y0
+        if box is not None:  # it always lies in the window
+            box = Box(box.x0 - x0, box.y0 - y0, box.x1 - x0, box.y1 - y0)
+        return Prompt(self.window.clicks(prompt.clicks), box, prompt.mask_logits)
+
+    def fed_back(self, last: Step) -> Logits:
+        """The low-res logits of the object's last answer as this view's."""
+        return carried(last.low_res_logits, last.window or Window.whole(self.hw), self.window, self.image_size)
+
+    def mask(
+        self, low_res: Logits, clicks: Sequence[Click], *, edges: bool, window: Window | None = None
+    ) -> tuple[Mask, dict[str, float]]:
+        """The mask of an answer at the whole image's size, and how long its stages took in milliseconds.
+
+        Args:
+            low_res: float32 ``(4h, 4w)``.
+            clicks: in pixels of the whole image; drawing to edges obeys them.
+            edges: draw the border to edges of the pixels (``engine/edges.py``), where they are at hand.
+            window: where the answer is from, if not from this view.
+        """
+        window = self.window if window is None else window
+        begun = time.perf_counter()
+        logits = postprocess(low_res, ResizeGeometry.of(window.hw, self.image_size))
+        drawing = time.perf_counter()
+        stages = {"postprocess": (drawing - begun) * 1e3}
+        if edges and self.pixels is not None:
+            shown = draw_to_edges(np.ascontiguousarray(self.pixels[window.part]), logits, window.clicks(clicks))
+            stages["edges"] = (time.perf_counter() - drawing) * 1e3
+        else:
+            shown = logits > 0
+        if window.hw == self.hw:
+            return shown, stages
+        mask = np.zeros(self.hw, np.bool_)
+        mask[window.part] = shown
+        return mask, stages
+
+    def told(self, steps: Sequence[Step]) -> tuple[tuple[Prompt, ...], tuple[Logits, ...]]:
+        """An object's prompts and answers as seen from here, oldest first, for an ``Interaction``.
+
+        A window tells of the steps since it was moved there. The whole image tells of all; what happened in a window
+        has its answer carried over and no fed-back mask.
+        """
+        here = [step for step in steps if (step.window or Window.whole(self.hw)) == self.window]
+        if not self.is_whole:
+            return tuple(self.inside(step.prompt) for step in here), tuple(step.low_res_logits for step in here)
+        prompts = tuple(
+            step.prompt if step.window is None else replace(step.prompt, mask_logits=None) for step in steps
+        )
+        return prompts, tuple(self.fed_back(step) for step in steps)
+
+
+def carried(low_res: Logits, old: Window, new: Window, image_size: int) -> Logits:
+    """Low-res logits of one window as those of another; what the old one did not see is background.
+
+    Args:
+        low_res: float32 ``(4h, 4w)``, an answer in ``old``.
+        image_size: side of the model's input, 16 times the embedding's.
+
+    Returns:
+        float32 ``(4h, 4w)``, to feed back in ``new``.
+    """
+    if old == new:
+        return low_res
+    seen = postprocess(low_res, ResizeGeometry.of(old.hw, image_size))
+    logits = np.full(new.hw, OUTSIDE, np.float32)
+    x0, y0, x1, y1 = max(old.x0, new.x0), max(old.y0, new.y0), min(old.x1, new.x1), min(old.y1, new.y1)
+    if x0 < x1 and y0 < y1:
+        logits[y0 - new.y0 : y1 - new.y0, x0 - new.x0 : x1 - new.x0] = seen[
+            y0 - old.y0 : y1 - old.y0, x0 - old.x0 : x1 - old.x0
+        ]
+    height, width = (-(-side // 4) for side in ResizeGeometry.of(new.hw, image_size).resized_hw)
+    result = np.full(low_res.shape, OUTSIDE, np.float32)
+    result[:height, :width] = cv2.resize(logits, (width, height), interpolation=cv2.INTER_AREA)
+    return result

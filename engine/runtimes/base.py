@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 from livesam.engine.embedding import ImageEmbedding
 from livesam.engine.errors import CheckpointError, SessionError, SwapError
-from livesam.engine.finite import all_finite
 from livesam.engine.geometry import ResizeGeometry, prepare
 from livesam.engine.image import image_hash
 from livesam.engine.points import PromptGroup, geometry_of, prompts_to_arrays
@@ -167,10 +166,12 @@ class WeightBuffers:
         self.arrays: dict[str, Float] = {name: np.zeros(shape, np.float32) for name, (_, _, shape) in layout.items()}
 
     def fill(self, weights: DecoderWeights) -> None:
-        """Write official weights into the buffers; everything is checked before the first byte is written.
+        """Write official weights into the buffers; all names and shapes are checked before the first byte is written.
+
+        Whether values are finite is the slot's to check.
 
         Raises:
-            SwapError: names, shapes or values are not those of this decoder.
+            SwapError: names or shapes are not those of this decoder.
         """
         keys = {key for key, _, _ in self._layout.values()}
         missing, unknown = keys - weights.keys(), weights.keys() - keys
@@ -185,8 +186,6 @@ class WeightBuffers:
             source = source.T if transpose else source
             if source.shape != shape:
                 raise SwapError(f"{key} has the shape {np.shape(weights[key])}, the graph's {name} takes {shape}")
-            if not all_finite(source):
-                raise SwapError(f"{key} holds values that are not finite")
             sources[name] = source
         for name, source in sources.items():
             if self._layout[name][1]:

@@ -131,6 +131,19 @@ def test_history_is_bounded_and_keeps_base_labels_and_current() -> None:
             call()
 
 
+def test_memory_of_a_dropped_version_is_used_again_unless_somebody_holds_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+    empty = np.empty
+    monkeypatch.setattr(np, "empty", lambda *args, **kwargs: made.append(1) or empty(*args, **kwargs))
+    some = slot(history=2)
+    held = some.weights(some.publish(weight(2)))["w"]
+    for value in range(20, 40):
+        some.publish(weight(value))
+        assert served(some)[1] == value
+    assert held[0] == 2
+    assert len(made) <= 4  # the base, the two that take turns, and the one that is held
+
+
 def test_what_was_published_cannot_be_changed_afterwards() -> None:
     some, mine = slot(), weight(2)
     some.publish(mine)

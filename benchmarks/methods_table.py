@@ -1,17 +1,17 @@
-"""Methods side by side as a Markdown table, from results of ``livesam eval``.
+"""Methods side by side as Markdown, from results of ``livesam eval``.
 
-``python -m livesam.benchmarks.methods_table RESULT.json...`` wants results over the same sets, objects and stop rule;
-one of them is of ``frozen``. Results of one method with several seeds become one column, the mean and the spread (the
-standard deviation over seeds of each figure).
+``python -m livesam.benchmarks.methods_table RESULT.json...`` wants results over the same sets and numbers of objects,
+for each stop rule one of plain ``frozen``. Results that differ in the seed only are one method: the mean, behind ± the
+standard deviation over the seeds. Results by a second stop rule give two more columns.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any
+from typing import Any, TypeAlias
 
 import typer
 
@@ -19,106 +19,104 @@ import typer
 TUNED_ON = ("nov_wbc", "nov_steel", "nov_nuclei", "nov2_solar", "nov_potholes")
 BASELINE = "frozen"
 TOO_EASY, TOO_HARD = 0.05, 0.95  # failure rates of the baseline between which a set can show a difference
-Figures = Mapping[str, Any]
+
+Result: TypeAlias = Mapping[str, Any]
+Runs: TypeAlias = dict[str, list[Result]]  # by label, one for each seed
+Figure: TypeAlias = Callable[[Mapping[str, Any]], float]
 
 
-def methods_table(results: Sequence[Mapping[str, Any]]) -> str:
-    """Failure rate, NoC and IoU by set and method, then means over the sets that can tell methods apart.
+def methods_table(results: Sequence[Result]) -> str:
+    """Failure rates by set and method, then means over the sets that can tell methods apart.
 
     Args:
-        results: as ``livesam.benchmarks.quality.run`` returns them.
+        results: as ``livesam.benchmarks.quality.run`` returns them; the first one's stop rule comes first.
 
     Raises:
-        ValueError: no baseline, or results over other sets, other numbers of objects, or by another stop rule.
+        ValueError: no baseline, or results over other sets, other numbers of objects, or by a third stop rule.
     """
-    by_method = _grouped(results)
-    sets = list(results[0]["sets"])
-    rule = f"{results[0]['target_iou'] * 100:.0f}"
-    clicks = results[0]["max_clicks"]
-    telling = [
-        name for name in sets if TOO_EASY <= fmean(_fr(r["sets"][name]) for r in by_method[BASELINE]) <= TOO_HARD
+    rules = _by_rule(results)
+    (target, clicks), first = next(iter(rules.items()))
+    telling = _telling(first)
+    labels = list(dict.fromkeys(label for runs in rules.values() for label in runs))
+    lines = [f"| FR{clicks}@{target:.0f} | {' | '.join(first)} |", "| --- " * (len(first) + 1) + "|"]
+    for name in results[0]["sets"]:
+        cells = " | ".join(f"{fmean(_over(runs, [name], _fr)):.2f}" for runs in first.values())
+        lines.append(f"| {name}{' †' if name in TUNED_ON else ''}{'' if name in telling else ' (-)'} | {cells} |")
+    lines += ["", "† hyper-parameters were chosen here; (-) frozen fails never or always: left out of the means."]
+    if not telling:
+        return "\n".join(lines)
+    figures: list[tuple[str, Runs, list[str], int, Figure]] = [
+        (f"FR{clicks}@{target:.0f}", first, telling, 2, _fr),
+        (f"FR{clicks}@75", first, telling, 2, lambda s: float(s["lower_targets"]["0.75"]["fr"])),
+        (f"NoC{clicks}@{target:.0f}", first, telling, 1, _noc),
+        ("IoU@1", first, telling, 2, lambda s: float(s["iou_at"]["1"])),
+        ("IoU@5", first, telling, 2, lambda s: float(s["iou_at"]["5"])),
     ]
-    labels = [f"{name} ({len(runs)} seeds)" if len(runs) > 1 else name for name, runs in by_method.items()]
-    lines = [
-        f"Each cell: {' / '.join(labels)}. † hyper-parameters chosen here; (-) left out of the mean.",
+    counts = [f"{len(telling)} sets"]
+    for (other, most), runs in list(rules.items())[1:]:
+        there = _telling(runs)
+        counts.append(f"{len(there)} by {other:.0f}/{most}")
+        figures += [(f"FR{most}@{other:.0f}", runs, there, 2, _fr), (f"NoC{most}@{other:.0f}", runs, there, 1, _noc)]
+    lines += [
         "",
-        f"| set | objects | FR{clicks}@{rule} | FR{clicks}@75 | NoC{clicks}@{rule} | IoU@1 | IoU@5 |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        f"| mean of {', '.join(counts)} | {' | '.join(name for name, *_ in figures)} |",
+        "| --- " * (len(figures) + 1) + "|",
     ]
-    for name in sets:
-        marks = (" †" if name in TUNED_ON else "") + ("" if name in telling else " (-)")
-        rows = {method: [run["sets"][name] for run in runs] for method, runs in by_method.items()}
-        lines.append(_row(f"{name}{marks}", results[0]["sets"][name]["objects"], rows))
-    if telling:
-        means = {
-            method: [_mean([run["sets"][name] for name in telling]) for run in runs]
-            for method, runs in by_method.items()
-        }
-        objects = sum(results[0]["sets"][name]["objects"] for name in telling)
-        lines.append(_row(f"**mean of {len(telling)} sets**", objects, means))
-        lines += ["", *_changes(means, f"FR{clicks}@{rule}")]
+    for label in labels:
+        cells = " | ".join(_cell(runs, label, sets, digits, figure) for _, runs, sets, digits, figure in figures)
+        lines.append(f"| {label} | {cells} |")
     return "\n".join(lines)
 
 
-def _grouped(results: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
-    by_method: dict[str, list[Mapping[str, Any]]] = {}
+def label_of(result: Result) -> str:
+    """The method, and what else was switched on."""
+    details = result.get("details", {})
+    return ", ".join([str(result["method"]), *(name for name in ("edges", "zoom") if details.get(name))])
+
+
+def _by_rule(results: Sequence[Result]) -> dict[tuple[float, int], Runs]:
+    rules: dict[tuple[float, int], Runs] = {}
     for result in results:
-        by_method.setdefault(str(result["method"]), []).append(result)
-    if BASELINE not in by_method:
-        raise ValueError(f"one result must be of {BASELINE}, got {', '.join(by_method) or 'none'}")
-    shape = {
-        (r["target_iou"], r["max_clicks"], tuple((name, s["objects"]) for name, s in r["sets"].items()))
-        for r in results
-    }
-    if len(shape) > 1:
-        raise ValueError("these results are over different sets, objects or stop rules: compare like with like")
-    for method, runs in by_method.items():
-        if len({run["seed"] for run in runs}) < len(runs):
-            raise ValueError(f"two results of {method} have the same seed")
-    return by_method
+        runs = rules.setdefault((100 * result["target_iou"], result["max_clicks"]), {})
+        runs.setdefault(label_of(result), []).append(result)
+    if not rules or any(BASELINE not in runs for runs in rules.values()):
+        raise ValueError(
+            f"for each stop rule one result must be of {BASELINE}, got {[list(r) for r in rules.values()]}"
+        )
+    shapes = {tuple((name, figures["objects"]) for name, figures in result["sets"].items()) for result in results}
+    if len(shapes) > 1 or len(rules) > 2:
+        raise ValueError("these results are over different sets or objects, or more than two stop rules")
+    for runs in rules.values():
+        for label, same in runs.items():
+            if len({run["seed"] for run in same}) < len(same):
+                raise ValueError(f"two results of {label} have the same seed and stop rule")
+    return rules
 
 
-def _fr(figures: Figures) -> float:
+def _telling(runs: Runs) -> list[str]:
+    sets = runs[BASELINE][0]["sets"]
+    return [name for name in sets if TOO_EASY <= fmean(_over(runs[BASELINE], [name], _fr)) <= TOO_HARD]
+
+
+def _fr(figures: Mapping[str, Any]) -> float:
     return float(figures["fr"])
 
 
-def _mean(sets: Sequence[Figures]) -> dict[str, Any]:
-    return {
-        "fr": fmean(_fr(s) for s in sets),
-        "noc": fmean(s["noc"] for s in sets),
-        "iou_at": {k: fmean(s["iou_at"][k] for s in sets) for k in ("1", "5")},
-        "lower_targets": {"0.75": {"fr": fmean(s["lower_targets"]["0.75"]["fr"] for s in sets)}},
-    }
+def _noc(figures: Mapping[str, Any]) -> float:
+    return float(figures["noc"])
 
 
-def _row(name: str, objects: int, by_method: Mapping[str, Sequence[Figures]]) -> str:
-    def cell(figure: Any, digits: int) -> str:
-        return " / ".join(_spread([figure(run) for run in runs], digits) for runs in by_method.values())
-
-    columns = [
-        cell(_fr, 2),
-        cell(lambda f: f["lower_targets"]["0.75"]["fr"], 2),
-        cell(lambda f: f["noc"], 1),
-        cell(lambda f: f["iou_at"]["1"], 2),
-        cell(lambda f: f["iou_at"]["5"], 2),
-    ]
-    return f"| {name} | {objects} | {' | '.join(columns)} |"
+def _over(runs: Sequence[Result], sets: Sequence[str], figure: Figure) -> list[float]:
+    """The figure's mean over the sets, for each run."""
+    return [fmean(figure(run["sets"][name]) for name in sets) for run in runs]
 
 
-def _spread(values: Sequence[float], digits: int) -> str:
-    if len(values) == 1:
-        return f"{values[0]:.{digits}f}"
-    return f"{fmean(values):.{digits}f} ± {stdev(values):.{digits}f}"
-
-
-def _changes(means: Mapping[str, Sequence[Figures]], label: str) -> list[str]:
-    """How much less each method fails than the baseline, on the mean of the sets."""
-    base = fmean(_fr(run) for run in means[BASELINE])
-    return [
-        f"{method}: {label} {fmean(_fr(run) for run in runs) / base - 1:+.0%} against {BASELINE}."
-        for method, runs in means.items()
-        if method != BASELINE
-    ]
+def _cell(runs: Runs, label: str, sets: Sequence[str], digits: int, figure: Figure) -> str:
+    if label not in runs or not sets:
+        return "-"
+    values = _over(runs[label], sets, figure)
+    spread = f" ± {stdev(values):.{digits}f}" if len(values) > 1 else ""
+    return f"{fmean(values):.{digits}f}{spread}"
 
 
 def main() -> None:

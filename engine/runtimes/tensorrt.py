@@ -129,7 +129,10 @@ def read_plan(path: Path, library: Library) -> dict[str, Any]:
 
 
 class PlanEngine:
-    """A deserialised plan on the current GPU, with an execution context a profile. Never run on a GPU so far.
+    """A deserialised plan on the current GPU. Never run on a GPU so far.
+
+    What it runs has an execution context of its own: a captured CUDA graph does not survive that its context takes
+    other shapes (NVIDIA/TensorRT#3798). All of them share one piece of scratch memory, so they belong on one stream.
 
     Attributes:
         gpu: number of that GPU; what touches the engine later, on any thread, makes it current (``on_gpu``).
@@ -152,11 +155,8 @@ class PlanEngine:
         self.engine = self._runtime.deserialize_cuda_engine(path.read_bytes())
         if self.engine is None:
             raise RuntimeUnavailable(f"{self.library.name} {self.library.version} refuses {path} on {here}")
-        # A context keeps to one optimisation profile, so there is one for each.
-        count = self.engine.num_optimization_profiles
-        self._ranges = [self._profile(index) for index in range(count)]
-        self._contexts = [self._context(index, path) for index in range(count)]
-        self.context = self._contexts[0]
+        self._ranges = [self._profile(index) for index in range(self.engine.num_optimization_profiles)]
+        self._scratch = torch.empty(max(1, self.engine.device_memory_size_v2), dtype=torch.uint8, device="cuda")
 
     @property
     def runtime(self) -> str:
@@ -173,15 +173,17 @@ class PlanEngine:
             found[name] = tuple(smallest), tuple(largest)
         return found
 
-    def _context(self, index: int, path: Path) -> Any:
+    def _context(self, profile: int) -> Any:
         import torch
 
-        context = self.engine.create_execution_context()
+        strategy = self.library.module.ExecutionContextAllocationStrategy.USER_MANAGED
+        context = self.engine.create_execution_context(strategy)
         if context is None:
-            raise RuntimeUnavailable(f"no execution context for {path}: the GPU's memory may be full")
+            raise RuntimeUnavailable(f"no execution context on {self.runtime}: the GPU's memory may be full")
+        context.set_device_memory(self._scratch.data_ptr(), self._scratch.numel())
         stream = torch.cuda.current_stream()
-        if index and not context.set_optimization_profile_async(index, stream.cuda_stream):
-            raise RuntimeUnavailable(f"{path} has no optimisation profile {index}: build it again")
+        if profile and not context.set_optimization_profile_async(profile, stream.cuda_stream):
+            raise RuntimeUnavailable(f"the plan has no optimisation profile {profile}: build it again")
         stream.synchronize()
         return context
 
@@ -189,22 +191,25 @@ class PlanEngine:
         """The largest shape of an input in any profile."""
         return max(ranges[name][1] for ranges in self._ranges)
 
-    def bind(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Point the context of the first profile that fits at device tensors; they must stay alive and in place.
+    def bind(self, tensors: Mapping[str, torch.Tensor]) -> Callable[[torch.cuda.Stream], None]:
+        """What runs the engine on these device tensors; they and it must stay alive for as long as it is captured.
 
         Raises:
             ValueError: a shape is in no profile of the plan.
+            RuntimeUnavailable: there is no memory for an execution context.
         """
         inputs = {name: tuple(tensors[name].shape) for name in self._inputs() if name in tensors}
-        self.context = self._contexts[fitting_profile(self._ranges, inputs)]
+        context = self._context(fitting_profile(self._ranges, inputs))
         for name, tensor in tensors.items():
-            if name in inputs and not self.context.set_input_shape(name, inputs[name]):
+            if name in inputs and not context.set_input_shape(name, inputs[name]):
                 raise ValueError(f"{name} of shape {inputs[name]} is outside of the plan's profile")
-            self.context.set_tensor_address(name, tensor.data_ptr())
+            context.set_tensor_address(name, tensor.data_ptr())
 
-    def enqueue(self, stream: torch.cuda.Stream) -> None:
-        if not self.context.execute_async_v3(stream.cuda_stream):
-            raise SessionError("TensorRT could not run the engine: see its log")
+        def run(stream: torch.cuda.Stream) -> None:
+            if not context.execute_async_v3(stream.cuda_stream):
+                raise SessionError("TensorRT could not run the engine: see its log")
+
+        return run
 
 
 def capture(run: Callable[[], None], stream: torch.cuda.Stream) -> torch.cuda.CUDAGraph:
@@ -229,7 +234,7 @@ class _Upload:
     inside: torch.Tensor  # float32 (B, S, S, 1): 1 where there is an image, 0 in the padding
     output: torch.Tensor  # float32 (B, 256, S/16, S/16)
     graph: torch.cuda.CUDAGraph
-    kept: tuple[torch.Tensor, ...]  # what else the graph points at
+    kept: tuple[object, ...]  # what else the graph points at
 
 
 class TrtEncoder(PreparedEncoder):
@@ -287,13 +292,13 @@ class TrtEncoder(PreparedEncoder):
         mean, std = torch.tensor(PIXEL_MEAN, device="cuda"), torch.tensor(PIXEL_STD, device="cuda")
         image = torch.zeros((count, 3, side, side), device="cuda")
         output = torch.zeros((count, 256, side // 16, side // 16), device="cuda")
-        engine.bind({"image": image, "embedding": output})
+        encode = engine.bind({"image": image, "embedding": output})
 
         def run() -> None:
             image.copy_(((pixels.float() - mean) / std * inside).permute(0, 3, 1, 2))
-            engine.enqueue(self._stream)
+            encode(self._stream)
 
-        return _Upload(host, pixels, inside, output, capture(run, self._stream), (image, mean, std))
+        return _Upload(host, pixels, inside, output, capture(run, self._stream), (image, mean, std, encode))
 
     def _free(self) -> None:
         self._plan = None

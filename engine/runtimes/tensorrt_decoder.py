@@ -52,6 +52,7 @@ class _Recorded:
 
     tensors: dict[str, torch.Tensor]
     graph: torch.cuda.CUDAGraph
+    run: object  # holds the execution context that the graph was captured from
 
 
 class _BankedDecoder(PackingDecoder):
@@ -124,8 +125,8 @@ class _BankedDecoder(PackingDecoder):
         tensors["embedding"] = self._embedding
         tensors["low_res_logits"] = torch.zeros((prompts, 4, 4 * h, 4 * w), device="cuda")
         tensors["ious"] = torch.zeros((prompts, 4), device="cuda")
-        bank.engine.bind({**tensors, **bank.weights})
-        return _Recorded(tensors, capture(lambda: bank.engine.enqueue(stream), stream))
+        run = bank.engine.bind({**tensors, **bank.weights})
+        return _Recorded(tensors, capture(lambda: run(stream), stream), run)
 
 
 def _embedding_hw(manifest: Mapping[str, Any]) -> tuple[int, int]:

@@ -226,11 +226,12 @@ class _DecoderGraph:
         b, key, n = self.b, "output_upscaling", self.h * self.w
 
         def shuffled(x: str, index: int, c_in: int, c_out: int, rows: int) -> str:
-            w = b.transpose(self.weight(f"{key}.{index}.weight"), [0, 2, 3, 1])  # (in, 2, 2, out)
+            # Stored as (column, row, out, in): of that only blocks are moved in each run, not single weights.
+            w = b.transpose(self.weight(f"{key}.{index}.weight", transpose=True), [1, 0, 2, 3])
+            w = b.transpose(b.reshape(w, [4 * c_out, c_in]), [1, 0])  # becomes part of the product
             # Added to whole 2x2 blocks: ONNX Runtime's fused bias and GELU is 4 times slower over rows of 32.
             bias = b.concat([self.weight(f"{key}.{index}.bias")] * 4, 0)
-            x = b.add(b.matmul(x, b.reshape(w, [c_in, 4 * c_out])), bias)
-            return b.reshape(x, [0, rows, c_out])
+            return b.reshape(b.add(b.matmul(x, w), bias), [0, rows, c_out])
 
         x = shuffled(image, 0, CHANNELS, 64, n * 4)
         x = b.gelu(self.norm(x, f"{key}.1", 1e-6))
@@ -255,11 +256,11 @@ class _DecoderGraph:
 
         picked = [b.op("Gather", queries, b.const(i, np.int64), axis=1) for i in range(TOKENS)]  # (P, 256) each
         hyper = [
-            b.op("Unsqueeze", self.mlp(picked[1 + i], f"output_hypernetworks_mlps.{i}.layers", 3), b.ints([-1]))
+            b.op("Unsqueeze", self.mlp(picked[1 + i], f"output_hypernetworks_mlps.{i}.layers", 3), b.ints([1]))
             for i in range(4)
         ]
-        masks = b.matmul(self.upscale(image), b.concat(hyper, 2))  # (P, h*w*16, 4)
-        masks = b.transpose(b.reshape(masks, [-1, h, w, 2, 2, 2, 2, 4]), [0, 7, 1, 3, 5, 2, 4, 6])
+        masks = b.matmul(b.concat(hyper, 1), b.transpose(self.upscale(image), [0, 2, 1]))  # (P, 4, h*w*16)
+        masks = b.transpose(b.reshape(masks, [-1, 4, h, w, 2, 2, 2, 2]), [0, 1, 2, 4, 6, 3, 5, 7])
         b.output("low_res_logits", b.reshape(masks, [-1, 4, 4 * h, 4 * w]), ["prompts", 4, 4 * h, 4 * w])
         b.output("ious", self.mlp(picked[0], "iou_prediction_head.layers", 3), ["prompts", 4])
         return b.model(list(self.used) if weights_as_inputs else [])

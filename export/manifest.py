@@ -13,7 +13,7 @@ from livesam.engine.errors import ExportError
 from livesam.engine.hashing import file_sha256
 
 # Raised whenever the graphs change, so that cached files of an older livesam are not taken for new ones.
-GRAPH_VERSION = 4
+GRAPH_VERSION = 5
 
 
 def manifest_path(path: Path) -> Path:
@@ -31,7 +31,10 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Weight:
-    """How an ONNX initializer comes from a state-dict tensor: ``shape`` is the stored one, after the transposition."""
+    """How an ONNX initializer comes from a state-dict tensor.
+
+    ``shape`` is the stored one; ``transpose`` reverses all axes.
+    """
 
     key: str
     transpose: bool

@@ -158,7 +158,7 @@ class WeightBuffers:
     Engines are bound to these arrays once; new weights are written into them.
 
     Args:
-        layout: by graph name the state-dict key, whether it is stored transposed, and the stored shape.
+        layout: by graph name the state-dict key, whether all its axes are reversed, and the stored shape.
     """
 
     def __init__(self, layout: Mapping[str, tuple[str, bool, tuple[int, ...]]]) -> None:
@@ -188,7 +188,7 @@ class WeightBuffers:
                 raise SwapError(f"{key} has the shape {np.shape(weights[key])}, the graph's {name} takes {shape}")
             sources[name] = source
         for name, source in sources.items():
-            if self._layout[name][1]:
+            if self._layout[name][1] and source.ndim == 2:
                 cv2.transpose(np.ascontiguousarray(source.T), self.arrays[name])  # in blocks: 4 times NumPy's speed
             else:
                 np.copyto(self.arrays[name], source)

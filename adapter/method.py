@@ -267,7 +267,9 @@ ObjectId: TypeAlias = tuple[object, ...]
 
 
 def object_id(interaction: Interaction) -> ObjectId:
-    """What tells one object of a user from the next: its image and its first prompt."""
+    """What tells one object of a user from the next."""
+    if interaction.number is not None:
+        return (interaction.number,)
     first = interaction.prompts[0]
     return (interaction.embedding.key, first.clicks, first.box)
 

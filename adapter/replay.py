@@ -56,7 +56,7 @@ class Example:
 def plausible(interaction: Interaction) -> bool:
     """Whether the clicks do not contradict each other, and an accepted mask fits to them and to the last answer."""
     mask, clicks = interaction.accepted_mask, interaction.prompts[-1].clicks
-    if not np.isfinite(interaction.answers[-1]).all() or _contradictory(clicks):
+    if not np.isfinite(interaction.answer).all() or _contradictory(clicks):
         return False
     if mask is None:
         return True
@@ -64,7 +64,7 @@ def plausible(interaction: Interaction) -> bool:
     agree = [bool(mask[min(int(c.y), height - 1), min(int(c.x), width - 1)]) == c.positive for c in clicks]
     if sum(agree) < MIN_CLICKS_AGREE * len(agree):
         return False
-    shown = postprocess(interaction.answers[-1], geometry_of(interaction.embedding)) > 0
+    shown = postprocess(interaction.answer, geometry_of(interaction.embedding)) > 0
     union = int(np.count_nonzero(mask | shown))
     return union > 0 and int(np.count_nonzero(mask & shown)) >= MIN_OVERLAP * union
 

@@ -7,6 +7,7 @@ standard deviation over the seeds. Results by a second stop rule give two more c
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -43,8 +44,6 @@ def methods_table(results: Sequence[Result]) -> str:
         cells = " | ".join(f"{fmean(_over(runs, [name], _fr)):.2f}" for runs in first.values())
         lines.append(f"| {name}{' †' if name in TUNED_ON else ''}{'' if name in telling else ' (-)'} | {cells} |")
     lines += ["", "† hyper-parameters were chosen here; (-) frozen fails never or always: left out of the means."]
-    if not telling:
-        return "\n".join(lines)
     figures: list[tuple[str, Runs, list[str], int, Figure]] = [
         (f"FR{clicks}@{target:.0f}", first, telling, 2, _fr),
         (f"FR{clicks}@75", first, telling, 2, lambda s: float(s["lower_targets"]["0.75"]["fr"])),
@@ -90,7 +89,16 @@ def _by_rule(results: Sequence[Result]) -> dict[tuple[float, int], Runs]:
         for label, same in runs.items():
             if len({run["seed"] for run in same}) < len(same):
                 raise ValueError(f"two results of {label} have the same seed and stop rule")
+            if len({_but_the_seed(run) for run in same}) > 1:
+                raise ValueError(f"results of {label} differ in more than the seed: in model, weights or settings")
     return rules
+
+
+def _but_the_seed(result: Result) -> str:
+    details = dict(result.get("details", {}))
+    config = {name: value for name, value in details.pop("config", {}).items() if name != "seed"}
+    switched_on = {name: value for name, value in details.items() if value is not False}  # older results say less
+    return json.dumps([result.get("model"), switched_on, config], sort_keys=True)
 
 
 def _telling(runs: Runs) -> list[str]:

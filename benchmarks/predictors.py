@@ -23,7 +23,7 @@ from livesam.engine.interaction import Interaction
 from livesam.engine.prompt import Click, Prompt
 from livesam.engine.protocols import ImageEncoder, MaskDecoder
 from livesam.engine.result import DecoderOutput
-from livesam.engine.session_log import Step
+from livesam.engine.step import Step
 from livesam.engine.view import View
 from livesam.engine.zoom import Zoom
 
@@ -54,6 +54,7 @@ class _Embedded:
         self._whole: View | None = None
         self._steps: list[Step] = []  # of the object
         self._mask: Mask | None = None  # its last one
+        self._number = 0  # of the object
         self._counts: Counter[str] = Counter()
 
     def begin_image(self, image: Image, key: str) -> None:
@@ -68,6 +69,7 @@ class _Embedded:
 
     def begin_object(self) -> None:
         self._steps, self._mask = [], None
+        self._number += 1
 
     @property
     def whole(self) -> View:
@@ -89,7 +91,7 @@ class _Embedded:
 
     def shown(self, view: View, prompt: Prompt, logits: Logits) -> Answer:
         self._mask, _ = view.mask(logits, prompt.clicks, edges=self._edges)
-        self._steps.append(Step(prompt, logits, 0.0, 0, None if view.is_whole else view.window))
+        self._steps.append(Step(prompt, logits, 0.0, 0, view.window))
         return Answer(self._mask, logits)
 
 
@@ -115,8 +117,9 @@ class DecoderPredictor(_Embedded):
 
     def click(self, clicks: tuple[Click, ...], previous: Logits | None) -> Answer:
         view, prompt = self.look(clicks, previous)
-        output = self._decoder.decode(view.embedding, [view.inside(prompt)])
-        token = shown_token(output, len(clicks), self._token)
+        seen = view.inside(prompt)
+        output = self._decoder.decode(view.embedding, [seen])
+        token = shown_token(output, len(seen.clicks), self._token)
         return self.shown(view, prompt, output.low_res_logits[0, token])
 
     def after_click(self, clicks: tuple[Click, ...], answer: Answer, last: bool) -> None: ...
@@ -176,8 +179,10 @@ class MethodPredictor(_Embedded):
         return {**dict(self._counts), "method": self._method.counts()}
 
     def _interaction(self, view: View, accepted: Mask | None) -> Interaction:
-        prompts, answers = view.told(self._steps)
-        return Interaction(view.embedding, prompts, answers, accepted, 0, self._domain)
+        answer = view.fed_back(self._steps[-1])
+        return Interaction(
+            view.embedding, view.prompts(self._steps), answer, accepted, 0, self._domain, number=self._number
+        )
 
     def _count(self, when: str, reports: Any) -> None:
         for report in reports:

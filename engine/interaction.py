@@ -12,34 +12,35 @@ from livesam.engine.prompt import Prompt
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Interaction:
-    """One object as far as the user has come with it: every prompt so far with its answer.
+    """One object as far as the user has come with it: every prompt so far, and the last answer.
 
     Handed over after each answer, and once more when the object is over: the user accepts the mask, or gives it up.
 
     Attributes:
-        embedding: the image.
-        prompts: the prompt after each click or box, oldest first; as the decoder saw it, fed-back mask included.
-        answers: for each prompt the low-res logits of the mask that the user was shown, float32 ``(4h, 4w)``.
-        accepted_mask: bool ``(H, W)`` at the original size once the user has said "this is it", else None.
+        embedding: of what the decoder looked at: the image, or a window of it where the session zooms; always the image
+            once the object is over.
+        prompts: the prompt after each click or box, oldest first, in pixels of what is embedded, without what lies
+            beyond it; with the mask that was fed back, if that is of the same window.
+        answer: the low-res logits of the mask that the user was shown last, float32 ``(4h, 4w)`` of what is embedded.
+        accepted_mask: bool ``(H, W)`` of the image once the user has said "this is it", else None.
         decoder_version: the decoder slot's version that gave the last answer.
         domain: a name for where the image comes from, so that what is learnt can be kept apart.
         given_up: the user went on to something else without accepting a mask.
+        number: the same for everything about one object; None where image and first prompt tell objects apart.
     """
 
     embedding: ImageEmbedding
     prompts: tuple[Prompt, ...]
-    answers: tuple[npt.NDArray[np.float32], ...]
+    answer: npt.NDArray[np.float32]
     accepted_mask: npt.NDArray[np.bool_] | None
     decoder_version: int
     domain: str = "default"
     given_up: bool = False
+    number: int | None = None
 
     def __post_init__(self) -> None:
-        if not self.prompts or len(self.prompts) != len(self.answers):
-            raise ValueError(
-                f"an interaction needs one answer for each prompt and at least one, got {len(self.prompts)} prompts "
-                f"and {len(self.answers)} answers"
-            )
+        if not self.prompts:
+            raise ValueError("an interaction needs at least one prompt, got none")
 
     @property
     def accepted(self) -> bool:

@@ -29,17 +29,18 @@ class MaskResult:
 
     Attributes:
         mask: bool ``(H, W)`` of the original image.
-        low_res_logits: float32 ``(4h, 4w)``, to feed back as the next prompt's ``mask_logits``.
+        low_res_logits: float32 ``(4h, 4w)``, to feed back as the next prompt's ``mask_logits``, where the window is the
+            whole image; a session that zooms carries them over by itself.
         iou: the decoder's own estimate of this mask's IoU.
         decoder_version: the decoder slot's version that answered.
+        window: the part of the image that the decoder looked at, and that ``low_res_logits`` are of.
         timings_ms: milliseconds by stage: ``wait``, ``decode``, ``postprocess``, ``total``; ``zoom`` and ``edges``
             where asked for.
-        window: the part of the image that ``low_res_logits`` are of; None for all of it.
     """
 
     mask: npt.NDArray[np.bool_]
     low_res_logits: npt.NDArray[np.float32]
     iou: float
     decoder_version: int
+    window: Window
     timings_ms: Mapping[str, float] = field(default_factory=dict)
-    window: Window | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 import time
@@ -22,7 +23,8 @@ from livesam.engine.points import check_prompt
 from livesam.engine.prompt import Box, Click, Prompt
 from livesam.engine.result import DecoderOutput, MaskResult
 from livesam.engine.selection import Rule, select_token
-from livesam.engine.session_log import SessionLog, Step
+from livesam.engine.session_log import SessionLog
+from livesam.engine.step import Step
 from livesam.engine.view import View
 from livesam.engine.zoom import Zoom
 
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from livesam.engine.slot import DecoderSlot
 
 log = logging.getLogger(__name__)
+_numbers = itertools.count()  # of objects, in all sessions of the process
 
 
 class Session:
@@ -48,8 +51,8 @@ class Session:
         feed_back: give the decoder its last answer's low-res logits with the next click, as SAM was trained.
         edges: draw masks to the image's own edges (``engine/edges.py``), all but those of ``predict_all``.
         zoom: from an object's second click or box on, encode the object's surroundings for themselves and look there
-            (``engine/zoom.py``); costs an encoding where the window moves, once or twice an object. Previews look at
-            the whole image.
+            (``engine/zoom.py``); costs an encoding where the window moves, once or twice an object, for which every
+            other call but previews waits. Previews look at the whole image.
     """
 
     def __init__(
@@ -70,13 +73,15 @@ class Session:
         self.on_interaction = on_interaction
         self.domain = domain
         self._edges = edges
-        self._zoom = Zoom(encoder.encode) if zoom else None
+        self._encoding = threading.Lock()  # on a GPU an encoder has one set of buffers
+        self._zoom = Zoom(self._encode) if zoom else None
         self._feed_back = feed_back
         self._lock = threading.RLock()
         self._whole: View | None = None  # of the image; read without the lock too
         self._digest = ""
         self._steps: list[Step] = []
-        self._shown: MaskResult | None = None  # the last step's answer, while it is at hand
+        self._shown: npt.NDArray[np.bool_] | None = None  # the last step's mask, while it is at hand; nobody else's
+        self._number = next(_numbers)  # of the object
 
     @property
     def runtime(self) -> str:
@@ -95,8 +100,15 @@ class Session:
 
     @property
     def prompt(self) -> Prompt | None:
-        """What the user has said about the current object so far, None before the first click."""
-        return self._steps[-1].prompt if self._steps else None
+        """What the user has said about the current object so far, None before the first click.
+
+        Fit for ``predict``: without a fed-back mask that is of a window only.
+        """
+        with self._lock:
+            if not self._steps:
+                return None
+            last, whole = self._steps[-1], self._current()
+            return last.prompt if last.window == whole.window else last.prompt.with_mask(None)
 
     def set_image(self, image: npt.NDArray[np.uint8]) -> ImageEmbedding:
         """Take an RGB image, uint8 ``(H, W, 3)``, and begin a new object. Encodes it unless the cache has it.
@@ -110,11 +122,14 @@ class Session:
         found = self.cache.get(key(digest)) if self.cache is not None and key is not None else None
         if found is None:
             # A digest computed once: on a 12 Mpx image the second one would cost as much as a click.
-            found = self.encoder.encode(image, digest) if key is not None else self.encoder.encode(image)  # type: ignore[call-arg]
+            with self._encoding:
+                found = self.encoder.encode(image, digest) if key is not None else self.encoder.encode(image)  # type: ignore[call-arg]
             if self.cache is not None:
                 self.cache.put(found)
         with self._lock:
             given_up = self._give_up()
+            if self._zoom is not None:
+                self._zoom.forget()
             pixels = image.copy() if self._edges or self._zoom is not None else None
             self._whole, self._digest = View.whole(found, pixels), digest
         self._hand_over(given_up)
@@ -173,7 +188,7 @@ class Session:
         """
         view, started = self._current(), time.perf_counter()
         with self.gate.click():
-            output, version, stages = self._decode(view, [prompt], started)
+            output, version, stages = self._decode(view, [prompt])
             return tuple(
                 self._result(view, (), output, 0, token, version, stages, started, edges=False) for token in range(4)
             )
@@ -194,16 +209,12 @@ class Session:
     def answer(self) -> MaskResult | None:
         """The current object's last answer; None before the first click."""
         with self._lock:
-            if self._steps and self._shown is None:
-                step, started = self._steps[-1], time.perf_counter()
-                mask, stages = self._current().mask(
-                    step.low_res_logits, step.prompt.clicks, edges=self._edges, window=step.window
-                )
-                timings = {"wait": 0.0, "decode": 0.0, **stages, "total": (time.perf_counter() - started) * 1e3}
-                self._shown = MaskResult(
-                    mask, step.low_res_logits, step.iou, step.decoder_version, timings, step.window
-                )
-            return self._shown
+            if not self._steps:
+                return None
+            step, started = self._steps[-1], time.perf_counter()
+            mask, stages = self._mask_of(step)
+            timings = {"wait": 0.0, "decode": 0.0, **stages, "total": (time.perf_counter() - started) * 1e3}
+            return MaskResult(mask.copy(), step.low_res_logits, step.iou, step.decoder_version, step.window, timings)
 
     def reset(self) -> None:
         """Forget the current object's clicks; the image stays."""
@@ -218,10 +229,9 @@ class Session:
             SessionError: there is no answer to accept.
         """
         with self._lock:
-            result = self.answer()
-            if result is None:
+            if not self._steps:
                 raise SessionError("there is no mask to accept: click first")
-            interaction = self._interaction(self._current(), result.mask)
+            interaction = self._interaction(self._current(), self._mask_of(self._steps[-1])[0])
             self._forget()
         self._hand_over(interaction)
         return interaction
@@ -261,18 +271,16 @@ class Session:
                 if found is None:
                     raise SessionError(f"the image of {path} is not at hand: give it to restore, or set it first")
                 self._whole, self._digest = View.whole(found, None), record.image_hash
-            embedding = self.embedding
+            view = self._current()
             try:
                 for step in record.steps:
-                    check_prompt(step.prompt, embedding.original_hw, _low_res_hw(embedding))
-                    if step.low_res_logits.shape != _low_res_hw(embedding):
-                        raise ValueError(f"its logits have the shape {step.low_res_logits.shape}")
-                    if step.window is not None and not step.window.within(embedding.original_hw):
-                        raise ValueError(f"its {step.window} is not in the image")
+                    check_prompt(step.prompt, view.hw, view.low_res_hw)
+                    view.check(step)
             except ValueError as error:
                 raise SessionError(f"{path} does not fit the model or the image: {error}") from error
             self.domain = record.domain
-            self._steps, self._shown = list(record.steps), None
+            self._forget()
+            self._steps = list(record.steps)
             return self.answer()
 
     def close(self) -> None:
@@ -281,15 +289,16 @@ class Session:
         self.slot.close()
 
     def _advance(self, prompt: Prompt) -> MaskResult:
-        started = time.perf_counter()
+        started, prompt = time.perf_counter(), prompt.with_mask(None)
         with self.gate.click():
             view, zoomed = self._look(prompt, started)
             if self._feed_back and self._steps and np.isfinite(self._steps[-1].low_res_logits).all():
                 prompt = prompt.with_mask(view.fed_back(self._steps[-1]))
             result = self._predict(view, [prompt], "official", started, zoomed)[0]
-        self._steps.append(Step(prompt, result.low_res_logits, result.iou, result.decoder_version, result.window))
-        self._shown = result
-        self._hand_over(self._interaction(view, None))
+        self._steps.append(Step(prompt, result.low_res_logits, result.iou, result.decoder_version, view.window))
+        self._shown = result.mask.copy()
+        if self.on_interaction is not None:
+            self._hand_over(self._interaction(view, None))
         return result
 
     def _look(self, prompt: Prompt, started: float) -> tuple[View, dict[str, float]]:
@@ -297,11 +306,21 @@ class Session:
         view = self._current()
         if self._zoom is None or not self._steps:
             return view, {}
-        check_prompt(prompt, view.hw, _low_res_hw(view.embedding))
-        shown = self.answer()
-        if shown is not None:
-            view = self._zoom.look(view, self._steps[-1], shown.mask, prompt)
+        check_prompt(prompt, view.hw, view.low_res_hw)
+        view = self._zoom.look(view, self._steps[-1], self._mask_of(self._steps[-1])[0], prompt)
         return view, {"zoom": (time.perf_counter() - started) * 1e3}
+
+    def _encode(self, pixels: npt.NDArray[np.uint8]) -> ImageEmbedding:
+        with self._encoding:
+            return self.encoder.encode(pixels)
+
+    def _mask_of(self, last: Step) -> tuple[npt.NDArray[np.bool_], dict[str, float]]:
+        """The last step's mask, drawn anew where it is not at hand, and what that took."""
+        stages: dict[str, float] = {}
+        if self._shown is None:
+            view = replace(self._current(), window=last.window)
+            self._shown, stages = view.mask(last.low_res_logits, last.prompt.clicks, edges=self._edges)
+        return self._shown, stages
 
     def _current(self) -> View:
         if self._whole is None:
@@ -311,19 +330,18 @@ class Session:
     def _predict(
         self, view: View, prompts: Sequence[Prompt], rule: Rule, started: float, before: Mapping[str, float] = {}
     ) -> list[MaskResult]:
-        output, version, stages = self._decode(view, [view.inside(prompt) for prompt in prompts], started)
+        seen = [view.inside(prompt) for prompt in prompts]
+        output, version, stages = self._decode(view, seen)
         stages = {**before, **stages}
-        tokens = [select_token(output.ious[i], prompt, rule) for i, prompt in enumerate(prompts)]
+        tokens = [select_token(output.ious[i], prompt, rule) for i, prompt in enumerate(seen)]
         return [
             self._result(view, prompt.clicks, output, i, tokens[i], version, stages, started, edges=self._edges)
             for i, prompt in enumerate(prompts)
         ]
 
-    def _decode(
-        self, view: View, prompts: Sequence[Prompt], started: float
-    ) -> tuple[DecoderOutput, int, dict[str, float]]:
+    def _decode(self, view: View, prompts: Sequence[Prompt]) -> tuple[DecoderOutput, int, dict[str, float]]:
         for prompt in prompts:
-            check_prompt(prompt, view.embedding.original_hw, _low_res_hw(view.embedding))
+            check_prompt(prompt, view.embedding.original_hw, view.low_res_hw)
         asked = time.perf_counter()
         with self.slot.lease() as lease:
             leased = time.perf_counter()
@@ -348,21 +366,27 @@ class Session:
         logits = output.low_res_logits[index, token].copy()  # a view would keep all masks of all prompts alive
         mask, own = view.mask(logits, clicks, edges=edges)
         timings = {**stages, **own, "total": (time.perf_counter() - started) * 1e3}
-        window = None if view.is_whole else view.window
-        return MaskResult(mask, logits, float(output.ious[index, token]), version, timings, window)
+        return MaskResult(mask, logits, float(output.ious[index, token]), version, view.window, timings)
 
     def _interaction(self, view: View, accepted: npt.NDArray[np.bool_] | None) -> Interaction:
-        prompts, answers = view.told(self._steps)
+        last = self._steps[-1]
         return Interaction(
-            view.embedding, prompts, answers, accepted, self._steps[-1].decoder_version, domain=self.domain
+            view.embedding,
+            view.prompts(self._steps),
+            view.fed_back(last),
+            accepted,
+            last.decoder_version,
+            domain=self.domain,
+            number=self._number,
         )
 
     def _forget(self) -> None:
-        self._steps, self._shown = [], None
+        self._steps, self._shown, self._number = [], None, next(_numbers)
 
     def _give_up(self) -> Interaction | None:
         """Forget the object's clicks; what is to be handed over of that, if it had any."""
-        interaction = replace(self._interaction(self._current(), None), given_up=True) if self._steps else None
+        told = self._steps and self.on_interaction is not None
+        interaction = replace(self._interaction(self._current(), None), given_up=True) if told else None
         self._forget()
         return interaction
 
@@ -373,7 +397,3 @@ class Session:
             self.on_interaction(interaction)
         except Exception:  # learning must never cost the user an answer
             log.exception("an interaction could not be handed over")
-
-
-def _low_res_hw(embedding: ImageEmbedding) -> tuple[int, int]:
-    return (4 * int(embedding.features.shape[2]), 4 * int(embedding.features.shape[3]))

@@ -12,28 +12,11 @@ import numpy.typing as npt
 from livesam.engine.atomic import atomic_write
 from livesam.engine.errors import SessionError
 from livesam.engine.prompt import Box, Click, Prompt
+from livesam.engine.step import Step
 from livesam.engine.window import Window
 
-FORMAT = "livesam-session-1"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Step:
-    """A prompt and its answer.
-
-    Attributes:
-        prompt: as the decoder saw it, in pixels of the whole image.
-        low_res_logits: the answer's logits, float32 ``(4h, 4w)``.
-        iou: the decoder's own estimate.
-        decoder_version: the version that answered.
-        window: the part of the image that the logits, also those fed back, are of; None for all of it.
-    """
-
-    prompt: Prompt
-    low_res_logits: npt.NDArray[np.float32]
-    iou: float
-    decoder_version: int
-    window: Window | None = None
+FORMAT = "livesam-session-2"
+BEFORE_WINDOWS = "livesam-session-1"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,7 +52,7 @@ class SessionLog:
                     "mask": "previous" if fed_back else "given" if mask is not None else None,
                     "iou": step.iou,
                     "decoder_version": step.decoder_version,
-                    "window": None if step.window is None else astuple(step.window),
+                    "window": astuple(step.window),
                 }
             )
         head = {
@@ -97,11 +80,12 @@ class SessionLog:
                 head = json.loads((file.metadata() or {}).get("livesam", "{}"))
                 names = list(file.keys())
                 tensors = {name: file.get_tensor(name) for name in names}
-            if head.get("format") != FORMAT:
+            if head.get("format") not in (FORMAT, BEFORE_WINDOWS):
                 raise ValueError(f"its format is {head.get('format')!r}, not {FORMAT!r}")
             height, width = (int(n) for n in head["original_hw"])
             steps: list[Step] = []
             for i, raw in enumerate(head["steps"]):
+                raw.setdefault("window", (0, 0, width, height))
                 steps.append(_step(raw, i, tensors, steps))
             texts = (str(head[name]) for name in ("image_hash", "embedding_key", "domain"))
             image_hash, embedding_key, domain = texts
@@ -121,8 +105,7 @@ def _step(raw: dict[str, Any], index: int, tensors: dict[str, npt.NDArray[Any]],
         raise ValueError(f"step {index} has a mask of an unknown kind, {raw['mask']!r}")
     clicks = tuple(Click(float(x), float(y), bool(positive)) for x, y, positive in raw["clicks"])
     box = None if raw["box"] is None else Box(*(float(value) for value in raw["box"]))
-    seen = raw.get("window")  # files from before there were windows have none
-    window = None if seen is None else Window(*(int(value) for value in seen))
+    window = Window(*(int(value) for value in raw["window"]))
     return Step(Prompt(clicks, box, mask), answer, float(raw["iou"]), int(raw["decoder_version"]), window)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import cv2
@@ -14,7 +15,7 @@ from livesam.engine.embedding import ImageEmbedding
 from livesam.engine.geometry import ResizeGeometry, postprocess
 from livesam.engine.points import geometry_of
 from livesam.engine.prompt import Box, Click, Prompt
-from livesam.engine.session_log import Step
+from livesam.engine.step import Step
 from livesam.engine.window import Window
 
 Pixels = npt.NDArray[np.uint8]
@@ -49,38 +50,44 @@ class View:
 
     @property
     def is_whole(self) -> bool:
-        return self.window == Window.whole(self.hw)
+        return self.window.hw == self.hw
 
     @property
     def image_size(self) -> int:
         """Side of the model's input."""
         return geometry_of(self.embedding).image_size
 
+    @property
+    def low_res_hw(self) -> tuple[int, int]:
+        """Height and width of low-res logits."""
+        return (4 * int(self.embedding.features.shape[2]), 4 * int(self.embedding.features.shape[3]))
+
     def inside(self, prompt: Prompt) -> Prompt:
-        """A prompt in the window's pixels, without the clicks beyond it; ``mask_logits`` are the window's already."""
+        """A prompt in the window's pixels, without the clicks beyond it; ``mask_logits`` are the window's already.
+
+        Raises:
+            ValueError: nothing of it is in the window.
+        """
         if self.is_whole:
             return prompt
         box, x0, y0 = prompt.box, self.window.x0, self.window.y0
-        if box is not None:  # it always lies in the window
+        if box is not None:  # windows hold all of it
             box = Box(box.x0 - x0, box.y0 - y0, box.x1 - x0, box.y1 - y0)
         return Prompt(self.window.clicks(prompt.clicks), box, prompt.mask_logits)
 
     def fed_back(self, last: Step) -> Logits:
         """The low-res logits of the object's last answer as this view's."""
-        return carried(last.low_res_logits, last.window or Window.whole(self.hw), self.window, self.image_size)
+        return carried(last.low_res_logits, last.window, self.window, self.image_size)
 
-    def mask(
-        self, low_res: Logits, clicks: Sequence[Click], *, edges: bool, window: Window | None = None
-    ) -> tuple[Mask, dict[str, float]]:
+    def mask(self, low_res: Logits, clicks: Sequence[Click], *, edges: bool) -> tuple[Mask, dict[str, float]]:
         """The mask of an answer at the whole image's size, and how long its stages took in milliseconds.
 
         Args:
             low_res: float32 ``(4h, 4w)``.
             clicks: in pixels of the whole image; drawing to edges obeys them.
             edges: draw the border to edges of the pixels (``engine/edges.py``), where they are at hand.
-            window: where the answer is from, if not from this view.
         """
-        window = self.window if window is None else window
+        window = self.window
         begun = time.perf_counter()
         logits = postprocess(low_res, ResizeGeometry.of(window.hw, self.image_size))
         drawing = time.perf_counter()
@@ -96,19 +103,39 @@ class View:
         mask[window.part] = shown
         return mask, stages
 
-    def told(self, steps: Sequence[Step]) -> tuple[tuple[Prompt, ...], tuple[Logits, ...]]:
-        """An object's prompts and answers as seen from here, oldest first, for an ``Interaction``.
+    def check(self, step: Step) -> None:
+        """Refuse a step that this image and model cannot have had.
 
-        A window tells of the steps since it was moved there. The whole image tells of all; what happened in a window
-        has its answer carried over and no fed-back mask.
+        Raises:
+            ValueError: its logits have another shape, or its window is not in the image, too thin, or without the box
+                or the newest click.
         """
-        here = [step for step in steps if (step.window or Window.whole(self.hw)) == self.window]
-        if not self.is_whole:
-            return tuple(self.inside(step.prompt) for step in here), tuple(step.low_res_logits for step in here)
-        prompts = tuple(
-            step.prompt if step.window is None else replace(step.prompt, mask_logits=None) for step in steps
+        window, prompt = step.window, step.prompt
+        if step.low_res_logits.shape != self.low_res_hw:
+            raise ValueError(f"its logits have the shape {step.low_res_logits.shape}")
+        if not window.within(self.hw):
+            raise ValueError(f"its {window} is not in the image")
+        ResizeGeometry.of(window.hw, self.image_size)
+        box = prompt.box is None or (
+            window.x0 <= prompt.box.x0
+            and window.y0 <= prompt.box.y0
+            and prompt.box.x1 <= window.x1
+            and prompt.box.y1 <= window.y1
         )
-        return prompts, tuple(self.fed_back(step) for step in steps)
+        if not box or (prompt.clicks and not window.clicks(prompt.clicks[-1:])):
+            raise ValueError(f"its {window} does not hold what was clicked")
+
+    def prompts(self, steps: Sequence[Step]) -> tuple[Prompt, ...]:
+        """An object's prompts in the window's pixels, oldest first; those of which nothing is in it are left out.
+
+        A mask that was fed back in another window is not part of them.
+        """
+        found = []
+        for step in steps:
+            prompt = step.prompt if step.window == self.window else replace(step.prompt, mask_logits=None)
+            with suppress(ValueError):
+                found.append(self.inside(prompt))
+        return tuple(found)
 
 
 def carried(low_res: Logits, old: Window, new: Window, image_size: int) -> Logits:

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from livesam.engine.embedding import ImageEmbedding
 from livesam.engine.prompt import Prompt
-from livesam.engine.session_log import Step
+from livesam.engine.step import Step
 from livesam.engine.view import Mask, Pixels, View
 from livesam.engine.window import Window
 
@@ -33,6 +33,10 @@ class Zoom:
         self._encode = encode
         self._last: tuple[View, View] | None = None  # a view of a window, and the whole image's that it is part of
 
+    def forget(self) -> None:
+        """Free what is kept of the last image."""
+        self._last = None
+
     def look(self, whole: View, last: Step, shown: Mask, prompt: Prompt) -> View:
         """The view for the next answer on an object; the image is encoded anew where the window has moved.
 
@@ -44,7 +48,7 @@ class Zoom:
         """
         if whole.pixels is None:
             return whole
-        window = next_window(shown, prompt, last.window or whole.window)
+        window = next_window(shown, prompt, last.window)
         if window == whole.window:
             return whole
         if self._last is None or self._last[0].window != window or self._last[1] is not whole:

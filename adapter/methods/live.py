@@ -86,7 +86,7 @@ class LiveMethod:
         if not prompt.clicks or self._breaker.is_open:
             return
         reached = self._decoding.trunk(self._decoder, interaction.embedding, prompt)
-        if len(prompt.clicks) == 1 and prompt.box is None and prompt.mask_logits is None:
+        if len(interaction.prompts) == len(prompt.clicks) == 1 and prompt.box is None and prompt.mask_logits is None:
             self._first = reached
         self._decoder.vector.copy_(self._slow)
         self._fast_adam.clear()

@@ -146,7 +146,7 @@ class PaperMethod:
             return None
         geometry = geometry_of(interaction.embedding)
         if kind == "confident":
-            logits = postprocess(interaction.answers[-1], geometry)
+            logits = postprocess(interaction.answer, geometry)
             label = confident_label(mask, logits, geometry, self.config.confidence)
         else:
             label = result_label(mask, geometry, self.config.erosion if kind == "eroded" else 0)

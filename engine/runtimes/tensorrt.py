@@ -191,8 +191,8 @@ class PlanEngine:
         """The largest shape of an input in any profile."""
         return max(ranges[name][1] for ranges in self._ranges)
 
-    def bind(self, tensors: Mapping[str, torch.Tensor]) -> Callable[[torch.cuda.Stream], None]:
-        """What runs the engine on these device tensors; they and it must stay alive for as long as it is captured.
+    def bind(self, tensors: Mapping[str, torch.Tensor]) -> _Run:
+        """What runs the engine on these device tensors; both must stay alive while it runs, or is part of a graph.
 
         Raises:
             ValueError: a shape is in no profile of the plan.
@@ -204,12 +204,19 @@ class PlanEngine:
             if name in inputs and not context.set_input_shape(name, inputs[name]):
                 raise ValueError(f"{name} of shape {inputs[name]} is outside of the plan's profile")
             context.set_tensor_address(name, tensor.data_ptr())
+        return _Run(context, self)
 
-        def run(stream: torch.cuda.Stream) -> None:
-            if not context.execute_async_v3(stream.cuda_stream):
-                raise SessionError("TensorRT could not run the engine: see its log")
 
-        return run
+@dataclass(frozen=True)
+class _Run:
+    """An engine with all of its inputs and outputs in place; puts one run of it on a stream."""
+
+    context: Any
+    engine: PlanEngine  # owns the scratch memory
+
+    def __call__(self, stream: torch.cuda.Stream) -> None:
+        if not self.context.execute_async_v3(stream.cuda_stream):
+            raise SessionError("TensorRT could not run the engine: see its log")
 
 
 def capture(run: Callable[[], None], stream: torch.cuda.Stream) -> torch.cuda.CUDAGraph:

@@ -113,7 +113,8 @@ def _check_plan(source: DecoderSource, plan: Path, capabilities: Sequence[str]) 
         tensors = {name: torch.from_numpy(value).cuda() for name, value in feeds.items()}
         tensors |= {name: torch.zeros(value.shape, device="cuda") for name, value in want.items()}
         torch.cuda.synchronize()
-        engine.bind(tensors)(stream)
+        run = engine.bind(tensors)  # lives until the stream is done: it holds the execution context
+        run(stream)
         stream.synchronize()
         precision = str(engine.manifest["precision"])
         found += [difference(name, tensors[name].cpu().numpy(), want[name], precision) for name in want]

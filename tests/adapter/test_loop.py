@@ -24,9 +24,9 @@ def interaction(name, clicks=1, accepted=False, domain="default", given_up=False
     embedding = ImageEmbedding(np.zeros((1, 256, 2, 2), np.float32), (8, 8), (32, 32), name)
     points = tuple(Click(i, i) for i in range(clicks))
     prompts = tuple(Prompt(points[: i + 1]) for i in range(clicks))
-    answers = tuple(np.zeros((8, 8), np.float32) for _ in prompts)
+    answer = np.zeros((8, 8), np.float32)
     mask = np.eye(8, dtype=bool) if accepted else None
-    return Interaction(embedding, prompts, answers, mask, 0, domain, given_up)
+    return Interaction(embedding, prompts, answer, mask, 0, domain, given_up)
 
 
 class Method:

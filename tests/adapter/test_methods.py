@@ -49,9 +49,9 @@ def play(method, embedding, clicks=CLICKS, accepted=TRUTH, learn=True):
         answers.append(np.array(method.answer(embedding, prompts[-1]).low_res_logits))
         mask = answers[-1] if np.isfinite(answers[-1]).all() else None
         if learn and k < len(clicks):
-            list(method.learn_click(Interaction(embedding, tuple(prompts), tuple(answers), None, 0)))
+            list(method.learn_click(Interaction(embedding, tuple(prompts), answers[-1], None, 0)))
     last = answers[-1] if accepted is None else paint(accepted)
-    finished = Interaction(embedding, tuple(prompts), (*answers[:-1], last), accepted, 0)
+    finished = Interaction(embedding, tuple(prompts), last, accepted, 0)
     if learn:
         list(method.learn_object(finished))
     return answers, finished
@@ -339,7 +339,7 @@ def test_live_learns_nothing_from_contradictory_clicks(tiny_sam, base):
 def test_live_abandoned_steps_change_nothing(tiny_sam, base):
     method = create("live", tiny_sam)
     _, interaction = play(method, embed(), learn=False)
-    interaction = replace(interaction, answers=(*interaction.answers[:-1], paint(TRUTH)))
+    interaction = replace(interaction, answer=paint(TRUTH))
     steps = method.learn_object(interaction)
     assert len(list(itertools.islice(steps, 2))) == 2
     steps.close()

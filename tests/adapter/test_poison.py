@@ -52,8 +52,8 @@ def use(method, embedding, clicks, accepted):
         mask = answers[-1] if answers and np.isfinite(answers[-1]).all() else None
         prompts.append(Prompt(clicks[:k], mask_logits=mask))
         answers.append(np.array(method.answer(embedding, prompts[-1]).low_res_logits))
-        list(method.learn_click(Interaction(embedding, tuple(prompts), tuple(answers), None, 0)))
-    list(method.learn_object(Interaction(embedding, tuple(prompts), tuple(answers), accepted, 0)))
+        list(method.learn_click(Interaction(embedding, tuple(prompts), answers[-1], None, 0)))
+    list(method.learn_object(Interaction(embedding, tuple(prompts), answers[-1], accepted, 0)))
 
 
 def teach(method, seeds, direction=0):
@@ -61,7 +61,7 @@ def teach(method, seeds, direction=0):
     for seed in seeds:
         embedding, mask, clicks = scene(seed, direction)
         prompts = (Prompt(clicks[:1]), Prompt(clicks, mask_logits=shown(mask)))
-        list(method.learn_object(Interaction(embedding, prompts, (shown(mask),) * 2, mask, 0)))
+        list(method.learn_object(Interaction(embedding, prompts, shown(mask), mask, 0)))
 
 
 def quality(method):
@@ -138,7 +138,7 @@ def random_masks_that_were_shown(method):
         (y, x), (y0, x0) = np.argwhere(noise)[1000], np.argwhere(~noise)[1000]
         clicks = (Click(float(x), float(y)), Click(float(x0), float(y0), False))
         prompts = (Prompt(clicks[:1]), Prompt(clicks, mask_logits=shown(noise)))
-        list(method.learn_object(Interaction(embedding, prompts, (shown(noise),) * 2, noise, 0)))
+        list(method.learn_object(Interaction(embedding, prompts, shown(noise), noise, 0)))
 
 
 def another_domain(method):
@@ -153,7 +153,7 @@ def nan_embeddings(method):
         bad = ImageEmbedding(broken, HW, HW, f"nan {seed}")
         use(method, bad, clicks, mask)
         prompts = (Prompt(clicks[:1]), Prompt(clicks, mask_logits=shown(mask)))
-        list(method.learn_object(Interaction(bad, prompts, (shown(mask),) * 2, mask, 0)))
+        list(method.learn_object(Interaction(bad, prompts, shown(mask), mask, 0)))
 
 
 POISONS = (contradictory_clicks, random_masks, random_masks_that_were_shown, another_domain, nan_embeddings)

@@ -11,6 +11,7 @@ from livesam.benchmarks.protocol import evaluate_object
 from livesam.engine.embedding import ImageEmbedding
 from livesam.engine.prompt import Click
 from livesam.engine.result import DecoderOutput
+from livesam.engine.window import Window
 from segment_anything import SamPredictor
 
 SIZE = 64
@@ -134,11 +135,11 @@ def test_method_learns_from_every_click_but_the_last_and_then_from_the_object():
         *("reset", "answer", "click", "answer", "click", "answer", "object"),
     ]
     first, last = method.calls[2][1], method.calls[-1][1]
-    assert len(first.prompts) == len(first.answers) == 1
-    np.testing.assert_array_equal(first.answers[0], output_for(1).low_res_logits[0, 3])
+    assert len(first.prompts) == 1
+    np.testing.assert_array_equal(first.answer, output_for(1).low_res_logits[0, 3])
     assert len(last.prompts) == 3
     assert last.prompts[2].mask_logits is not None
-    np.testing.assert_array_equal(last.prompts[2].mask_logits, last.answers[1])
+    np.testing.assert_array_equal(last.prompts[2].mask_logits, method.calls[4][1].answer)
     assert last.accepted_mask is None
     assert last.domain == "some_set"
     assert predictor.stats() == {
@@ -163,7 +164,7 @@ def test_accepted_mask_is_the_one_that_was_shown():
 def test_single_token_rule_overrules_the_method():
     method = Method()
     evaluate(MethodPredictor(method, Encoder(), "single"), columns=6, limit=2)
-    np.testing.assert_array_equal(method.calls[-1][1].answers[0], output_for(1).low_res_logits[0, 0])
+    np.testing.assert_array_equal(method.calls[2][1].answer, output_for(1).low_res_logits[0, 0])
 
 
 def test_a_decoder_that_broke_is_an_empty_mask_and_no_crash():
@@ -298,6 +299,6 @@ def test_a_predictor_zooms_as_a_session_does(method):
         np.testing.assert_allclose(answer.low_res_logits, shown.low_res_logits, atol=1e-3)
         np.testing.assert_array_equal(answer.mask, shown.mask)
         windows.append(shown.window)
-    assert windows[0] is None
-    assert windows[-1] is not None
+    assert windows[0] == Window.whole(image.shape[:2])
+    assert windows[-1] != windows[0]
     predictor.finish_object(clicks, shown.mask)

@@ -37,7 +37,7 @@ def learn(sam, size):
     prompt = Prompt((Click(size / 2, size / 3),))
     for _ in range(3):
         answer = method.answer(embedding, prompt)
-        interaction = Interaction(embedding, (prompt,), (answer.low_res_logits,), truth, 0)
+        interaction = Interaction(embedding, (prompt,), answer.low_res_logits, truth, 0)
         reports = [*method.learn_click(interaction), *method.learn_object(interaction)]
         assert any(report.applied for report in reports)
     return method.domain_weights()

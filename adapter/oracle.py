@@ -56,8 +56,7 @@ def next_click(truth: Mask, predicted: Mask, ignore: Mask | None = None, visited
 
 def depth_map(region: Mask) -> npt.NDArray[np.float32]:
     """Each pixel's Euclidean distance to the nearest one outside of the region; all beyond the image is outside."""
-    padded = np.pad(region, 1).astype(np.uint8)
-    return np.asarray(cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1], np.float32)
+    return np.sqrt(_squared_depth(np.pad(region, 1).astype(np.uint8)))
 
 
 def deepest(region: Mask, visited: Sequence[Click] = ()) -> tuple[float, tuple[int, int]]:
@@ -70,13 +69,21 @@ def deepest(region: Mask, visited: Sequence[Click] = ()) -> tuple[float, tuple[i
     if width == 0:
         return 0.0, (0, 0)
     # The nearest outside pixel always lies in the bounding box or in the ring around it, so the crop changes no number.
-    crop = cv2.copyMakeBorder(
-        cells[y0 : y0 + height, x0 : x0 + width], 1, 1, 1, 1, cv2.BORDER_CONSTANT | cv2.BORDER_ISOLATED, value=0
-    )
-    depth = cv2.distanceTransform(crop, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
+    crop = np.pad(cells[y0 : y0 + height, x0 : x0 + width], 1)
+    squared = _squared_depth(crop)
     for click in visited:
         row, column = round(click.y) - y0, round(click.x) - x0
         if 0 <= row < height and 0 <= column < width:
-            depth[row, column] = 0.0
-    row, column = divmod(int(np.argmax(depth)), width)
-    return float(depth[row, column]), (x0 + column, y0 + row)
+            squared[row, column] = 0.0
+    row, column = divmod(int(np.argmax(squared)), width)
+    return float(squared[row, column]) ** 0.5, (x0 + column, y0 + row)
+
+
+def _squared_depth(cells: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """Squared depths of all cells but those of the ring around them, which must be 0.
+
+    They are whole numbers, and made so: OpenCV 5.0's distances differ in the last bit from one call to the next, which
+    would make the first of several deepest pixels a matter of chance. Right up to depths of 2000 pixels.
+    """
+    depth = cv2.distanceTransform(cells, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
+    return np.asarray(np.rint(depth * depth), np.float32)

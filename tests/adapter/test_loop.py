@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -186,6 +187,15 @@ def test_the_line_is_bounded_by_its_rule(bench):
     loop.start()
     assert loop.wait(20)
     assert [(k, n) for k, n, _ in b.methods["default"].seen] == [("f", 1), ("g", 1), ("h", 1), ("h", 2)]
+
+
+def test_what_is_told_of_one_object_in_several_windows_is_one_object(bench):
+    loop = bench().loop  # not started: everything waits
+    for name, over in (("image", False), ("window", False), ("image", True)):
+        loop.submit(replace(interaction(name, 1, accepted=over), number=7))
+    loop.submit(replace(interaction("image", 1), number=8))
+    assert loop.stats().counts == {"received": 4, "replaced": 2}
+    assert loop.stats().waiting == 2
 
 
 def test_submit_does_not_wait_for_learning(bench):

@@ -1,8 +1,9 @@
 """The click oracle against a brute-force version, and its rules one by one."""
 
+import cv2
 import numpy as np
 import pytest
-from livesam.adapter.oracle import deepest, next_click
+from livesam.adapter.oracle import deepest, depth_map, next_click
 from livesam.engine.prompt import Click
 from scipy.ndimage import distance_transform_edt
 
@@ -116,3 +117,25 @@ def test_views_of_larger_arrays_are_cut_off_at_their_own_border():
     large = np.ones((40, 40), bool)
     view = large[10:19, 10:19]
     assert next_click(view, np.zeros_like(view)) == Click(4.0, 4.0)
+
+
+def test_depths_are_the_same_each_time():
+    """To the last bit, or the first of several deepest pixels would be a matter of chance; OpenCV's own are not."""
+    rng = np.random.default_rng(0)
+    for _ in range(100):
+        height, width = (int(n) for n in rng.integers(20, 400, 2))
+        region = cv2.GaussianBlur(rng.standard_normal((height, width), np.float32), (0, 0), 8) > 0
+        first = depth_map(region)
+        for _ in range(5):
+            np.testing.assert_array_equal(depth_map(region), first)
+
+
+def test_the_first_of_several_deepest_pixels():
+    rows, columns = np.mgrid[:60, :70]
+    region = np.hypot(columns - 30.5, rows - 25.5) < 20  # about a corner of pixels: four are deepest
+    outside = np.argwhere(~region)
+    squared = np.array([((outside - at) ** 2).sum(1).min() for at in np.argwhere(region)])
+    row, column = np.argwhere(region)[squared.argmax()]
+    depth, at = deepest(region)
+    assert at == (column, row)
+    assert depth**2 == pytest.approx(squared.max())

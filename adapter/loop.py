@@ -369,11 +369,9 @@ class AdaptationLoop:
             self._store.put(name, Learned(domain.to_save, counts, dict(domain.metrics), dict(domain.versions)))
 
     def _save(self, final: bool = False) -> None:
-        def save() -> None:
-            if self._store is not None:
-                self._counts["saved"] += len(self._store.flush() if final else self._store.tick())
-
-        self._guarded(save, "save_failed")
+        if self._store is not None:
+            self._guarded(self._store.flush if final else self._store.tick, "save_failed")
+            self._counts["saved"] = self._store.saved  # also what was saved beside a failure
 
     def _guarded(self, action: Callable[[], object], count: str | None = None) -> None:
         """Run something whose failure must neither end the thread nor pass unseen."""

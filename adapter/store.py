@@ -67,6 +67,7 @@ class DecoderStore:
         self.folder, self.interval_s = folder, interval_s
         self._base, self._model, self._method, self._settings = base, model, method, dict(settings or {})
         self._kind, self._precision, self._clock = kind, precision, clock
+        self.saved = 0  # files written so far
         self._pending: dict[str, Learned] = {}
         self._tried_at: dict[str, float] = {}
         self._started = clock()
@@ -163,3 +164,4 @@ class DecoderStore:
             self.path(domain), learned.weights(), self._base, info, kind=self._kind, precision=self._precision
         )
         del self._pending[domain]
+        self.saved += 1

@@ -109,6 +109,7 @@ def test_a_failed_save_is_tried_again_an_interval_later_and_keeps_no_other_from_
     with pytest.raises(ValueError, match="not finite"):
         store.flush()
     assert store.domains() == ["b", "c"]
+    assert store.saved == 2
 
 
 WRITER = """

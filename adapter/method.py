@@ -233,7 +233,8 @@ class LiveConfig:
 
     Attributes:
         click_lr: rate of the fast copy's Adam, which starts anew with every click.
-        click_steps: steps after a click.
+        click_steps: steps after a click; on the sets to tune on 3 needed more clicks than 1 (12.4 and 12.3 by 85/20, 23.4
+            and 23.0 by 90/30; with zoom 10.8 and 10.5, 21.1 and 20.6).
         keep: weight of staying with the own mask while a click is learned.
         lr: rate of the slow copy's Adam.
         steps: steps after an accepted object.
@@ -248,7 +249,7 @@ class LiveConfig:
 
     seed: int = 0
     click_lr: float = 2e-4
-    click_steps: int = 3
+    click_steps: int = 1
     keep: float = 1.0
     lr: float = 4e-4
     steps: int = 60

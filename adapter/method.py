@@ -233,8 +233,8 @@ class LiveConfig:
 
     Attributes:
         click_lr: rate of the fast copy's Adam, which starts anew with every click.
-        click_steps: steps after a click; on the sets to tune on 3 needed more clicks than 1 (12.4 and 12.3 by 85/20, 23.4
-            and 23.0 by 90/30; with zoom 10.8 and 10.5, 21.1 and 20.6).
+        click_steps: steps after a click; on the sets to tune on 3 needed more clicks than 1 (12.4 for 12.3 by 85/20,
+            23.4 for 23.0 by 90/30; with zoom 10.8 for 10.5, 21.1 for 20.6).
         keep: weight of staying with the own mask while a click is learned.
         lr: rate of the slow copy's Adam.
         steps: steps after an accepted object.

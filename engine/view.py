@@ -97,7 +97,7 @@ class View:
             stages["edges"] = (time.perf_counter() - drawing) * 1e3
         else:
             shown = logits > 0
-        if window.hw == self.hw:
+        if self.is_whole:
             return shown, stages
         mask = np.zeros(self.hw, np.bool_)
         mask[window.part] = shown

@@ -15,7 +15,7 @@ from livesam.engine.errors import SessionError
 from livesam.engine.geometry import ResizeGeometry
 from livesam.engine.interaction import Interaction
 from livesam.engine.prompt import Box, Click, Prompt
-from livesam.engine.result import DecoderOutput
+from livesam.engine.result import DecoderOutput, MaskResult
 from livesam.engine.session import Session
 from livesam.engine.slot import DecoderSlot
 from livesam.engine.view import View
@@ -84,6 +84,13 @@ def open_session(**options: Any) -> tuple[Session, Encoder, Decoder]:
     return session, encoder, decoder
 
 
+def click_twice(session: Session, image: np.ndarray) -> MaskResult:
+    """The second answer on a new image; a session that zooms does so for it."""
+    session.set_image(image)
+    session.click(240, 170)
+    return session.click(230, 160)
+
+
 def iou(mask: np.ndarray) -> float:
     return float((mask & disk()).sum() / (mask | disk()).sum())
 
@@ -146,9 +153,7 @@ def test_undo_goes_back_to_where_the_answer_came_from(image: np.ndarray) -> None
 def test_what_is_learned_from_is_told_in_its_own_pixels(image: np.ndarray) -> None:
     got: list[Interaction] = []
     session, _, decoder = open_session(zoom=True, on_interaction=got.append)
-    session.set_image(image)
-    session.click(240, 170)
-    second = session.click(230, 160)
+    second = click_twice(session, image)
     session.accept()
     whole, zoomed, accepted = got
     assert zoomed.embedding.original_hw == second.window.hw
@@ -171,9 +176,7 @@ def test_what_is_learned_from_is_told_in_its_own_pixels(image: np.ndarray) -> No
 
 def test_a_zoomed_session_is_its_log_too(image: np.ndarray, tmp_path: Path) -> None:
     session, _, _ = open_session(zoom=True)
-    session.set_image(image)
-    session.click(240, 170)
-    second = session.click(230, 160)
+    second = click_twice(session, image)
     session.save(tmp_path / "log")
     again = open_session(zoom=True)[0]
     restored = again.restore(tmp_path / "log", image)
@@ -195,9 +198,7 @@ def test_a_log_with_another_window_is_refused_and_the_session_goes_on(
     image: np.ndarray, tmp_path: Path, window: Window, reason: str
 ) -> None:
     session, _, _ = open_session(zoom=True)
-    session.set_image(image)
-    session.click(240, 170)
-    session.click(230, 160)
+    click_twice(session, image)
     session._steps[-1] = replace(session._steps[-1], window=window)
     session.save(tmp_path / "log")
     other = open_session()[0]
@@ -209,9 +210,7 @@ def test_a_log_with_another_window_is_refused_and_the_session_goes_on(
 
 def test_a_click_beyond_the_image_is_refused_while_zoomed(image: np.ndarray) -> None:
     session, _, _ = open_session(zoom=True)
-    session.set_image(image)
-    session.click(240, 170)
-    second = session.click(230, 160)
+    second = click_twice(session, image)
     with pytest.raises(ValueError, match=r"x must be in \[0, 400\)"):
         session.click(400, 10)
     answer = session.answer()
@@ -232,9 +231,7 @@ def test_edges_are_those_of_the_window(image: np.ndarray) -> None:
 
 def test_a_mask_is_not_fed_back_in_another_window(image: np.ndarray) -> None:
     session, _, decoder = open_session(zoom=True)
-    session.set_image(image)
-    session.click(240, 170)
-    session.click(230, 160)
+    click_twice(session, image)
     decoder.broken = True
     assert not session.click(240, 165).mask.any()
     decoder.broken = False
@@ -245,9 +242,7 @@ def test_a_mask_is_not_fed_back_in_another_window(image: np.ndarray) -> None:
 
 def test_a_preview_of_the_prompt_so_far_looks_at_the_whole_image(image: np.ndarray) -> None:
     session, _, decoder = open_session(zoom=True)
-    session.set_image(image)
-    session.click(240, 170)
-    session.click(230, 160)
+    click_twice(session, image)
     assert session.prompt is not None
     preview = session.predict(session.prompt.with_click(Click(250, 175)))
     assert preview.window == WHOLE
@@ -268,9 +263,7 @@ def test_clicks_beyond_the_window_do_not_count_for_the_token(image: np.ndarray) 
 
 def test_without_pixels_a_restored_session_looks_at_the_whole_image(image: np.ndarray, tmp_path: Path) -> None:
     session, _, _ = open_session(zoom=True)
-    session.set_image(image)
-    session.click(240, 170)
-    second = session.click(230, 160)
+    second = click_twice(session, image)
     session.save(tmp_path / "log")
     again, _, decoder = open_session(zoom=True)
     again.set_image(image)

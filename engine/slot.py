@@ -1,8 +1,15 @@
 """The one place where serving weights change.
 
 Two decoders: clicks lease the active one, new weights go into the other, and when it has proven itself the two change
-places. The change is one assignment under a lock that nobody holds for longer than a few assignments, so a click never
-waits for a swap; a click in flight finishes on the decoder that it leased, and that decoder is not touched before.
+places. The change is one assignment, and a click takes no lock that a publisher takes, so it never waits for a swap; a
+click in flight finishes on the decoder that it leased, and that decoder is not touched before.
+
+Why no click is answered by a decoder that is being filled: a click enters the place that it sees active, and then looks
+whether that is still the active one; if not, it leaves and looks again. A publisher takes a place out of service first,
+and fills it only after it has then seen nobody inside. So of a click and a publisher at one place at least one sees the
+other: either the click was inside before the publisher looked, who waits for it, or it looks after the change, and
+leaves. If the place was filled and became active again meanwhile, the click simply gets the new version. All of it
+rests on attributes and lists being read and written in one order that all threads agree on, as Python's are.
 """
 
 from __future__ import annotations
@@ -11,7 +18,6 @@ import contextlib
 import math
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,6 +27,7 @@ import numpy.typing as npt
 from livesam.engine.errors import SessionError, SwapError
 from livesam.engine.finite import all_finite
 from livesam.engine.hashing import weights_hash
+from livesam.engine.occupancy import Occupancy
 
 if TYPE_CHECKING:
     from livesam.engine.probe import Probe
@@ -53,9 +60,11 @@ class _Place:
     def __init__(self, decoder: MaskDecoder, version: int | None) -> None:
         self.decoder = decoder
         self.version = version
-        self.leases = 0
-        # Runtimes whose instances answer several threads at once say so; others get one click at a time.
-        self.several = bool(getattr(decoder, "concurrent", False))
+        self.clicks = Occupancy()
+        # Runtimes whose instances answer several threads at once say so; others get one click at a time, by a lock that
+        # none but clicks take.
+        several = bool(getattr(decoder, "concurrent", False))
+        self.turn: contextlib.AbstractContextManager[object] = contextlib.nullcontext() if several else threading.Lock()
 
 
 def _go_on() -> None:
@@ -92,7 +101,7 @@ class DecoderSlot:
             raise ValueError(f"history must be at least 1, got {history}")
         self._compile, self._probe, self._history, self._wait_s = compile, probe, history, wait_s
         self._give_way = give_way
-        self._changed = threading.Condition()  # guards all below; held for assignments and freeing, 0.4 ms at most
+        self._lock = threading.Lock()  # guards what is kept and the labels; no click takes it
         self._swapping = threading.Lock()  # one publish or rollback at a time
         self._shapes = {name: tuple(value.shape) for name, value in base.items()}
         self._spare: npt.NDArray[np.float32] | None = None  # a dropped version's memory
@@ -117,7 +126,7 @@ class DecoderSlot:
 
     def versions(self) -> tuple[Version, ...]:
         """The versions that ``rollback`` can go to, oldest first."""
-        with self._changed:
+        with self._lock:
             return tuple(
                 Version(number, tuple(k for k, v in self._labels.items() if v == number), number == self.current)
                 for number in sorted(self._kept)
@@ -125,7 +134,7 @@ class DecoderSlot:
 
     def labels(self) -> dict[str, int]:
         """Where each label points."""
-        with self._changed:
+        with self._lock:
             return dict(self._labels)
 
     def weights(self, version: int) -> dict[str, npt.NDArray[np.float32]]:
@@ -134,7 +143,7 @@ class DecoderSlot:
         Raises:
             ValueError: this version is not kept.
         """
-        with self._changed:
+        with self._lock:
             return dict(self._find(version))
 
     def digest(self, version: int) -> str:
@@ -158,22 +167,18 @@ class DecoderSlot:
         Raises:
             SessionError: the slot is closed.
         """
-        with self._changed:
-            while True:
-                if self._closed:
-                    raise SessionError("the decoder slot is closed: open a new session")
-                place = self._active  # looked up anew after each wait: a swap may have happened
-                if place.several or place.leases == 0:
-                    break
-                self._changed.wait()
-            place.leases += 1
-            version = place.version
-        try:
-            yield Lease(0 if version is None else version, place.decoder)
-        finally:
-            with self._changed:
-                place.leases -= 1
-                self._changed.notify_all()
+        while True:
+            place = self._active
+            with place.turn:
+                place.clicks.enter()
+                try:
+                    if self._closed:
+                        raise SessionError("the decoder slot is closed: open a new session")
+                    if self._active is place:  # else a swap came in between, and this place may be being filled
+                        yield Lease(0 if place.version is None else place.version, place.decoder)
+                        return
+                finally:
+                    place.clicks.leave()
 
     def publish(self, weights: DecoderWeights, label: str | None = CANDIDATE) -> int:
         """Put new weights into service and return their version. Blocks the caller, never a click.
@@ -192,7 +197,7 @@ class DecoderSlot:
             version = self._next
             self._next += 1
             self._switch(version, kept)
-            with self._changed:
+            with self._lock:
                 if label is not None:
                     self._labels[label] = version
                 self._trim()
@@ -207,11 +212,11 @@ class DecoderSlot:
             SessionError: the slot is closed.
         """
         with self._swapping:
-            with self._changed:
+            with self._lock:
                 weights = self._find(version)
             if version != self._active.version:
                 self._switch(version, weights)
-                with self._changed:
+                with self._lock:
                     self._trim()
         return version
 
@@ -222,7 +227,7 @@ class DecoderSlot:
             ValueError: there is no such label, or this version is not kept.
         """
         _require_label(label)
-        with self._swapping, self._changed:
+        with self._swapping, self._lock:
             self._find(version)
             self._labels[label] = version
             self._trim()
@@ -230,15 +235,13 @@ class DecoderSlot:
     def close(self) -> None:
         """Free both decoders once the clicks in flight are answered; later leases raise ``SessionError``."""
         with self._swapping:
-            with self._changed:
-                if self._closed:
-                    return
-                self._closed = True
-                self._changed.notify_all()
-                places = [place for place in (self._active, self._idle) if place is not None]
-                self._changed.wait_for(lambda: not any(place.leases for place in places), self._wait_s)
-            for place in places:
-                place.decoder.close()
+            if self._closed:
+                return
+            self._closed = True
+            for place in (self._active, self._idle):
+                if place is not None:
+                    place.clicks.wait_empty(self._wait_s)
+                    place.decoder.close()
 
     def _switch(self, version: int, weights: dict[str, npt.NDArray[np.float32]]) -> None:
         """Put weights into the idle decoder and let it take over; ``_swapping`` is held."""
@@ -260,11 +263,10 @@ class DecoderSlot:
                 raise SwapError(
                     f"version {version} was not taken, version {self.current} serves on: the decoder failed: {error}"
                 ) from error
-        with self._changed:
+        with self._lock:
             self._kept[version] = weights
             place.version = version
             self._active, self._idle = place, self._active
-            self._changed.notify_all()
 
     def _free_place(self, version: int, weights: DecoderWeights) -> _Place:
         """The idle decoder with no click left on it."""
@@ -275,16 +277,12 @@ class DecoderSlot:
                 raise SwapError(
                     f"version {version} was not taken, version {self.current} serves on: no second decoder: {error}"
                 ) from error
-        idle = self._idle
-        deadline = time.monotonic() + self._wait_s
-        with self._changed:
-            while idle.leases:
-                if not self._changed.wait(deadline - time.monotonic()) and idle.leases:
-                    raise SwapError(
-                        f"version {version} was not taken, version {self.current} serves on: a click has held the idle "
-                        f"decoder for more than {self._wait_s:g} s"
-                    )
-        return idle
+        if not self._idle.clicks.wait_empty(self._wait_s):
+            raise SwapError(
+                f"version {version} was not taken, version {self.current} serves on: a click has held the idle decoder "
+                f"for more than {self._wait_s:g} s"
+            )
+        return self._idle
 
     def _checked(self, weights: DecoderWeights) -> dict[str, npt.NDArray[np.float32]]:
         """A read-only copy, so that a learner that goes on changing its arrays cannot change what was published."""

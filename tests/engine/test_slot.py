@@ -172,6 +172,61 @@ def test_a_decoder_for_one_thread_gets_one_click_at_a_time() -> None:
     assert entered.is_set()
 
 
+def test_a_click_waits_for_no_lock_of_a_publisher() -> None:
+    some, answers = slot(), []
+    some.publish(weight(2))
+    with some._swapping, some._lock:  # as if the system had taken the processor from a publisher in the middle
+        thread = threading.Thread(target=lambda: answers.append(served(some)), daemon=True)
+        thread.start()
+        thread.join(5)
+        assert answers == [(1, 2)]
+
+
+class Overtaken(DecoderSlot):
+    """A slot in which something happens between a click's look at the active place and its entering it."""
+
+    _place: Any
+    _between: Callable[[], None] | None = None
+
+    @property  # type: ignore[override]
+    def _active(self) -> Any:
+        seen, between, self._between = self._place, self._between, None
+        if between is not None:
+            between()
+        return seen
+
+    @_active.setter
+    def _active(self, place: Any) -> None:
+        self._place = place
+
+
+@pytest.mark.parametrize("several", [True, False])
+def test_a_click_that_is_overtaken_by_two_swaps_leaves_the_decoder_that_is_being_filled(several: bool) -> None:
+    filling, go_on = threading.Event(), threading.Event()
+
+    class Slow(Number):
+        def load_weights(self, weights: dict[str, np.ndarray]) -> None:
+            if weights["w"][0] == 3:
+                filling.set()
+                assert go_on.wait(10)
+            super().load_weights(weights)
+
+    some = Overtaken(lambda weights: Slow(weights, several), weight(1))
+    second = threading.Thread(target=lambda: some.publish(weight(3)))
+
+    def swap_twice() -> None:
+        some.publish(weight(2))  # takes the decoder that the click has seen out of service
+        second.start()  # and the next one is being written into it
+        assert filling.wait(10)
+
+    some._between = swap_twice
+    assert served(some) == (1, 2)
+    go_on.set()
+    second.join(10)
+    assert served(some) == (2, 3)
+    assert some.rollback(1) == 1  # nobody was left behind inside
+
+
 def test_a_closed_slot_serves_nobody() -> None:
     some = slot()
     some.publish(weight(2))

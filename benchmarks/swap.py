@@ -142,15 +142,20 @@ def run_swaps(
     return SwapRun(model, runtime, swap_ms, first_ms, during, apart)
 
 
-def perturbed(weights: DecoderWeights, share: float = 1e-3, seed: int = 0) -> dict[str, npt.NDArray[np.float32]]:
-    """The weights with noise of ``share`` of each tensor's spread: as far away as a few learning steps."""
+def perturbed(
+    weights: DecoderWeights, share: float = 1e-3, seed: int = 0, *, parts: tuple[str, ...] = ("",)
+) -> dict[str, npt.NDArray[np.float32]]:
+    """A copy with noise of ``share`` of each tensor's spread: as far away as a few learning steps.
+
+    Args:
+        parts: how the names of the tensors begin that are changed; all when not given.
+    """
     rng = np.random.default_rng(seed)
-    return {
-        name: np.asarray(
-            value + share * (float(value.std()) or 1e-3) * rng.standard_normal(value.shape), dtype=np.float32
-        )
-        for name, value in weights.items()
-    }
+    changed = {name: value.copy() for name, value in weights.items()}
+    for name, value in changed.items():
+        if name.startswith(parts):
+            value += share * (float(value.std()) or 1e-3) * rng.standard_normal(value.shape, dtype=np.float32)
+    return changed
 
 
 def _divide(

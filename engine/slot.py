@@ -15,19 +15,17 @@ rests on attributes and lists being read and written in one order that all threa
 from __future__ import annotations
 
 import contextlib
-import math
-import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 from livesam.engine.errors import SessionError, SwapError
-from livesam.engine.finite import all_finite
 from livesam.engine.hashing import weights_hash
 from livesam.engine.occupancy import Occupancy
+from livesam.engine.weight_copies import WeightCopies
 
 if TYPE_CHECKING:
     from livesam.engine.probe import Probe
@@ -103,9 +101,8 @@ class DecoderSlot:
         self._give_way = give_way
         self._lock = threading.Lock()  # guards what is kept and the labels; no click takes it
         self._swapping = threading.Lock()  # one publish or rollback at a time
-        self._shapes = {name: tuple(value.shape) for name, value in base.items()}
-        self._spare: npt.NDArray[np.float32] | None = None  # a dropped version's memory
-        self._kept: dict[int, dict[str, npt.NDArray[np.float32]]] = {0: self._checked(base)}
+        self._copies = WeightCopies(base)
+        self._kept: dict[int, Mapping[str, npt.NDArray[np.float32]]] = {0: self._copies.base}
         self._digests: dict[int, str] = {}
         self._labels = {BASE: 0}
         self._next = 1
@@ -193,7 +190,7 @@ class DecoderSlot:
         """
         _require_label(label)
         with self._swapping:
-            kept = self._checked(weights)
+            kept = self._copies.take(weights)
             version = self._next
             self._next += 1
             self._switch(version, kept)
@@ -243,7 +240,7 @@ class DecoderSlot:
                     place.clicks.wait_empty(self._wait_s)
                     place.decoder.close()
 
-    def _switch(self, version: int, weights: dict[str, npt.NDArray[np.float32]]) -> None:
+    def _switch(self, version: int, weights: Mapping[str, npt.NDArray[np.float32]]) -> None:
         """Put weights into the idle decoder and let it take over; ``_swapping`` is held."""
         if self._closed:
             raise SessionError("the decoder slot is closed: open a new session")
@@ -284,34 +281,7 @@ class DecoderSlot:
             )
         return self._idle
 
-    def _checked(self, weights: DecoderWeights) -> dict[str, npt.NDArray[np.float32]]:
-        """A read-only copy, so that a learner that goes on changing its arrays cannot change what was published."""
-        missing, unknown = self._shapes.keys() - weights.keys(), weights.keys() - self._shapes.keys()
-        if missing or unknown:
-            raise SwapError(
-                f"these are no weights of this decoder: {len(missing)} tensors are missing "
-                f"({', '.join(sorted(missing)[:3])}), {len(unknown)} unknown ({', '.join(sorted(unknown)[:3])})"
-            )
-        # One piece of memory, because 120 take three times as long; and if possible a used one: the copy takes 7 ms
-        # then, and 32 ms with page faults.
-        flat, self._spare = self._spare, None
-        if flat is None:
-            flat = np.empty(sum(math.prod(shape) for shape in self._shapes.values()), np.float32)
-        kept, position = {}, 0
-        for name, shape in self._shapes.items():
-            if np.shape(weights[name]) != shape:
-                raise SwapError(f"{name} has the shape {np.shape(weights[name])}, this decoder takes {shape}")
-            kept[name] = flat[position : position + math.prod(shape)].reshape(shape)
-            position += math.prod(shape)
-            np.copyto(kept[name], weights[name])
-        if not all_finite(flat):
-            bad = next(name for name, value in kept.items() if not all_finite(value))
-            raise SwapError(f"{bad} holds values that are not finite")
-        for value in kept.values():
-            value.flags.writeable = False
-        return kept
-
-    def _find(self, version: int) -> dict[str, npt.NDArray[np.float32]]:
+    def _find(self, version: int) -> Mapping[str, npt.NDArray[np.float32]]:
         if version not in self._kept:
             kept = ", ".join(str(number) for number in sorted(self._kept))
             raise ValueError(f"version {version} is not kept: choose one of {kept}")
@@ -322,18 +292,8 @@ class DecoderSlot:
         protected = {self.current, *self._labels.values()}
         for number in sorted(self._kept):
             if len(self._kept) > self._history and number not in protected:
-                memory = [next(iter(self._kept.pop(number).values())).base]
+                del self._kept[number]
                 self._digests.pop(number, None)
-                if _holders(memory) == _ALONE:
-                    self._spare = memory[0]
-
-
-def _holders(memory: list[Any]) -> int:
-    """How many references there are to the list's only element; views of an array refer to it."""
-    return sys.getrefcount(memory[0])
-
-
-_ALONE = _holders([np.empty(1, np.float32)])  # the count itself differs between versions of Python
 
 
 def _require_label(label: str | None) -> None:

@@ -155,7 +155,7 @@ class GroupedDecoder:
 class WeightBuffers:
     """The decoder tensors of one serving graph, in the graph's names and layout, at addresses that never change.
 
-    Engines are bound to these arrays once; new weights are written into them.
+    Engines are bound to these arrays once; new weights are written into them, but for those that are there already.
 
     Args:
         layout: by graph name the state-dict key, whether all its axes are reversed, and the stored shape.
@@ -164,11 +164,16 @@ class WeightBuffers:
     def __init__(self, layout: Mapping[str, tuple[str, bool, tuple[int, ...]]]) -> None:
         self._layout = dict(layout)
         self.arrays: dict[str, Float] = {name: np.zeros(shape, np.float32) for name, (_, _, shape) in layout.items()}
+        self._filled: dict[str, Float] = {}  # with what, by state-dict key; read-only arrays only
 
-    def fill(self, weights: DecoderWeights) -> None:
+    def fill(self, weights: DecoderWeights) -> list[str]:
         """Write official weights into the buffers; all names and shapes are checked before the first byte is written.
 
-        Whether values are finite is the slot's to check.
+        A read-only array that is the very object of the last time is taken to be unchanged. Whether values are finite
+        is the slot's to check.
+
+        Returns:
+            The graph's names of the buffers that were written.
 
         Raises:
             SwapError: names or shapes are not those of this decoder.
@@ -186,12 +191,15 @@ class WeightBuffers:
             source = source.T if transpose else source
             if source.shape != shape:
                 raise SwapError(f"{key} has the shape {np.shape(weights[key])}, the graph's {name} takes {shape}")
-            sources[name] = source
+            if self._filled.get(key) is not weights[key]:
+                sources[name] = source
         for name, source in sources.items():
             if self._layout[name][1] and source.ndim == 2:
                 cv2.transpose(np.ascontiguousarray(source.T), self.arrays[name])  # in blocks: 4 times NumPy's speed
             else:
                 np.copyto(self.arrays[name], source)
+        self._filled = {key: value for key, value in weights.items() if not value.flags.writeable}
+        return list(sources)
 
 
 def read_manifest(path: Path) -> dict[str, object]:

@@ -103,10 +103,9 @@ class TorchDecoder(PackingDecoder):
         """
         if not self._open:
             raise SwapError("the decoder is closed: open a new session")
-        self._staging.fill(weights)
         with torch.no_grad():
-            for name, value in self._state.items():
-                value.copy_(torch.from_numpy(self._staging.arrays[name]))
+            for name in self._staging.fill(weights):
+                self._state[name].copy_(torch.from_numpy(self._staging.arrays[name]))
 
     def _forward(
         self, features: Tensor, coords: Tensor, labels: Tensor, mask: Tensor, given: Tensor

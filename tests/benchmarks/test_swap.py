@@ -68,6 +68,10 @@ def test_perturbed_weights_differ_a_little_everywhere() -> None:
         assert other[name].shape == value.shape
         assert (other[name] != value).any()
         assert np.abs(other[name] - value).max() < 0.1
+    part = perturbed(WEIGHTS, parts=("b",))
+    np.testing.assert_array_equal(part["a"], WEIGHTS["a"])
+    assert part["a"] is not WEIGHTS["a"]
+    assert (part["b"] != WEIGHTS["b"]).any()
 
 
 def test_spread() -> None:

@@ -21,11 +21,10 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
-from livesam.adapter.loop_state import Gate, IdleLearner, LoopConfig, LoopStats
+from livesam.adapter.loop_state import Domain, Gate, IdleLearner, LoopConfig, LoopStats
 from livesam.adapter.method import AdaptationMethod, StepReport, object_id
 from livesam.adapter.store import DecoderStore, Learned
 from livesam.engine.errors import AdaptationError, CheckpointError
@@ -35,21 +34,6 @@ if TYPE_CHECKING:
     from livesam.engine.protocols import DecoderWeights
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class _Domain:
-    method: AdaptationMethod
-    before: DecoderWeights | None = None  # while it learns: the domain weights that it began with
-    counts: dict[str, int] = field(default_factory=dict)
-    metrics: dict[str, float] = field(default_factory=dict)  # of the last candidate that passed the gate
-    versions: dict[str, int] = field(default_factory=dict)  # of the slot, where ``publish`` tells them
-    changed: bool = False  # not yet published
-    idle_left: int = 0
-
-    def to_save(self) -> DecoderWeights:
-        """The domain weights; while they are being changed, those before."""
-        return self.method.domain_weights() if self.before is None else self.before
 
 
 class AdaptationLoop:
@@ -80,7 +64,7 @@ class AdaptationLoop:
         self.config = config or LoopConfig()
         self._make_method, self._publish, self._gate, self._store = make_method, publish, gate, store
         self._on_error, self._learning = on_error, learning
-        self._domains: dict[str, _Domain] = {}
+        self._domains: dict[str, Domain] = {}
         self._active = domain
         self._published_domain: str | None = None
         self._unsaved: set[str] = set()
@@ -91,6 +75,7 @@ class AdaptationLoop:
         self._last_error: str | None = None
         self._changed = threading.Condition()
         self._busy = self._paused = self._closing = False
+        self._resting = True  # the thread waits for something to do, or there is none
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -103,6 +88,7 @@ class AdaptationLoop:
             if self._closing:
                 raise AdaptationError("this loop was closed: make a new one")
             if self._thread is None:
+                self._resting = False
                 self._thread = threading.Thread(target=self._run, name="livesam-adaptation", daemon=True)
                 self._thread.start()
 
@@ -135,11 +121,16 @@ class AdaptationLoop:
             self._back[self._active if domain is None else domain] = weights
             self._changed.notify_all()
 
-    def pause(self) -> None:
-        """Learn nothing until ``resume``; interactions wait in line. A running micro-step ends first."""
+    def pause(self, timeout: float | None = 0.0) -> bool:
+        """Learn nothing until ``resume``; interactions wait in line. A running micro-step or publish ends first.
+
+        Returns:
+            False if it did not end within ``timeout`` seconds (None waits for ever).
+        """
         with self._changed:
             self._paused = True
             self._changed.notify_all()
+            return self._changed.wait_for(lambda: self._resting, timeout)
 
     def resume(self) -> None:
         """Go on after ``pause``."""
@@ -218,6 +209,9 @@ class AdaptationLoop:
                     self._busy = False
                     self._changed.notify_all()
         self._save(final=True)
+        with self._changed:
+            self._resting = True
+            self._changed.notify_all()
 
     def _begin(self) -> None:
         """What was learned in an earlier life serves from the start."""
@@ -245,7 +239,14 @@ class AdaptationLoop:
                         return None, False
                 elif left <= 0:  # files are saved in a pause too
                     return None, False
-                self._changed.wait(max(left, 0.01))
+                self._rest(max(left, 0.01))
+
+    def _rest(self, timeout: float) -> None:
+        """Under the lock: wait for something to do."""
+        self._resting = True
+        self._changed.notify_all()
+        self._changed.wait(timeout)
+        self._resting = False
 
     def _turn(self, interaction: Interaction | None) -> None:
         self._roll_back()
@@ -282,7 +283,7 @@ class AdaptationLoop:
         self._learn(domain.method.learn_idle(self.config.idle_steps), domain)
         self._offer(self._active, domain)
 
-    def _domain(self, name: str) -> _Domain:
+    def _domain(self, name: str) -> Domain:
         if name not in self._domains:
             method = self._make_method(name)
             try:
@@ -293,10 +294,10 @@ class AdaptationLoop:
                 self._unsaved.add(name)
                 self._report(error)
             with self._changed:
-                self._domains[name] = _Domain(method)
+                self._domains[name] = Domain(method)
         return self._domains[name]
 
-    def _learn(self, reports: Iterator[StepReport], domain: _Domain) -> bool:
+    def _learn(self, reports: Iterator[StepReport], domain: Domain) -> bool:
         """Take all steps. False if the loop is closing; then, and after an exception, half-learned weights go."""
         domain.before = before = domain.method.domain_weights()
         finished = False
@@ -311,7 +312,7 @@ class AdaptationLoop:
                 domain.changed = True
         return finished
 
-    def _steps(self, reports: Iterator[StepReport], domain: _Domain) -> bool:
+    def _steps(self, reports: Iterator[StepReport], domain: Domain) -> bool:
         """Run micro-steps, one after each time the gate is idle; False if the loop is closing and the rest is left."""
         while self._may_step():
             started = time.perf_counter()
@@ -334,8 +335,9 @@ class AdaptationLoop:
         while True:
             self._save()
             with self._changed:
-                if self._changed.wait_for(lambda: self._closing or not self._paused, self.config.max_wait_s):
+                if self._closing or not self._paused:
                     break
+                self._rest(self.config.max_wait_s)
         if self._gate is not None and not self._closing and not self._gate.wait_idle(self.config.max_wait_s):
             self._counts["steps_under_load"] += 1
         return not self._closing
@@ -361,7 +363,7 @@ class AdaptationLoop:
                 self._published_domain = name
         self._counts["published"] += 1
 
-    def _offer(self, name: str, domain: _Domain) -> None:
+    def _offer(self, name: str, domain: Domain) -> None:
         counts = domain.method.counts()
         with self._changed:
             domain.counts = counts

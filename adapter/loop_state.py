@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from livesam.adapter.method import StepReport
+from livesam.adapter.method import AdaptationMethod, StepReport
+
+if TYPE_CHECKING:
+    from livesam.engine.protocols import DecoderWeights
 
 
 class Gate(Protocol):
@@ -47,6 +50,23 @@ class LoopConfig:
     def __post_init__(self) -> None:
         if self.capacity < 1 or self.max_wait_s <= 0:
             raise ValueError(f"capacity must be at least 1 and max_wait_s above 0, got {self}")
+
+
+@dataclass(slots=True)
+class Domain:
+    """What the loop knows of one domain."""
+
+    method: AdaptationMethod
+    before: DecoderWeights | None = None  # while it learns: the domain weights that it began with
+    counts: dict[str, int] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)  # of the last candidate that passed the gate
+    versions: dict[str, int] = field(default_factory=dict)  # of the slot, where ``publish`` tells them
+    changed: bool = False  # not yet published
+    idle_left: int = 0
+
+    def to_save(self) -> DecoderWeights:
+        """The domain weights; while they are being changed, those before."""
+        return self.method.domain_weights() if self.before is None else self.before
 
 
 @dataclass(frozen=True, slots=True)

@@ -258,6 +258,31 @@ def test_pause_holds_and_resume_goes_on(bench):
     assert b.published == [2.0]
 
 
+def test_a_pause_can_be_waited_for(bench):
+    b = bench()
+    method = b.make("default")
+    stepping, go_on = threading.Event(), threading.Event()
+    method.before_step = lambda i: (stepping.set(), go_on.wait(20))
+    assert b.loop.pause()  # nothing runs before the start
+    b.loop.resume()
+    b.loop.start()
+    b.loop.submit(interaction("a"))
+    assert stepping.wait(20)
+    assert not b.loop.pause()
+    assert not b.loop.pause(0.02)  # the step is still running
+    go_on.set()
+    assert b.loop.pause(20)
+    value = method.value
+    time.sleep(0.05)
+    assert method.value == value
+    assert not b.published
+    b.loop.resume()
+    assert b.loop.wait(20)
+    assert b.published == [2.0]
+    assert b.loop.close()
+    assert b.loop.pause()
+
+
 def test_errors_are_reported_and_half_learned_weights_go(bench, caplog):
     b = bench()
     method = b.make("default")

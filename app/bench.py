@@ -45,7 +45,7 @@ def latency(
         LearningMode.both
     ),
     method: Annotated[str, typer.Option("--method", help="How it learns.")] = "live",
-    clicks: Annotated[int, typer.Option("--clicks", "-n", min=1, help="Events in the click stream.")] = 200,
+    clicks: Annotated[int, typer.Option("--clicks", "-n", min=1, help="Events for each target.")] = 200,
     peers: Annotated[bool, typer.Option("--peers/--no-peers", help="The same stream through SAM's own code.")] = True,
     think_ms: Annotated[float, typer.Option("--think-ms", min=0.0, help="Median time between two actions.")] = 350.0,
     seed: Annotated[int, typer.Option("--seed", help="Another stream.")] = 0,
@@ -60,7 +60,10 @@ def latency(
         Path | None, typer.Option("--budget", help="Limits to check against; exit 1 when exceeded.", metavar="FILE")
     ] = None,
 ) -> None:
-    """Click latency under a person's click stream: thinking, bursts, hovering at 30 a second."""
+    """Click latency under a person's click stream: thinking, bursts, hovering at 30 a second.
+
+    Sessions without and with the learner and the peers take turns, a few objects each.
+    """
     from livesam.app.arguments import check_output
     from livesam.app.bench_latency import measure_latency, print_latency
     from livesam.benchmarks.budget import Budget

@@ -1,18 +1,22 @@
-"""The work behind ``livesam bench latency``: sessions with and without the learner, and the peers, on one stream."""
+"""The work behind ``livesam bench latency``: sessions with and without the learner, and peers, in turns."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from livesam.app.progress import counting
 from livesam.benchmarks.environment import environment
-from livesam.benchmarks.latency import LatencyRun, report, run_stream
-from livesam.benchmarks.stream import Event, Pace, click_stream, picture
+from livesam.benchmarks.latency import LatencyRun, report
+from livesam.benchmarks.stream import Pace, click_stream, picture
 from livesam.benchmarks.targets import SessionTarget
+from livesam.benchmarks.turns import Entrant, run_turns
 
 if TYPE_CHECKING:
+    from livesam.adapter.loop import AdaptationLoop
     from livesam.engine.session import Session
 
 
@@ -30,23 +34,32 @@ def measure_latency(
     seed: int,
     peers: bool,
 ) -> tuple[list[LatencyRun], dict[str, Any]]:
-    """Run the stream in every mode and through the peers; returns the runs and the report around them."""
+    """Run the stream in every mode and through the peers, in turns; returns the runs and the report around them."""
     from livesam.app.opening import open_session
 
     events = click_stream(clicks, seed, pace)
     image = picture()
     facts = environment()
-    runs: list[LatencyRun] = []
+    entrants: list[Entrant] = []
     features: Any = None
-    for mode in modes:
-        session = open_session(model, checkpoint=checkpoint, runtime=runtime, precision=precision, device=device)
-        try:
+    loop: AdaptationLoop | None = None
+    with ExitStack() as stack:
+        for mode in modes:
+            session = open_session(model, checkpoint=checkpoint, runtime=runtime, precision=precision, device=device)
+            stack.callback(session.close)
             features = session.set_image(image).numpy()
-            runs.append(_run(session, model, checkpoint, method if mode == "on" else None, events, device))
-        finally:
-            session.close()
-    if peers:
-        runs += _peers(model, checkpoint, events, features)
+            if mode == "on":
+                entrant, loop = _learning(session, model, checkpoint, method, device, stack)
+            else:
+                entrant = Entrant(SessionTarget(session, model))
+            entrants.append(entrant)
+        if peers:
+            entrants += _peers(model, checkpoint, features, stack)
+        progress = stack.enter_context(counting("clicks", len(events) * len(entrants)))
+        runs = run_turns(entrants, events, (image.shape[0], image.shape[1]), progress=progress)
+        if loop is not None:
+            notes = {"method": method, "learner": asdict(loop.stats())}
+            runs = [replace(run, notes=notes) if run.learning == "on" else run for run in runs]
     content = report(runs, facts.to_json(), {"clicks": clicks, "seed": seed, **pace.to_json()})
     content["machine"] = facts.line()
     return runs, content
@@ -77,7 +90,19 @@ def print_latency(runs: Sequence[LatencyRun], content: Mapping[str, Any]) -> Non
         console.print(f"{name}: median {ratio:.1f} times ours (learning off)", highlight=False)
 
 
-def _peers(model: str, checkpoint: Path | None, events: Sequence[Event], features: Any) -> list[LatencyRun]:
+def _learning(
+    session: Session, model: str, checkpoint: Path | None, method: str, device: str | None, stack: ExitStack
+) -> tuple[Entrant, AdaptationLoop]:
+    """A session that learns in its own turns only, and its learner."""
+    from livesam.adapter.learner import learning
+    from livesam.engine.models import load
+
+    loop = stack.enter_context(learning(session, load(model, checkpoint), method, device or "cpu"))
+    # None: its last micro-step or publish ends before the next one's turn begins.
+    return Entrant(SessionTarget(session, model), "on", None, loop.resume, lambda: loop.pause(None)), loop
+
+
+def _peers(model: str, checkpoint: Path | None, features: Any, stack: ExitStack) -> list[Entrant]:
     """The same weights through ``segment_anything`` itself, and through the official ONNX decoder."""
     from importlib.util import find_spec
     from tempfile import TemporaryDirectory
@@ -86,43 +111,11 @@ def _peers(model: str, checkpoint: Path | None, events: Sequence[Event], feature
     from livesam.engine.models import load
 
     sam, image = load(model, checkpoint), picture()
-    image_hw = (image.shape[0], image.shape[1])
-    with counting("SamPredictor", len(events)) as progress:
-        predictor = PredictorTarget(sam, image, model)
-        runs = [run_stream(predictor, events, image_hw, peer="SamPredictor, eager", progress=progress)]
-    if find_spec("onnxruntime") is None:
-        return runs
-    with TemporaryDirectory() as folder, counting("official ONNX", len(events)) as progress:
-        path = Path(folder) / "decoder.onnx"
+    peers = [Entrant(PredictorTarget(sam, image, model), peer="SamPredictor, eager")]
+    if find_spec("onnxruntime") is not None:
+        path = Path(stack.enter_context(TemporaryDirectory())) / "decoder.onnx"
         export_official_decoder(sam, path)
         side = int(sam.image_encoder.img_size)
-        official = OfficialOnnxTarget(path, features, image_hw, side, model)
-        runs.append(run_stream(official, events, image_hw, peer="official ONNX decoder", progress=progress))
-    return runs
-
-
-def _run(
-    session: Session,
-    model: str,
-    checkpoint: Path | None,
-    method: str | None,
-    events: Sequence[Event],
-    device: str | None,
-) -> LatencyRun:
-    """The stream through a session that has its image; with a method, it learns from it meanwhile."""
-    from dataclasses import asdict, replace
-
-    target, image_hw = SessionTarget(session, model), session.embedding.original_hw
-    if method is None:
-        with counting("learning off", len(events)) as progress:
-            return run_stream(target, events, image_hw, learning="off", progress=progress)
-
-    from livesam.adapter.learner import learning
-    from livesam.engine.models import load
-
-    with (
-        learning(session, load(model, checkpoint), method, device or "cpu") as loop,
-        counting("learning on", len(events)) as progress,
-    ):
-        run = run_stream(target, events, image_hw, learning="on", progress=progress)
-        return replace(run, notes={"method": method, "learner": asdict(loop.stats())})
+        official = OfficialOnnxTarget(path, features, (image.shape[0], image.shape[1]), side, model)
+        peers.append(Entrant(official, peer="official ONNX decoder"))
+    return peers

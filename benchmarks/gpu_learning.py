@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 from livesam.adapter.learner import learning
-from livesam.benchmarks.latency import learning_ratios, run_stream
+from livesam.benchmarks.latency import learning_ratios
 from livesam.benchmarks.stream import Pace, click_stream
 from livesam.benchmarks.targets import SessionTarget
+from livesam.benchmarks.turns import Entrant, run_turns
 
 if TYPE_CHECKING:
     from livesam.engine.session import Session
@@ -32,9 +33,9 @@ def clicks_beside_a_learner(
     session.set_image(image)
     events = click_stream(clicks, pace=Pace(think_ms=think_ms))
     target, image_hw = SessionTarget(session, model), session.embedding.original_hw
-    off = run_stream(target, events, image_hw, learning="off")
+    (off,) = run_turns([Entrant(target)], events, image_hw)
     with learning(session, sam, method, device) as loop:
-        on = run_stream(target, events, image_hw, learning="on")
+        (on,) = run_turns([Entrant(target, "on")], events, image_hw)
         stats = asdict(loop.stats())
     return {
         "off": off.to_json(),

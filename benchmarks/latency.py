@@ -1,40 +1,15 @@
-"""Click latency under a person's click stream, with learning off and on, and the same stream through peers."""
+"""What was measured of a click stream: every answer, percentiles, and how learning and peers compare."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from livesam.benchmarks.stream import Event
 
 Learning = Literal["on", "off"]
-Progress = Callable[[int, int], None]
-
-
-class ClickTarget(Protocol):
-    """Whatever answers clicks: a session of ours, or a peer."""
-
-    @property
-    def model(self) -> str: ...
-
-    @property
-    def runtime(self) -> str: ...
-
-    def next_object(self) -> None:
-        """Accept what is there and start over on the same image."""
-        ...
-
-    def click(self, x: float, y: float, positive: bool) -> Mapping[str, float]:
-        """One more click of the object, in pixels; returns the stages in milliseconds, as far as they are known."""
-        ...
-
-    def hover(self, x: float, y: float) -> Mapping[str, float]:
-        """A preview of one positive click; nothing is kept."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,60 +91,6 @@ class LatencyRun:
                 "late_ms": round(sample.late_ms, 4),
                 "stages_ms": {name: round(value, 4) for name, value in sample.stages_ms.items()},
             }
-
-
-def run_stream(
-    target: ClickTarget,
-    events: Sequence[Event],
-    image_hw: tuple[int, int],
-    *,
-    learning: Learning = "off",
-    peer: str | None = None,
-    warmup: int | None = None,
-    progress: Progress | None = None,
-    sleep: Callable[[float], None] = time.sleep,
-) -> LatencyRun:
-    """Send the stream to the target at the user's pace and measure every answer.
-
-    The first answers of a runtime are slower (allocation, kernel choice), so ``warmup`` clicks and previews go ahead
-    unmeasured: 8 of each, or as many as the stream is long.
-
-    Args:
-        target: answers on an image of ``image_hw`` that it has already encoded.
-        progress: called with (answered, all).
-        sleep: waits for the given seconds; a test may skip the waiting.
-
-    Raises:
-        ValueError: the stream is empty.
-    """
-    if not events:
-        raise ValueError("the click stream is empty")
-    height, width = image_hw
-    warmup = min(8, len(events)) if warmup is None else warmup
-    for i in range(warmup):
-        if i % 4 == 0:
-            target.next_object()
-        target.click(width * 0.5, height * 0.5, True)
-        target.hover(width * 0.4, height * 0.6)
-    target.next_object()
-
-    samples: list[LatencySample] = []
-    start = time.perf_counter()
-    for index, event in enumerate(events):
-        ahead = start + event.due_s - time.perf_counter()
-        if ahead > 0:
-            sleep(ahead)
-        if event.new_object:
-            target.next_object()
-        x, y = event.x * width, event.y * height
-        called = time.perf_counter()
-        stages = target.hover(x, y) if event.kind == "hover" else target.click(x, y, event.positive)
-        answered = time.perf_counter()
-        late_ms = max(0.0, (called - start - event.due_s) * 1e3)
-        samples.append(LatencySample(index, event.kind, (answered - called) * 1e3, late_ms, dict(stages)))
-        if progress is not None:
-            progress(index + 1, len(events))
-    return LatencyRun(target.model, target.runtime, learning, tuple(samples), peer, warmup)
 
 
 def learning_ratios(runs: Sequence[LatencyRun]) -> dict[str, float] | None:

@@ -52,15 +52,19 @@ class ResizeGeometry:
         """Input pixels for each original pixel, before the size was rounded to whole pixels."""
         return self.image_size / max(self.original_hw)
 
+    @property
+    def factors_xy(self) -> tuple[float, float]:
+        """What coordinates are multiplied with; because of the rounding not quite the same along x and y."""
+        (old_h, old_w), (new_h, new_w) = self.original_hw, self.resized_hw
+        return new_w / old_w, new_h / old_h
+
     def to_input_frame(self, xy: npt.ArrayLike) -> npt.NDArray[np.float32]:
         """Original pixel coordinates ``(..., 2)`` as ``(x, y)`` in the model's input frame, float32.
 
         Scaled in double precision and not rounded, as ``ResizeLongestSide.apply_coords`` does; the half pixel to the
         pixel's middle is added inside the decoder.
         """
-        (old_h, old_w), (new_h, new_w) = self.original_hw, self.resized_hw
-        scaled = np.asarray(xy, dtype=np.float64) * np.array([new_w / old_w, new_h / old_h])
-        return np.asarray(scaled, dtype=np.float32)
+        return np.asarray(np.asarray(xy, dtype=np.float64) * np.array(self.factors_xy), dtype=np.float32)
 
 
 def resize(image: npt.NDArray[np.uint8], image_size: int) -> npt.NDArray[np.uint8]:

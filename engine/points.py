@@ -100,29 +100,38 @@ def prompts_to_arrays(prompts: Sequence[Prompt], geometry: ResizeGeometry) -> li
         grouped.setdefault((point_count(prompt), prompt.mask_logits is not None), []).append(index)
     groups = []
     for (count, masked), indices in grouped.items():
-        coords = np.zeros((len(indices), count, 2), np.float32)
-        labels = np.full((len(indices), count), PADDING, np.float32)
-        mask = np.zeros((len(indices) if masked else 1, 1, side, side), np.float32)
-        for row, index in enumerate(indices):
-            prompt = prompts[index]
-            xy, kinds = _points(prompt)
-            if xy:
-                coords[row, : len(xy)] = geometry.to_input_frame(xy)  # what is left over is the padding point (0, 0)
-                labels[row, : len(xy)] = kinds
-            if prompt.mask_logits is not None:
-                if prompt.mask_logits.shape != (side, side):
-                    raise ValueError(f"mask_logits must have the shape {(side, side)}, got {prompt.mask_logits.shape}")
-                mask[row, 0] = prompt.mask_logits
+        xy, kinds = zip(*(_points(prompts[index], geometry) for index in indices), strict=True)
+        # One call of NumPy for each array: with cold caches, as between two clicks, every call costs 10 to 30 us.
+        coords = np.array(xy, np.float32).reshape(len(indices), count, 2)
+        labels = np.array(kinds, np.float32).reshape(len(indices), count)
+        if masked:
+            mask = np.array([_mask(prompts[index], side) for index in indices], np.float32)[:, None]
+        else:
+            mask = np.zeros((1, 1, side, side), np.float32)
         has_mask = np.full(mask.shape[0], float(masked), np.float32)
         groups.append(PromptGroup(tuple(indices), coords, labels, mask, has_mask))
     return groups
 
 
-def _points(prompt: Prompt) -> tuple[list[tuple[float, float]], list[float]]:
-    xy = [(click.x, click.y) for click in prompt.clicks]
-    kinds = [FOREGROUND if click.positive else BACKGROUND for click in prompt.clicks]
+def _points(prompt: Prompt, geometry: ResizeGeometry) -> tuple[list[float], list[float]]:
+    """x and y of each point in turn, in the input frame as ``to_input_frame`` gives them, and the labels."""
+    across, down = geometry.factors_xy
+    xy, kinds = [], []
+    for click in prompt.clicks:
+        xy += [float(click.x) * across, float(click.y) * down]  # in double precision
+        kinds.append(FOREGROUND if click.positive else BACKGROUND)
     if prompt.box is not None:
-        x0, y0, x1, y1 = prompt.box.as_tuple()
-        xy += [(x0, y0), (x1, y1)]
+        x0, y0, x1, y1 = map(float, prompt.box.as_tuple())
+        xy += [x0 * across, y0 * down, x1 * across, y1 * down]
         kinds += [TOP_LEFT, BOTTOM_RIGHT]
+    elif prompt.clicks:
+        xy += [0.0, 0.0]
+        kinds.append(PADDING)
     return xy, kinds
+
+
+def _mask(prompt: Prompt, side: int) -> Float:
+    mask = prompt.mask_logits
+    if mask is None or mask.shape != (side, side):
+        raise ValueError(f"mask_logits must have the shape {(side, side)}, got {None if mask is None else mask.shape}")
+    return mask

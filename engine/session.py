@@ -296,7 +296,8 @@ class Session:
                 prompt = prompt.with_mask(view.fed_back(self._steps[-1]))
             result = self._predict(view, [prompt], "official", started, zoomed)[0]
         self._steps.append(Step(prompt, result.low_res_logits, result.iou, result.decoder_version, view.window))
-        self._shown = result.mask.copy()
+        # A plain mask is drawn anew when the object is accepted (1.2 ms); a copy would cost every click 0.2 ms.
+        self._shown = result.mask.copy() if self._edges or self._zoom is not None else None
         if self.on_interaction is not None:
             self._hand_over(self._interaction(view, None))
         return result

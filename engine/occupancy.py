@@ -10,7 +10,7 @@ class Occupancy:
     """Clicks enter and leave; learning and swapping wait until the last one has left.
 
     A lock that both sides take for an instant is enough to make a click wait: a niced thread may lose the processor
-    just while it holds it (4.1 ms once in 4,632 clicks). So there is none. To append to and pop from a list is atomic,
+    just while it holds it, and not get it back for long. So there is none. To append to and pop from a list is atomic,
     and whoever waits hangs up a bell for the last one to ring.
     """
 

@@ -39,6 +39,7 @@ def test_swaps_are_timed_and_clicks_divided() -> None:
     assert all(click.wait_ms == 0 for click in run.apart)
     summary = run.to_json()
     assert summary["stall_ms"] == 1.5
+    assert summary["waits_over_2_ms"] == 0
     assert summary["swaps"] == 6
 
 

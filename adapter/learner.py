@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from livesam.adapter.loop import AdaptationLoop
-from livesam.adapter.method import config_of, create
+from livesam.adapter.method import config_of, create, obeys
 
 if TYPE_CHECKING:
     from livesam.adapter.store import DecoderStore
@@ -21,6 +21,8 @@ def learning(
 ) -> Iterator[AdaptationLoop]:
     """Learn from everything that the session is told, and publish to its slot, for the length of the block.
 
+    Where ``live`` learns, the session obeys clicks meanwhile (``engine/obey.py``).
+
     Args:
         sam: the weights that the session's decoder started from; copied, not changed.
         store: where what is learned is saved, and taken up again the next time.
@@ -28,7 +30,7 @@ def learning(
     Raises:
         ValueError: there is no such method.
     """
-    config_of(method)
+    config = config_of(method)
     loop = AdaptationLoop(
         lambda _: create(method, sam, device=device, give_way=session.gate.give_way),
         session.slot.publish,
@@ -37,13 +39,13 @@ def learning(
         learning=_low_priority(device),
         domain=session.domain,
     )
-    before = session.on_interaction
-    session.on_interaction = loop.submit
+    before = session.on_interaction, session.obey
+    session.on_interaction, session.obey = loop.submit, session.obey or obeys(config)
     loop.start()
     try:
         yield loop
     finally:
-        session.on_interaction = before
+        session.on_interaction, session.obey = before
         loop.close(timeout=120)  # a publish that is on its way needs the slot, which the caller may close next
 
 

@@ -232,6 +232,7 @@ class LiveConfig:
     """Ours: a fast copy for the object on top of a slow copy for the domain; ``methods/live.py`` says how.
 
     Attributes:
+        obey: correct answers where they contradict clicks; who shows them does that (``engine/obey.py``).
         click_lr: rate of the fast copy's Adam, which starts anew with every click.
         click_steps: steps after a click; on the sets to tune on 3 needed more clicks than 1 (12.4 for 12.3 by 85/20,
             23.4 for 23.0 by 90/30; with zoom 10.8 for 10.5, 21.1 for 20.6).
@@ -248,6 +249,7 @@ class LiveConfig:
     """
 
     seed: int = 0
+    obey: bool = True
     click_lr: float = 2e-4
     click_steps: int = 1
     keep: float = 1.0
@@ -265,6 +267,11 @@ class LiveConfig:
 AdaptationConfig: TypeAlias = FrozenConfig | PaperConfig | DcttaConfig | LiveConfig
 
 ObjectId: TypeAlias = tuple[object, ...]
+
+
+def obeys(config: AdaptationConfig) -> bool:
+    """Whether a method's answers are to be corrected where they contradict clicks (``engine/obey.py``)."""
+    return isinstance(config, LiveConfig) and config.obey
 
 
 def object_id(interaction: Interaction) -> ObjectId:

@@ -14,6 +14,7 @@ from livesam.app.options import (
     DeviceOption,
     EdgesOption,
     ModelOption,
+    ObeyOption,
     PrecisionOption,
     Runtime,
     RuntimeOption,
@@ -55,6 +56,7 @@ def demo(
     device: DeviceOption = None,
     edges: EdgesOption = True,
     zoom: ZoomOption = True,
+    obey: ObeyOption = True,
 ) -> None:
     """Segment real photos with scripted clicks; write overlays and a report, print a table with timings."""
     import numpy as np
@@ -68,9 +70,8 @@ def demo(
     out.mkdir(parents=True, exist_ok=True)
 
     started = time.perf_counter()
-    session = open_session(
-        model, checkpoint=checkpoint, runtime=runtime, precision=precision, device=device, edges=edges, zoom=zoom
-    )
+    looks = {"edges": edges, "zoom": zoom, "obey": obey}
+    session = open_session(model, checkpoint=checkpoint, runtime=runtime, precision=precision, device=device, **looks)
     open_ms = (time.perf_counter() - started) * 1e3
 
     # The first image and click of a runtime pay for its warm-up; the table is about every later one.
@@ -79,7 +80,7 @@ def demo(
 
     runs = [_run(session, photo, image) for photo, image in zip(PHOTOS, images, strict=True)]
     pictures = _write_pictures(runs, out)
-    report = _report(session, {"model": model, "edges": edges, "zoom": zoom}, open_ms, runs, pictures)
+    report = _report(session, {"model": model, **looks}, open_ms, runs, pictures)
     write_json(out / "report.json", report)
     _print_table(runs, report, out)
 

@@ -22,6 +22,7 @@ def open_session(
     embeddings: Path | None = None,
     edges: bool = False,
     zoom: bool = False,
+    obey: bool = False,
 ) -> Session:
     """`livesam.export.serving.open_session`, with a sign of life on a terminal: the first call of a model exports it.
 
@@ -42,5 +43,6 @@ def open_session(
             embeddings=embeddings,
             edges=edges,
             zoom=zoom,
+            obey=obey,
             progress=progress,
         )

@@ -47,6 +47,9 @@ ZoomOption: TypeAlias = Annotated[
     bool,
     typer.Option("--zoom/--no-zoom", help="From the second click on look at the object's surroundings: finer, slower."),
 ]
+ObeyOption: TypeAlias = Annotated[
+    bool, typer.Option("--obey/--no-obey", help="Correct the mask around clicks that it contradicts.")
+]
 EdgesOption: TypeAlias = Annotated[
     bool, typer.Option("--edges/--no-edges", help="Draw masks to the image's own edges: finer for nano, slower.")
 ]

@@ -12,6 +12,7 @@ from livesam.app.options import (
     DeviceOption,
     EdgesOption,
     ModelOption,
+    ObeyOption,
     PrecisionOption,
     Runtime,
     RuntimeOption,
@@ -39,6 +40,7 @@ def segment(
     precision: PrecisionOption = None,
     device: DeviceOption = None,
     edges: EdgesOption = False,
+    obey: ObeyOption = False,
     embeddings: Annotated[
         Path | None,
         typer.Option(
@@ -85,6 +87,7 @@ def segment(
         device=device,
         embeddings=embeddings,
         edges=edges,
+        obey=obey,
     )
     started = time.perf_counter()
     stored = embeddings is not None and _is_stored(session, pixels)

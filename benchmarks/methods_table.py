@@ -70,7 +70,7 @@ def methods_table(results: Sequence[Result]) -> str:
 def label_of(result: Result) -> str:
     """The method, and what else was switched on."""
     details = result.get("details", {})
-    return ", ".join([str(result["method"]), *(name for name in ("edges", "zoom") if details.get(name))])
+    return ", ".join([str(result["method"]), *(name for name in ("edges", "zoom", "obey") if details.get(name))])
 
 
 def _by_rule(results: Sequence[Result]) -> dict[tuple[float, int], Runs]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from livesam.adapter.method import obeys
 from livesam.benchmarks.datasets import Image, Mask
 from livesam.benchmarks.protocol import Answer, Predictor
 from livesam.engine.embedding import ImageEmbedding
@@ -47,8 +48,8 @@ def shown_token(output: DecoderOutput, clicks: int, rule: TokenRule) -> int:
 class _Embedded:
     """What both kinds of predictor share: embeddings kept by image, prompts with feedback, masks at image size."""
 
-    def __init__(self, encoder: ImageEncoder, *, edges: bool, zoom: bool) -> None:
-        self._encoder, self._edges = encoder, edges
+    def __init__(self, encoder: ImageEncoder, *, edges: bool, zoom: bool, obey: bool) -> None:
+        self._encoder, self._edges, self._obey = encoder, edges, obey
         self._zoom = Zoom(encoder.encode) if zoom else None
         self._embeddings: OrderedDict[str, ImageEmbedding] = OrderedDict()
         self._whole: View | None = None
@@ -90,6 +91,8 @@ class _Embedded:
         return view, prompt.with_mask(previous)
 
     def shown(self, view: View, prompt: Prompt, logits: Logits) -> Answer:
+        if self._obey:
+            logits = view.obeyed(logits, prompt.clicks)
         self._mask, _ = view.mask(logits, prompt.clicks, edges=self._edges)
         self._steps.append(Step(prompt, logits, 0.0, 0, view.window))
         return Answer(self._mask, logits)
@@ -108,8 +111,9 @@ class DecoderPredictor(_Embedded):
         *,
         edges: bool = False,
         zoom: bool = False,
+        obey: bool = False,
     ) -> None:
-        super().__init__(encoder, edges=edges, zoom=zoom)
+        super().__init__(encoder, edges=edges, zoom=zoom, obey=obey)
         self._decoder, self._token = decoder, token
 
     def begin_set(self, name: str, seed: int) -> None:
@@ -145,8 +149,9 @@ class MethodPredictor(_Embedded):
         *,
         edges: bool = False,
         zoom: bool = False,
+        obey: bool = False,
     ) -> None:
-        super().__init__(encoder, edges=edges, zoom=zoom)
+        super().__init__(encoder, edges=edges, zoom=zoom, obey=obey or obeys(method.config))
         self._method, self._token = method, token
         self._domain = "default"
         self._view: View | None = None  # of the last answer
@@ -202,6 +207,7 @@ def open_predictor(
     device: str = "cpu",
     edges: bool = False,
     zoom: bool = False,
+    obey: bool = False,
     overrides: Mapping[str, Any] | None = None,
 ) -> tuple[Predictor, dict[str, Any]]:
     """A predictor by its method's name, and the details that belong into its result.
@@ -211,6 +217,7 @@ def open_predictor(
         adapted: an adapted decoder's file, made on that base; the method starts, and resets, to it.
         edges: draw the shown masks to the image's own edges (``engine/edges.py``).
         zoom: from the second click on look at the object's surroundings (``engine/zoom.py``).
+        obey: correct masks where they contradict clicks (``engine/obey.py``); `live` does so anyway.
         runtime: ``torch``; ``frozen`` also runs on what ``livesam.export.serving`` offers.
         overrides: numbers of the method's configuration to change.
 
@@ -228,11 +235,11 @@ def open_predictor(
             raise ValueError("grabcut has no settings to change")
         if adapted is not None:
             raise ValueError("grabcut has no decoder: leave out the adapted one")
-        if edges or zoom:
-            raise ValueError("grabcut draws to edges at full size already: leave out edges and zoom")
+        if edges or zoom or obey:
+            raise ValueError("grabcut draws to edges and obeys clicks already: leave out edges, zoom and obey")
         grabcut = GrabCutPredictor()
         return grabcut, {"settings": grabcut.settings()}
-    looks = {"edges": edges, "zoom": zoom}
+    looks = {"edges": edges, "zoom": zoom, "obey": obey}
     if runtime != "torch":
         if method != "frozen" or overrides:
             raise ValueError(f"{method} learns in PyTorch: the runtime must be torch, got {runtime}")

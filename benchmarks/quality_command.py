@@ -62,6 +62,9 @@ def evaluate(
     zoom: Annotated[
         bool, typer.Option("--zoom", help="From the second click on look at the object's surroundings.")
     ] = False,
+    obey: Annotated[
+        bool, typer.Option("--obey", help="Correct masks where they contradict clicks, as live does anyway.")
+    ] = False,
     grabcut: Annotated[bool, typer.Option("--grabcut", help="Run GrabCut with the same rules beside it.")] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget what an earlier run of this --json recorded.")] = False,
 ) -> None:
@@ -90,6 +93,7 @@ def evaluate(
             device=device,
             edges=edges and name == method,  # GrabCut beside it draws as it does anyway
             zoom=zoom and name == method,
+            obey=obey and name == method,
             overrides=parse_overrides(name, settings or []) if name == method else None,
         )
         chosen = Settings(

@@ -49,10 +49,11 @@ class Session:
             must not block; what it raises is logged.
         domain: a name for where the images come from, handed on to whoever learns.
         feed_back: give the decoder its last answer's low-res logits with the next click, as SAM was trained.
-        edges: draw masks to the image's own edges (``engine/edges.py``), all but those of ``predict_all``.
-        zoom: from an object's second click or box on, encode the object's surroundings for themselves and look there
-            (``engine/zoom.py``); costs an encoding where the window moves, once or twice an object, for which every
-            other call but previews waits. Previews look at the whole image.
+        edges: draw masks to the image's own edges (``engine/edges.py``).
+        zoom: from an object's second click or box on, encode its surroundings for themselves and look there
+            (``engine/zoom.py``); costs an encoding where the window moves, once or twice an object, for which all other
+            calls wait but previews, which look at the whole image.
+        obey: correct masks where they contradict clicks (``engine/obey.py``); an attribute that ``live`` sets.
     """
 
     def __init__(
@@ -67,16 +68,14 @@ class Session:
         feed_back: bool = True,
         edges: bool = False,
         zoom: bool = False,
+        obey: bool = False,
     ) -> None:
         self.encoder, self.slot, self.cache = encoder, slot, cache
         self.gate = InteractiveGate() if gate is None else gate
-        self.on_interaction = on_interaction
-        self.domain = domain
-        self._edges = edges
-        self._encoding = threading.Lock()  # on a GPU an encoder has one set of buffers
+        self.on_interaction, self.domain = on_interaction, domain
+        self._edges, self.obey, self._feed_back = edges, obey, feed_back
         self._zoom = Zoom(self._encode) if zoom else None
-        self._feed_back = feed_back
-        self._lock = threading.RLock()
+        self._lock, self._encoding = threading.RLock(), threading.Lock()  # on a GPU an encoder has one set of buffers
         self._whole: View | None = None  # of the image; read without the lock too
         self._digest = ""
         self._steps: list[Step] = []
@@ -130,8 +129,8 @@ class Session:
             given_up = self._give_up()
             if self._zoom is not None:
                 self._zoom.forget()
-            pixels = image.copy() if self._edges or self._zoom is not None else None
-            self._whole, self._digest = View.whole(found, pixels), digest
+            keep = self._edges or self._zoom is not None
+            self._whole, self._digest = View.whole(found, image.copy() if keep else image, keep=keep), digest
         self._hand_over(given_up)
         return found
 
@@ -180,7 +179,7 @@ class Session:
             return self._predict(self._current(), prompts, rule, started)
 
     def predict_all(self, prompt: Prompt) -> tuple[MaskResult, ...]:
-        """All four masks for a prompt: token 0, then 1 to 3 (``SamPredictor.predict(multimask_output=True)``).
+        """The decoder's own four masks for a prompt: token 0, then 1 to 3 (SamPredictor's ``multimask_output=True``).
 
         Raises:
             SessionError: no image is set.
@@ -190,7 +189,7 @@ class Session:
         with self.gate.click():
             output, version, stages = self._decode(view, [prompt])
             return tuple(
-                self._result(view, (), output, 0, token, version, stages, started, edges=False) for token in range(4)
+                self._result(view, (), output, 0, token, version, stages, started, as_is=True) for token in range(4)
             )
 
     def undo(self) -> MaskResult | None:
@@ -252,8 +251,8 @@ class Session:
         """Take up a saved session, in any process: its image, its clicks, its last answer (None if it had none).
 
         The image is ``image``, the one that is set, or one that the cache still has. The answers are the decoder's of
-        then, whatever it is now; the next click is answered by the current version. A session that draws to edges or
-        zooms does so only with the pixels at hand, which a cache has not: give ``image``.
+        then, whatever it is now; the next click is answered by the current version. Drawing to edges, zoom and obeying
+        need the pixels, which a cache has not: give ``image``.
 
         Raises:
             SessionError: the file is missing or damaged, or is about another image than the one at hand.
@@ -274,7 +273,6 @@ class Session:
             view = self._current()
             try:
                 for step in record.steps:
-                    check_prompt(step.prompt, view.hw, view.low_res_hw)
                     view.check(step)
             except ValueError as error:
                 raise SessionError(f"{path} does not fit the model or the image: {error}") from error
@@ -336,7 +334,7 @@ class Session:
         stages = {**before, **stages}
         tokens = [select_token(output.ious[i], prompt, rule) for i, prompt in enumerate(seen)]
         return [
-            self._result(view, prompt.clicks, output, i, tokens[i], version, stages, started, edges=self._edges)
+            self._result(view, prompt.clicks, output, i, tokens[i], version, stages, started)
             for i, prompt in enumerate(prompts)
         ]
 
@@ -362,10 +360,12 @@ class Session:
         stages: Mapping[str, float],
         started: float,
         *,
-        edges: bool,
+        as_is: bool = False,
     ) -> MaskResult:
         logits = output.low_res_logits[index, token].copy()  # a view would keep all masks of all prompts alive
-        mask, own = view.mask(logits, clicks, edges=edges)
+        if self.obey and not as_is:
+            logits = view.obeyed(logits, clicks)
+        mask, own = view.mask(logits, clicks, edges=self._edges and not as_is)
         timings = {**stages, **own, "total": (time.perf_counter() - started) * 1e3}
         return MaskResult(mask, logits, float(output.ious[index, token]), version, view.window, timings)
 

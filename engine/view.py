@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -13,7 +13,8 @@ import numpy.typing as npt
 from livesam.engine.edges import draw_to_edges
 from livesam.engine.embedding import ImageEmbedding
 from livesam.engine.geometry import ResizeGeometry, postprocess
-from livesam.engine.points import geometry_of
+from livesam.engine.obey import Colours, low_res_colours, obey
+from livesam.engine.points import check_prompt, geometry_of
 from livesam.engine.prompt import Box, Click, Prompt
 from livesam.engine.step import Step
 from livesam.engine.window import Window
@@ -33,20 +34,37 @@ class View:
 
     Attributes:
         embedding: of the window's pixels.
-        pixels: the whole image's, uint8 RGB; None where nothing but the decoder looks at them.
+        pixels: the whole image's, uint8 RGB; None where they are not looked at again.
         window: where it lies.
         hw: height and width of the whole image.
+        colours: the window's, float32 ``(rows, columns, 3)`` on the grid of the low-res logits; None where nobody had
+            the pixels.
     """
 
     embedding: ImageEmbedding
     pixels: Pixels | None
     window: Window
     hw: tuple[int, int]
+    colours: Colours | None = None
 
     @classmethod
-    def whole(cls, embedding: ImageEmbedding, pixels: Pixels | None) -> View:
-        """The view of a whole image."""
-        return cls(embedding, pixels, Window.whole(embedding.original_hw), embedding.original_hw)
+    def whole(cls, embedding: ImageEmbedding, pixels: Pixels | None, *, keep: bool = True) -> View:
+        """The view of a whole image; ``keep`` the pixels for looking closer and for edges."""
+        colours = None if pixels is None else low_res_colours(pixels, geometry_of(embedding))
+        hw = embedding.original_hw
+        return cls(embedding, pixels if keep else None, Window.whole(hw), hw, colours)
+
+    def part(self, window: Window, encode: Callable[[Pixels], ImageEmbedding]) -> View:
+        """The view of a window of this image.
+
+        Raises:
+            ValueError: the image's pixels are not at hand.
+        """
+        if self.pixels is None:
+            raise ValueError("the image's pixels are not at hand: make the view of the whole image with them")
+        pixels = np.ascontiguousarray(self.pixels[window.part])
+        embedding = encode(pixels)
+        return View(embedding, self.pixels, window, self.hw, low_res_colours(pixels, geometry_of(embedding)))
 
     @property
     def is_whole(self) -> bool:
@@ -61,6 +79,18 @@ class View:
     def low_res_hw(self) -> tuple[int, int]:
         """Height and width of low-res logits."""
         return (4 * int(self.embedding.features.shape[2]), 4 * int(self.embedding.features.shape[3]))
+
+    def obeyed(self, low_res: Logits, clicks: Sequence[Click]) -> Logits:
+        """Low-res logits of the window, corrected where they contradict clicks (``engine/obey.py``).
+
+        As they are where nobody had the pixels.
+
+        Args:
+            clicks: in pixels of the whole image.
+        """
+        if self.colours is None:
+            return low_res
+        return obey(low_res, self.colours, self.window.clicks(clicks), geometry_of(self.embedding))
 
     def inside(self, prompt: Prompt) -> Prompt:
         """A prompt in the window's pixels, without the clicks beyond it; ``mask_logits`` are the window's already.
@@ -107,10 +137,11 @@ class View:
         """Refuse a step that this image and model cannot have had.
 
         Raises:
-            ValueError: its logits have another shape, or its window is not in the image, too thin, or without the box
-                or the newest click.
+            ValueError: its prompt does not belong to the image, its logits have another shape, or its window is not in
+                the image, too thin, or without the box or the newest click.
         """
         window, prompt = step.window, step.prompt
+        check_prompt(prompt, self.hw, self.low_res_hw)
         if step.low_res_logits.shape != self.low_res_hw:
             raise ValueError(f"its logits have the shape {step.low_res_logits.shape}")
         if not window.within(self.hw):

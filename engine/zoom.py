@@ -52,8 +52,7 @@ class Zoom:
         if window == whole.window:
             return whole
         if self._last is None or self._last[0].window != window or self._last[1] is not whole:
-            pixels = np.ascontiguousarray(whole.pixels[window.part])
-            self._last = (View(self._encode(pixels), whole.pixels, window, whole.hw), whole)
+            self._last = (whole.part(window, self._encode), whole)
         return self._last[0]
 
 

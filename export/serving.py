@@ -101,6 +101,7 @@ def open_session(
     embeddings: Path | None = None,
     edges: bool = False,
     zoom: bool = False,
+    obey: bool = False,
     swap: Swap = "inputs",
     progress: Progress = quiet,
 ) -> Session:
@@ -113,6 +114,7 @@ def open_session(
             weights, runtime and precision; any other image is encoded, and its embedding kept there too.
         edges: draw masks to the image's own edges (``engine/edges.py``).
         zoom: from an object's second click on look at its surroundings (``engine/zoom.py``).
+        obey: correct masks where they contradict clicks (``engine/obey.py``); done anyway while ``live`` learns.
         swap: as in ``decoder_compiler``.
 
     Raises:
@@ -141,7 +143,7 @@ def open_session(
         from livesam.engine.adapted import load_adapted
 
         slot.publish(load_adapted(Path(adapted), base), label=STABLE)
-    return Session(encoder, slot, EmbeddingCache(ram_mib << 20, folder), gate, edges=edges, zoom=zoom)
+    return Session(encoder, slot, EmbeddingCache(ram_mib << 20, folder), gate, edges=edges, zoom=zoom, obey=obey)
 
 
 class _Reference:

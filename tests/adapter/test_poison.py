@@ -229,9 +229,11 @@ def chain(skilled):
     session = Session(Scenes(), slot)
     with learning(session, skilled) as loop:
         made = Chain(session, loop)
+        assert session.obey, "live obeys clicks"
         teach(made, range(20, 23))
         assert slot.current > 0
         yield made
+    assert not session.obey
     session.close()
 
 

@@ -264,14 +264,14 @@ def test_masks_are_drawn_to_edges_when_asked_and_logits_stay(learns):
     assert not drawn.mask[:, 22:].any()
 
 
-@pytest.mark.parametrize("looks", [{"edges": True}, {"zoom": True}])
+@pytest.mark.parametrize("looks", [{"edges": True}, {"zoom": True}, {"obey": True}])
 def test_grabcut_draws_to_edges_at_full_size_already(looks):
     with pytest.raises(ValueError, match="already"):
         open_predictor("grabcut", "", **looks)
 
 
-@pytest.mark.parametrize("method", ["frozen", "live"])
-def test_a_predictor_zooms_as_a_session_does(method):
+@pytest.mark.parametrize(("method", "obey"), [("frozen", False), ("frozen", True), ("live", True)])
+def test_a_predictor_zooms_and_obeys_as_a_session_does(method, obey):
     """Same weights, same clicks: what is measured is what is shipped."""
     from livesam.engine.models import decoder_weights, load
     from livesam.engine.runtimes.torch import TorchEncoder, TorchGraph
@@ -283,10 +283,10 @@ def test_a_predictor_zooms_as_a_session_does(method):
     image[120:170, 200:260] += 120
     clicks = (Click(230, 145), Click(210, 130), Click(180, 100, positive=False), Click(255, 165))
     encoder = TorchEncoder(nano)
-    session = Session(encoder, DecoderSlot(TorchGraph(nano), decoder_weights(nano)), zoom=True)
+    session = Session(encoder, DecoderSlot(TorchGraph(nano), decoder_weights(nano)), zoom=True, obey=obey)
     session.set_image(image)
     overrides = {"click_steps": 0} if method == "live" else {}
-    predictor = MethodPredictor(create(method, nano, **overrides), encoder, zoom=True)
+    predictor = MethodPredictor(create(method, nano, **overrides), encoder, zoom=True, obey=obey and method == "frozen")
     predictor.begin_set("s", 0)
     predictor.begin_image(image, "a")
     predictor.begin_object()

@@ -1,0 +1,186 @@
+"""Clicks are obeyed, where the decoder heeded them nothing changes, and a correction stays near its click."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from livesam.engine.embedding import ImageEmbedding
+from livesam.engine.geometry import ResizeGeometry, postprocess
+from livesam.engine.obey import MARGIN, Colours, low_res_colours, obey
+from livesam.engine.points import geometry_of
+from livesam.engine.prompt import Click, Prompt
+from livesam.engine.result import DecoderOutput
+from livesam.engine.session import Session
+from livesam.engine.slot import DecoderSlot
+from livesam.engine.view import View
+from livesam.engine.window import Window
+
+HW = (90, 120)
+GEOMETRY = ResizeGeometry.of(HW, 512)  # low-res 128 x 128, of which 96 rows are image
+
+
+def pixels() -> np.ndarray:
+    """Left half dark, right half bright."""
+    image = np.full((*HW, 3), 40, np.uint8)
+    image[:, 60:] = 200
+    return image
+
+
+def embedding(hw: tuple[int, int]) -> ImageEmbedding:
+    return ImageEmbedding(np.zeros((1, 256, 32, 32), np.float32), hw, ResizeGeometry.of(hw, 512).resized_hw, str(hw))
+
+
+class Encoder:
+    runtime = "fake"
+
+    def encode(self, image: np.ndarray) -> ImageEmbedding:
+        return embedding((image.shape[0], image.shape[1]))
+
+    def close(self) -> None: ...
+
+
+class Refusing:
+    """A decoder that sees no object anywhere."""
+
+    runtime = "fake"
+
+    def decode(self, embedding: ImageEmbedding, prompts: Sequence[Prompt]) -> DecoderOutput:
+        return DecoderOutput(
+            np.full((len(prompts), 4, 128, 128), -3.0, np.float32), np.full((len(prompts), 4), 0.5, np.float32)
+        )
+
+    def load_weights(self, weights: Any) -> None: ...
+
+    def close(self) -> None: ...
+
+
+@pytest.fixture
+def colours() -> Colours:
+    return low_res_colours(pixels(), GEOMETRY)
+
+
+def said(logits: np.ndarray, click: Click) -> float:
+    """The logit at a click, as the mask at full size has it."""
+    return float(postprocess(logits, GEOMETRY)[int(click.y), int(click.x)])
+
+
+def test_an_ignored_click_becomes_part_of_the_mask(colours: Colours) -> None:
+    logits = np.full((128, 128), -3.0, np.float32)
+    click = Click(30, 45)
+    result = obey(logits, colours, [click], GEOMETRY)
+    assert said(result, click) == pytest.approx(MARGIN, abs=0.5)
+    assert said(result, Click(30, 80)) == pytest.approx(-3.0, abs=1e-3), "far away nothing changes"
+    assert (logits == -3.0).all(), "the decoder's own answer is not written to"
+
+
+def test_a_negative_click_cuts_a_hole(colours: Colours) -> None:
+    click = Click(30, 45, positive=False)
+    result = obey(np.full((128, 128), 4.0, np.float32), colours, [click], GEOMETRY)
+    assert said(result, click) < -1
+    assert said(result, Click(50, 80)) == pytest.approx(4.0, abs=1e-3)
+
+
+def test_a_correction_stops_where_the_colour_changes(colours: Colours) -> None:
+    click = Click(57, 45)  # three pixels left of the edge
+    result = obey(np.full((128, 128), -3.0, np.float32), colours, [click], GEOMETRY)
+    same, other = said(result, Click(53, 45)), said(result, Click(62, 45))
+    assert same > other + 1
+    assert other == pytest.approx(-3.0, abs=0.2)
+
+
+def test_heeded_clicks_change_nothing(colours: Colours) -> None:
+    logits = np.full((128, 128), 5.0, np.float32)
+    assert obey(logits, colours, [Click(30, 45), Click(80, 20)], GEOMETRY) is logits
+    assert obey(logits, colours, [], GEOMETRY) is logits
+
+
+def test_heeded_clicks_keep_what_they_have_next_to_ignored_ones(colours: Colours) -> None:
+    logits = np.full((128, 128), -4.0, np.float32)
+    ignored, heeded = Click(30, 45), Click(34, 45, positive=False)
+    result = obey(logits, colours, [heeded, ignored], GEOMETRY)
+    assert said(result, ignored) > 0
+    assert said(result, heeded) < -2.5
+
+
+def test_all_of_many_clicks_are_obeyed(colours: Colours) -> None:
+    rng = np.random.default_rng(0)
+    logits = cv2.GaussianBlur(rng.normal(0, 40, (128, 128)).astype(np.float32), (0, 0), 4)
+    clicks = [Click(float(x), float(y), bool((x + y) % 20)) for x in range(5, 115, 10) for y in range(5, 85, 10)]
+    result = obey(logits, colours, clicks, GEOMETRY)
+    assert np.isfinite(result).all()
+    places = GEOMETRY.to_input_frame(np.array([(c.x + 0.5, c.y + 0.5) for c in clicks])) / 4 - 0.5
+    column, row = np.rint(places).astype(int).T
+    agrees = (result[row, column] > 0) == np.array([c.positive for c in clicks])
+    before = (logits[row, column] > 0) == np.array([c.positive for c in clicks])
+    assert agrees.mean() > 0.9 > 0.7 > before.mean()
+
+
+def test_contradicting_clicks_stay_finite_and_the_later_one_counts(colours: Colours) -> None:
+    logits = np.full((128, 128), -3.0, np.float32)
+    both = [Click(30, 45, positive=False), Click(30, 45)]
+    assert np.array_equal(obey(logits, colours, both, GEOMETRY), obey(logits, colours, both[1:], GEOMETRY))
+    beside = obey(logits, colours, [Click(30, 45), Click(30.2, 45, positive=False)], GEOMETRY)
+    assert np.isfinite(beside).all()
+    assert np.abs(beside).max() < 30
+
+
+def test_logits_that_are_not_finite_come_back_as_they_are(colours: Colours) -> None:
+    logits = np.full((128, 128), np.nan, np.float32)
+    assert obey(logits, colours, [Click(30, 45)], GEOMETRY) is logits
+
+
+def test_clicks_at_the_corners_and_the_padding(colours: Colours) -> None:
+    logits = np.full((128, 128), -3.0, np.float32)
+    corners = [Click(x, y) for x in (0, 119.9) for y in (0, 89.9)]
+    result = obey(logits, colours, corners, GEOMETRY)
+    assert all(said(result, corner) > 0 for corner in corners)
+    assert (result[colours.shape[0] :] == -3.0).all(), "the padding is nobody's"
+
+
+def test_large_images_are_thinned_before_they_are_scaled() -> None:
+    geometry = ResizeGeometry.of((900, 4096), 512)
+    image = np.zeros((900, 4096, 3), np.uint8)
+    image[:, 2048:] = 200
+    colours = low_res_colours(image, geometry)
+    assert colours.shape == (-(-geometry.resized_hw[0] // 4), 128, 3)
+    assert colours[:, :62].max() == 0
+    assert colours[:, 66:].min() == 200
+
+
+def test_a_view_obeys_in_its_window_and_not_without_pixels() -> None:
+    whole = View.whole(embedding(HW), pixels())
+    window = whole.part(Window(10, 10, 110, 80), lambda part: embedding((part.shape[0], part.shape[1])))
+    logits = np.full(whole.low_res_hw, -3.0, np.float32)
+    inside, beyond = Click(30, 45), Click(2, 2)
+    assert np.array_equal(window.obeyed(logits, [inside, beyond]), window.obeyed(logits, [inside]))
+    assert not np.array_equal(window.obeyed(logits, [inside]), whole.obeyed(logits, [inside]))
+    assert window.obeyed(logits, [beyond]) is logits
+    assert View.whole(embedding(HW), None).obeyed(logits, [inside]) is logits
+    assert geometry_of(window.embedding).original_hw == (70, 100)
+
+
+@pytest.mark.parametrize("zoom", [False, True])
+def test_a_session_obeys_when_told_to(zoom: bool) -> None:
+    """And only then; all four masks of ``predict_all`` are the decoder's own."""
+    session = Session(Encoder(), DecoderSlot(lambda _: Refusing(), {"w": np.zeros(3, np.float32)}), zoom=zoom)
+    session.set_image(pixels())
+    assert not session.click(20, 20).mask.any()
+    session.reset()
+    session.obey = True
+    session.click(20, 20)
+    second = session.click(90, 20)
+    assert second.mask[20, 20]
+    assert second.mask[20, 90]
+    assert not second.mask[60].any()
+    third = session.click(90, 20, positive=False)
+    assert not third.mask[20, 90]
+    again = session.answer()
+    assert again is not None
+    assert np.array_equal(again.mask, third.mask)
+    first = Prompt((Click(20, 20),))
+    assert session.predict(first).mask[20, 20]
+    assert not any(result.mask.any() for result in session.predict_all(first))

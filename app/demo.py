@@ -70,8 +70,16 @@ def demo(
     out.mkdir(parents=True, exist_ok=True)
 
     started = time.perf_counter()
-    looks = {"edges": edges, "zoom": zoom, "obey": obey}
-    session = open_session(model, checkpoint=checkpoint, runtime=runtime, precision=precision, device=device, **looks)
+    session = open_session(
+        model,
+        checkpoint=checkpoint,
+        runtime=runtime,
+        precision=precision,
+        device=device,
+        edges=edges,
+        zoom=zoom,
+        obey=obey,
+    )
     open_ms = (time.perf_counter() - started) * 1e3
 
     # The first image and click of a runtime pay for its warm-up; the table is about every later one.
@@ -80,7 +88,7 @@ def demo(
 
     runs = [_run(session, photo, image) for photo, image in zip(PHOTOS, images, strict=True)]
     pictures = _write_pictures(runs, out)
-    report = _report(session, {"model": model, **looks}, open_ms, runs, pictures)
+    report = _report(session, {"model": model, "edges": edges, "zoom": zoom, "obey": obey}, open_ms, runs, pictures)
     write_json(out / "report.json", report)
     _print_table(runs, report, out)
 

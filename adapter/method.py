@@ -234,8 +234,9 @@ class LiveConfig:
     Attributes:
         obey: correct answers where they contradict clicks; who shows them does that (``engine/obey.py``).
         click_lr: rate of the fast copy's Adam, which starts anew with every click.
-        click_steps: steps after a click; on the sets to tune on 3 needed more clicks than 1 (12.4 for 12.3 by 85/20,
-            23.4 for 23.0 by 90/30; with zoom 10.8 for 10.5, 21.1 for 20.6).
+        click_steps: steps after a click. On the sets to tune on, without obeying, 3 needed more clicks than 1 (12.4 for
+            12.3 by 85/20, 23.4 for 23.0 by 90/30; with zoom 10.8 for 10.5, 21.1 for 20.6); obeying, none needs 10.5
+            and 1 needs 10.4, with zoom 10.3 and 10.1 by 85/20, 19.3 and 19.0 by 90/30.
         keep: weight of staying with the own mask while a click is learned.
         lr: rate of the slow copy's Adam.
         steps: steps after an accepted object.

@@ -3,9 +3,10 @@
 The transformer stays the base's. What learns is the head: upscaling, hyper-networks and IoU prediction, a quarter of
 the decoder, which works on what the transformer made of a prompt.
 
-Fast: after every click one step on all clicks so far, sampled where they are, while the rest of the shown mask is
-told to stay as it is. Each begins at the slow copy: steps that add up overfit. When the object ends the copy is thrown
-away.
+Fast, for this object only: what its clicks say and the decoder does not heed is learned in closed form, by a kernel
+machine on top of the answer (``engine/obey.py``; whoever shows the answer applies it). And after every click one step
+on all clicks so far, sampled where they are, while the rest of the shown mask is told to stay as it is. Each step
+begins at the slow copy: steps that add up overfit. When the object ends the copy is thrown away.
 
 Slow: an accepted mask was looked at by a person, so it is dense supervision, but only as exact as their patience; a
 band around its border is unknown. It teaches first clicks, at the centre or anywhere in the object, and nothing else:

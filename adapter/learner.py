@@ -39,13 +39,13 @@ def learning(
         learning=_low_priority(device),
         domain=session.domain,
     )
-    before = session.on_interaction, session.obey
-    session.on_interaction, session.obey = loop.submit, session.obey or obeys(config)
-    loop.start()
+    before, obeyed = session.on_interaction, session.obey
     try:
+        loop.start()
+        session.on_interaction, session.obey = loop.submit, obeyed or obeys(config)
         yield loop
     finally:
-        session.on_interaction, session.obey = before
+        session.on_interaction, session.obey = before, obeyed
         loop.close(timeout=120)  # a publish that is on its way needs the slot, which the caller may close next
 
 

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from livesam.adapter.loop_state import Domain, Gate, IdleLearner, LoopConfig, LoopStats
-from livesam.adapter.method import AdaptationMethod, StepReport, object_id
+from livesam.adapter.method import AdaptationMethod, StepReport, same_object
 from livesam.adapter.store import DecoderStore, Learned
 from livesam.engine.errors import AdaptationError, CheckpointError
 from livesam.engine.interaction import Interaction
@@ -124,6 +124,8 @@ class AdaptationLoop:
     def pause(self, timeout: float | None = 0.0) -> bool:
         """Learn nothing until ``resume``; interactions wait in line. A running micro-step or publish ends first.
 
+        ``switch`` and ``rollback`` are carried out in a pause too.
+
         Returns:
             False if it did not end within ``timeout`` seconds (None waits for ever).
         """
@@ -174,7 +176,7 @@ class AdaptationLoop:
     # In the caller's thread, under the lock
 
     def _make_room(self, newest: Interaction) -> None:
-        same = [i for i in self._line if not i.over and _same_object(i, newest)]
+        same = [i for i in self._line if not i.over and same_object(i, newest)]
         for older in same:
             self._line.remove(older)
             self._counts["replaced"] += 1
@@ -187,16 +189,21 @@ class AdaptationLoop:
         return not (self._line or self._back or self._busy) and self._in_service()
 
     def _in_service(self) -> bool:
-        domain = self._domains.get(self._active)
-        if domain is None:
-            return self._published_domain in (None, self._active)
-        return self._published_domain == self._active and not domain.changed
+        domain = self._domains.get(self._active)  # the base serves where nothing was learned anywhere
+        return self._published_domain in (None, self._active) and not (domain is not None and domain.changed)
 
     # In the loop's thread
 
     def _run(self) -> None:
         with suppress(OSError, AttributeError):  # Linux niceness is a thread's own; elsewhere it stays as it is
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), self.config.nice)
+        self._guarded(self._work)
+        self._save(final=True)
+        with self._changed:
+            self._resting = True
+            self._changed.notify_all()
+
+    def _work(self) -> None:
         with self._learning():
             self._guarded(self._begin)
             while True:
@@ -208,10 +215,6 @@ class AdaptationLoop:
                 with self._changed:
                     self._busy = False
                     self._changed.notify_all()
-        self._save(final=True)
-        with self._changed:
-            self._resting = True
-            self._changed.notify_all()
 
     def _begin(self) -> None:
         """What was learned in an earlier life serves from the start."""
@@ -254,8 +257,8 @@ class AdaptationLoop:
             domain = self._domain(interaction.domain)
             learn = domain.method.learn_object if interaction.over else domain.method.learn_click
             finished = self._learn(learn(interaction), domain)
-            if interaction.over:
-                domain.changed = True  # the object's fast copy goes out of service, also if nothing was learned
+            if interaction.over:  # the object's fast copy goes out of service, also if nothing was learned
+                domain.changed, domain.fast = domain.changed or domain.fast, False
             if interaction.accepted:
                 domain.idle_left = min(domain.idle_left + self.config.idle_rounds, 4 * self.config.idle_rounds)
             self._counts["learned"] += finished
@@ -327,7 +330,7 @@ class AdaptationLoop:
                 else:
                     self._step_ms.append((time.perf_counter() - started) * 1e3)
                     self._counts["steps" if report.applied else "steps_skipped"] += 1
-            domain.changed = True  # also a rejected candidate takes the fast copy out of service
+            domain.changed = domain.fast = True  # also a rejected candidate takes the fast copy out of service
         return False
 
     def _may_step(self) -> bool:
@@ -340,16 +343,14 @@ class AdaptationLoop:
                 self._rest(self.config.max_wait_s)
         if self._gate is not None and not self._closing and not self._gate.wait_idle(self.config.max_wait_s):
             self._counts["steps_under_load"] += 1
-        return not self._closing
+        return self._may_step() if self._paused and not self._closing else not self._closing
 
     def _serve(self) -> None:
         """Publish the active domain's weights if they are not what serves."""
-        name = self._active
-        if name not in self._domains and self._published_domain is None:
-            return  # nothing was learned anywhere: the base serves
-        domain = self._domain(name)
-        if not domain.changed and self._published_domain == name:
+        if self._in_service():
             return
+        name = self._active
+        domain = self._domain(name)
         try:
             version = self._publish(domain.method.weights())
             if isinstance(version, int):
@@ -394,7 +395,3 @@ class AdaptationLoop:
                 self._on_error(error)
             except Exception:
                 log.exception("the error callback failed too")
-
-
-def _same_object(one: Interaction, other: Interaction) -> bool:
-    return one.domain == other.domain and object_id(one) == object_id(other)

@@ -62,6 +62,7 @@ class Domain:
     metrics: dict[str, float] = field(default_factory=dict)  # of the last candidate that passed the gate
     versions: dict[str, int] = field(default_factory=dict)  # of the slot, where ``publish`` tells them
     changed: bool = False  # not yet published
+    fast: bool = False  # has learned from the object at hand
     idle_left: int = 0
 
     def to_save(self) -> DecoderWeights:

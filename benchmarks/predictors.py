@@ -91,9 +91,7 @@ class _Embedded:
         return view, prompt.with_mask(previous)
 
     def shown(self, view: View, prompt: Prompt, logits: Logits) -> Answer:
-        if self._obey:
-            logits = view.obeyed(logits, prompt.clicks)
-        self._mask, _ = view.mask(logits, prompt.clicks, edges=self._edges)
+        logits, self._mask, _ = view.shown(logits, prompt.clicks, edges=self._edges, obey=self._obey)
         self._steps.append(Step(prompt, logits, 0.0, 0, view.window))
         return Answer(self._mask, logits)
 
@@ -268,6 +266,7 @@ def _learning(
     sam = source.sam
     encoder = TorchEncoder(sam, device)
     method = create(name, sam, device=device, **{"seed": seed, **overrides})
+    looks = {**looks, "obey": looks["obey"] and not obeys(method.config)}  # what its own setting does is said there
     state: dict[str, npt.NDArray[Any]] = {key: value.detach().cpu().numpy() for key, value in sam.state_dict().items()}
     details = {
         "weights": weights_hash(state),

@@ -3,8 +3,8 @@
 A decoder takes clicks as advice. The further an image is from what it was trained on, the more of them it leaves
 unheeded: nano a third of those on white blood cells. The correction is what a kernel machine learns from the clicks of
 the object: a sum of bumps, one a click, each falling off with distance in place and in colour, solved together so that
-every click gets its margin while those that have it already keep what they have. A closed form, so nothing is iterated
-and nothing has to be swapped; as with any learning from clicks alone, it holds for this object only.
+every click gets its margin while those that have it already keep what they have. A closed form, so nothing has to be
+swapped; as with any learning from clicks alone, it holds for this object only.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ Float64 = npt.NDArray[np.float64]
 REACH = 1 / 32  # standard deviation of a bump in place, of the side of the low-res logits
 LIKENESS = 25.0  # in colour, of 255
 MARGIN = 2.0  # logit that a click gets
-RIDGE = 0.05  # added to the kernel's diagonal of 1: clicks side by side that contradict each other stay solvable
+RIDGE = 0.05  # added to the diagonal, in shares of it: clicks side by side that contradict each other stay solvable
 SPAN = 4  # a bump ends at so many standard deviations
 
 
 def obey(logits: Logits, colours: Colours, clicks: Sequence[Click], geometry: ResizeGeometry) -> Logits:
-    """The logits with every click given a margin; the same array where all clicks have one. Deterministic.
+    """The logits with every click given its margin; the same array where all clicks have it. Deterministic.
 
-    Of two clicks on one pixel the later one counts.
+    Of clicks in the same low-res cell the last one counts.
 
     Args:
         logits: float32 ``(4h, 4w)``, a decoder's low-res logits of the window.
@@ -42,35 +42,52 @@ def obey(logits: Logits, colours: Colours, clicks: Sequence[Click], geometry: Re
         clicks: in pixels of the window.
         geometry: of the window.
     """
-    latest = {(click.x, click.y): click.positive for click in clicks}
-    if not latest or not np.isfinite(logits).all():
+    if not clicks or not np.isfinite(logits).all():
         return logits
     # Low-res cell i is the middle of input pixels 4i to 4i + 3.
-    places = geometry.to_input_frame(np.array(list(latest), np.float64) + 0.5).astype(np.float64) / 4 - 0.5
-    signs = np.where(list(latest.values()), 1.0, -1.0)
-    said = cv2.remap(logits, *_maps(places), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[:, 0].astype(np.float64)
+    places = geometry.to_input_frame(np.array([(c.x + 0.5, c.y + 0.5) for c in clicks])).astype(np.float64) / 4 - 0.5
+    cells = np.clip(np.rint(places), 0, (colours.shape[1] - 1, colours.shape[0] - 1)).astype(int)
+    latest = list({(x, y): index for index, (x, y) in enumerate(cells.tolist())}.values())
+    places, cells = places[latest], cells[latest]
+    signs = np.array([1.0 if clicks[index].positive else -1.0 for index in latest])
+    said = _at(logits, places)
     missing = np.where(signs * said < MARGIN, signs * MARGIN - said, 0.0)
     if not missing.any():
         return logits
-    height, width = colours.shape[:2]
-    reach = REACH * max(logits.shape)
-    column, row = np.clip(np.rint(places), 0, (width - 1, height - 1)).astype(int).T
-    seen = colours[row, column].astype(np.float64)  # (K, 3)
-    kernel = _alike(((places[:, None] - places[None]) ** 2).sum(-1), seen[:, None] - seen[None], reach)
-    bumps = np.linalg.solve(kernel + RIDGE * np.eye(len(places)), missing)
-    result = logits.copy()
-    span = int(np.ceil(SPAN * reach))
-    for (x, y), colour, bump, i, j in zip(places, seen, bumps, row, column, strict=True):
-        rows = np.arange(max(0, i - span), min(height, i + span + 1))
-        columns = np.arange(max(0, j - span), min(width, j + span + 1))
-        part = np.ix_(rows, columns)
-        away = (rows[:, None] - y) ** 2 + (columns - x) ** 2
-        result[part] += (bump * _alike(away, colours[part] - colour, reach)).astype(np.float32)
-    return result
+    bumps = np.zeros((len(places), *logits.shape), np.float32)
+    for bump, place, (x, y) in zip(bumps, places, cells, strict=True):
+        _raise(bump, place, colours, colours[y, x], REACH * max(logits.shape))
+    felt = _at(bumps, places).T  # (K, K): by a click of each bump, as the mask will have it
+    solve = felt + np.diag(RIDGE * np.diag(felt))
+    heights = np.linalg.lstsq(solve, missing)[0]
+    heights += np.linalg.lstsq(solve, missing - felt @ heights)[0]  # what the ridge has left
+    return np.asarray(logits + np.tensordot(heights.astype(np.float32), bumps, 1), np.float32)
+
+
+def _raise(bump: Logits, place: Float64, colours: Colours, colour: Colours, reach: float) -> None:
+    """Write one click's bump, of height 1 at its place and colour."""
+    (x, y), span, (height, width) = place, int(np.ceil(SPAN * reach)), colours.shape[:2]
+    rows = np.arange(max(0, int(y) - span), min(height, int(y) + span + 2))
+    columns = np.arange(max(0, int(x) - span), min(width, int(x) + span + 2))
+    part = np.ix_(rows, columns)
+    away = ((rows[:, None] - y) ** 2 + (columns - x) ** 2) / reach**2
+    bump[part] = np.exp(-(away + ((colours[part] - colour) ** 2).sum(-1) / LIKENESS**2) / 2)
+
+
+def _at(maps: Logits, places: Float64) -> Float64:
+    """Maps ``(..., 4h, 4w)`` at places ``(K, 2)``, bilinear, as masks are scaled up: ``(..., K)``."""
+    last = np.array(maps.shape[:-3:-1]) - 1
+    low = np.clip(np.floor(places), 0, last - 1).astype(int)
+    x, y = np.clip(places - low, 0, 1).T
+    j, i = low.T
+    top = maps[..., i, j] * (1 - x) + maps[..., i, j + 1] * x
+    return np.asarray(top * (1 - y) + (maps[..., i + 1, j] * (1 - x) + maps[..., i + 1, j + 1] * x) * y, np.float64)
 
 
 def low_res_colours(pixels: npt.NDArray[np.uint8], geometry: ResizeGeometry) -> Colours:
-    """The window's colours on the grid of the low-res logits, a little smoothed; the padding is left out.
+    """The window's colours on the grid of the low-res logits, a little smoothed.
+
+    Of the padding there is one cell, like its neighbour: a mask's last pixels are scaled up from that too.
 
     Args:
         pixels: uint8 RGB ``(H, W, 3)``, the window's.
@@ -81,15 +98,7 @@ def low_res_colours(pixels: npt.NDArray[np.uint8], geometry: ResizeGeometry) -> 
     height, width = (-(-side // 4) for side in geometry.resized_hw)
     step = max(1, max(geometry.original_hw) // (8 * max(height, width)))  # of 12 Mpx not every pixel is needed
     small = cv2.resize(np.ascontiguousarray(pixels[::step, ::step]), (width, height), interpolation=cv2.INTER_AREA)
-    return np.asarray(cv2.GaussianBlur(small, (3, 3), 0), np.float32)
-
-
-def _alike(away: Float64, colour: npt.NDArray[np.floating], reach: float) -> Float64:
-    """1 for the same place and colour, falling to 0: squared distances, and differences in colour ``(..., 3)``."""
-    squares = away / reach**2 + (colour.astype(np.float64) ** 2).sum(-1) / LIKENESS**2
-    return np.asarray(np.exp(-squares / 2))
-
-
-def _maps(places: Float64) -> tuple[Logits, Logits]:
-    x, y = places.astype(np.float32).T[..., None]
-    return np.ascontiguousarray(x), np.ascontiguousarray(y)
+    small = cv2.GaussianBlur(small, (3, 3), 0)
+    side = geometry.image_size // 4
+    small = cv2.copyMakeBorder(small, 0, min(1, side - height), 0, min(1, side - width), cv2.BORDER_REPLICATE)
+    return np.asarray(small, np.float32)

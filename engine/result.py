@@ -34,8 +34,8 @@ class MaskResult:
         iou: the decoder's own estimate of this mask's IoU.
         decoder_version: the decoder slot's version that answered.
         window: the part of the image that the decoder looked at, and that ``low_res_logits`` are of.
-        timings_ms: milliseconds by stage: ``wait``, ``decode``, ``postprocess``, ``total``; ``zoom`` and ``edges``
-            where asked for.
+        timings_ms: milliseconds by stage: ``wait``, ``decode``, ``postprocess``, ``total``; ``zoom``, ``obey`` and
+            ``edges`` where asked for.
     """
 
     mask: npt.NDArray[np.bool_]

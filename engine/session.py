@@ -125,12 +125,13 @@ class Session:
                 found = self.encoder.encode(image, digest) if key is not None else self.encoder.encode(image)  # type: ignore[call-arg]
             if self.cache is not None:
                 self.cache.put(found)
+        keep = self._edges or self._zoom is not None
+        whole = View.whole(found, image.copy() if keep else image, keep=keep)
         with self._lock:
             given_up = self._give_up()
             if self._zoom is not None:
                 self._zoom.forget()
-            keep = self._edges or self._zoom is not None
-            self._whole, self._digest = View.whole(found, image.copy() if keep else image, keep=keep), digest
+            self._whole, self._digest = whole, digest
         self._hand_over(given_up)
         return found
 
@@ -362,10 +363,8 @@ class Session:
         *,
         as_is: bool = False,
     ) -> MaskResult:
-        logits = output.low_res_logits[index, token].copy()  # a view would keep all masks of all prompts alive
-        if self.obey and not as_is:
-            logits = view.obeyed(logits, clicks)
-        mask, own = view.mask(logits, clicks, edges=self._edges and not as_is)
+        edges, obey = (self._edges, self.obey) if not as_is else (False, False)
+        logits, mask, own = view.shown(output.low_res_logits[index, token], clicks, edges=edges, obey=obey)
         timings = {**stages, **own, "total": (time.perf_counter() - started) * 1e3}
         return MaskResult(mask, logits, float(output.ious[index, token]), version, view.window, timings)
 

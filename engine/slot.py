@@ -9,7 +9,7 @@ whether that is still the active one; if not, it leaves and looks again. A publi
 and fills it only after it has then seen nobody inside. So of a click and a publisher at one place at least one sees the
 other: either the click was inside before the publisher looked, who waits for it, or it looks after the change, and
 leaves. If the place was filled and became active again meanwhile, the click simply gets the new version. All of it
-rests on attributes and lists being read and written in one order that all threads agree on, as Python's are.
+rests on attributes and lists being read and written in one order that all threads agree on, as they are with the GIL.
 """
 
 from __future__ import annotations
@@ -118,8 +118,7 @@ class DecoderSlot:
     @property
     def current(self) -> int:
         """The version that the next click gets."""
-        version = self._active.version
-        return 0 if version is None else version
+        return _served(self._active)
 
     def versions(self) -> tuple[Version, ...]:
         """The versions that ``rollback`` can go to, oldest first."""
@@ -172,7 +171,7 @@ class DecoderSlot:
                     if self._closed:
                         raise SessionError("the decoder slot is closed: open a new session")
                     if self._active is place:  # else a swap came in between, and this place may be being filled
-                        yield Lease(0 if place.version is None else place.version, place.decoder)
+                        yield Lease(_served(place), place.decoder)
                         return
                 finally:
                     place.clicks.leave()
@@ -294,6 +293,12 @@ class DecoderSlot:
             if len(self._kept) > self._history and number not in protected:
                 del self._kept[number]
                 self._digests.pop(number, None)
+
+
+def _served(place: _Place) -> int:
+    if place.version is None:
+        raise SessionError("a decoder without weights is in service: this is a mistake in livesam, report it")
+    return place.version
 
 
 def _require_label(label: str | None) -> None:

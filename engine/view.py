@@ -109,6 +109,23 @@ class View:
         """The low-res logits of the object's last answer as this view's."""
         return carried(last.low_res_logits, last.window, self.window, self.image_size)
 
+    def shown(
+        self, low_res: Logits, clicks: Sequence[Click], *, edges: bool, obey: bool
+    ) -> tuple[Logits, Mask, dict[str, float]]:
+        """An answer as it is shown: its low-res logits, its mask, and the milliseconds of each stage.
+
+        Args:
+            low_res: float32 ``(4h, 4w)``, the decoder's; not kept.
+            obey: correct them where they contradict clicks.
+        """
+        begun = time.perf_counter()
+        logits = self.obeyed(low_res, clicks) if obey else low_res
+        if logits is low_res:
+            logits = low_res.copy()  # a view would keep all masks of all prompts alive
+        stages = {"obey": (time.perf_counter() - begun) * 1e3} if obey else {}
+        mask, drawing = self.mask(logits, clicks, edges=edges)
+        return logits, mask, {**stages, **drawing}
+
     def mask(self, low_res: Logits, clicks: Sequence[Click], *, edges: bool) -> tuple[Mask, dict[str, float]]:
         """The mask of an answer at the whole image's size, and how long its stages took in milliseconds.
 

@@ -83,8 +83,12 @@ class WeightCopies:
             spare = np.empty(count, np.float32)
         # Views of this array refer to it, not to the one whose memory it is: it goes with the last of them.
         flat = np.frombuffer(spare.data[:count], np.float32)
-        weakref.finalize(flat, self._use_again, spare).atexit = False
+        weakref.finalize(flat, _use_again, weakref.ref(self), spare).atexit = False
         return flat
 
-    def _use_again(self, memory: Float) -> None:
-        self._spare = memory
+
+def _use_again(owner: weakref.ref[WeightCopies], memory: Float) -> None:
+    """Not a method: what is waiting to be told of the base's end must not keep the base."""
+    copies = owner()
+    if copies is not None:
+        copies._spare = memory

@@ -4,9 +4,10 @@ The transformer stays the base's. What learns is the head: upscaling, hyper-netw
 the decoder, which works on what the transformer made of a prompt.
 
 Fast, for this object only: what its clicks say and the decoder does not heed is learned in closed form, by a kernel
-machine on top of the answer (``engine/obey.py``; whoever shows the answer applies it). And after every click one step
-on all clicks so far, sampled where they are, while the rest of the shown mask is told to stay as it is. Each step
-begins at the slow copy: steps that add up overfit. When the object ends the copy is thrown away.
+machine on top of the answer (``engine/obey.py``; whoever shows the answer applies it). ``click_steps`` of gradient
+may be taken beside it after every click, on all clicks so far, sampled where they are, while the rest of the shown mask
+is told to stay as it is; they begin at the slow copy each time, because steps that add up overfit. When the object ends
+the copy is thrown away.
 
 Slow: an accepted mask was looked at by a person, so it is dense supervision, but only as exact as their patience; a
 band around its border is unknown. It teaches first clicks, at the centre or anywhere in the object, and nothing else:
@@ -86,8 +87,12 @@ class LiveMethod:
         prompt = interaction.prompts[-1]
         if not prompt.clicks or self._breaker.is_open:
             return
+        first = len(interaction.prompts) == len(prompt.clicks) == 1 and prompt.box is None
+        first = first and prompt.mask_logits is None
+        if not first and self.config.click_steps == 0:
+            return
         reached = self._decoding.trunk(self._decoder, interaction.embedding, prompt)
-        if len(interaction.prompts) == len(prompt.clicks) == 1 and prompt.box is None and prompt.mask_logits is None:
+        if first:
             self._first = reached
         self._decoder.vector.copy_(self._slow)
         self._fast_adam.clear()

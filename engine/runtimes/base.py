@@ -193,6 +193,7 @@ class WeightBuffers:
                 raise SwapError(f"{key} has the shape {np.shape(weights[key])}, the graph's {name} takes {shape}")
             if self._filled.get(key) is not weights[key]:
                 sources[name] = source
+        self._filled = {}  # until all is written
         for name, source in sources.items():
             if self._layout[name][1] and source.ndim == 2:
                 cv2.transpose(np.ascontiguousarray(source.T), self.arrays[name])  # in blocks: 4 times NumPy's speed
@@ -200,6 +201,10 @@ class WeightBuffers:
                 np.copyto(self.arrays[name], source)
         self._filled = {key: value for key, value in weights.items() if not value.flags.writeable}
         return list(sources)
+
+    def forget(self) -> None:
+        """Let the next ``fill`` write all, whatever the buffers hold."""
+        self._filled = {}
 
 
 def read_manifest(path: Path) -> dict[str, object]:

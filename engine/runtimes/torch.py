@@ -104,8 +104,12 @@ class TorchDecoder(PackingDecoder):
         if not self._open:
             raise SwapError("the decoder is closed: open a new session")
         with torch.no_grad():
-            for name in self._staging.fill(weights):
-                self._state[name].copy_(torch.from_numpy(self._staging.arrays[name]))
+            try:
+                for name in self._staging.fill(weights):
+                    self._state[name].copy_(torch.from_numpy(self._staging.arrays[name]))
+            except BaseException:
+                self._staging.forget()  # some were copied, some were not: the next time all are
+                raise
 
     def _forward(
         self, features: Tensor, coords: Tensor, labels: Tensor, mask: Tensor, given: Tensor

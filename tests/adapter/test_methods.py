@@ -309,7 +309,7 @@ def test_what_live_learns_over_objects_leaves_corrections_alone(tiny_sam):
 
 def test_live_learns_the_clicks_of_the_object(tiny_sam, base):
     """The fast copy answers the same prompt with the clicks more on their right side."""
-    method, plain = create("live", tiny_sam), create("frozen", tiny_sam)
+    method, plain = create("live", tiny_sam, click_steps=1), create("frozen", tiny_sam)
     embedding = embed()
     _, interaction = play(plain, embedding, learn=False)
     assert [step.applied for step in method.learn_click(interaction)] == [True]
@@ -321,8 +321,15 @@ def test_live_learns_the_clicks_of_the_object(tiny_sam, base):
     assert np.mean(gains) > 0
 
 
-def test_live_throws_the_fast_copy_away(tiny_sam, base):
+def test_live_takes_no_step_after_a_click_unless_told_to(tiny_sam, base):
     method = create("live", tiny_sam)
+    _, interaction = play(method, embed(), learn=False)
+    assert list(method.learn_click(interaction)) == []
+    assert same(method.weights(), base)
+
+
+def test_live_throws_the_fast_copy_away(tiny_sam, base):
+    method = create("live", tiny_sam, click_steps=1)
     play(method, embed(), accepted=None)
     assert method.counts()["click_steps"] == 2
     assert method.counts()["given_up"] == 1
@@ -330,7 +337,7 @@ def test_live_throws_the_fast_copy_away(tiny_sam, base):
 
 
 def test_live_learns_nothing_from_contradictory_clicks(tiny_sam, base):
-    method = create("live", tiny_sam, click_steps=0)
+    method = create("live", tiny_sam)
     play(method, embed(), clicks=(Click(65, 50), Click(66, 50, False)))
     assert method.counts()["implausible"] == 1
     assert same(method.domain_weights(), base)
@@ -347,7 +354,7 @@ def test_live_abandoned_steps_change_nothing(tiny_sam, base):
 
 
 def test_live_keeps_no_more_than_its_memory(tiny_sam):
-    method = create("live", tiny_sam, memory=2, steps=1, click_steps=0)
+    method = create("live", tiny_sam, memory=2, steps=1)
     for i in range(5):
         play(method, embed(i, f"image {i}"), clicks=CLICKS[:2])
     assert len(method._memory) == 2
@@ -358,7 +365,7 @@ def test_live_keeps_no_more_than_its_memory(tiny_sam):
 
 
 def test_live_forgets_lessons_of_another_transformer(tiny_sam, base):
-    method = create("live", tiny_sam, steps=1, click_steps=0)
+    method = create("live", tiny_sam, steps=1)
     play(method, embed())
     method.load_domain({k: v * np.float32(1.01) if "hyper" in k else v for k, v in base.items()})
     assert len(method._memory) == 1

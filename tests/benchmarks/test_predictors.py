@@ -285,8 +285,7 @@ def test_a_predictor_zooms_and_obeys_as_a_session_does(method, obey):
     encoder = TorchEncoder(nano)
     session = Session(encoder, DecoderSlot(TorchGraph(nano), decoder_weights(nano)), zoom=True, obey=obey)
     session.set_image(image)
-    overrides = {"click_steps": 0} if method == "live" else {}
-    predictor = MethodPredictor(create(method, nano, **overrides), encoder, zoom=True, obey=obey and method == "frozen")
+    predictor = MethodPredictor(create(method, nano), encoder, zoom=True, obey=obey and method == "frozen")
     predictor.begin_set("s", 0)
     predictor.begin_image(image, "a")
     predictor.begin_object()

@@ -106,26 +106,33 @@ def test_heeded_clicks_keep_what_they_have_next_to_ignored_ones(colours: Colours
     assert said(result, heeded) < -2.5
 
 
-def test_all_of_many_clicks_are_obeyed(colours: Colours) -> None:
+@pytest.mark.parametrize("hw", [(480, 640), (640, 480), (90, 120)])
+@pytest.mark.parametrize("logit", [-3.0, -12.0])
+def test_all_of_many_clicks_on_a_busy_image_are_obeyed(hw: tuple[int, int], logit: float) -> None:
+    """In the mask at full size, down to its last row and column."""
     rng = np.random.default_rng(0)
-    logits = cv2.GaussianBlur(rng.normal(0, 40, (128, 128)).astype(np.float32), (0, 0), 4)
-    clicks = [Click(float(x), float(y), bool((x + y) % 20)) for x in range(5, 115, 10) for y in range(5, 85, 10)]
-    result = obey(logits, colours, clicks, GEOMETRY)
-    assert np.isfinite(result).all()
-    places = GEOMETRY.to_input_frame(np.array([(c.x + 0.5, c.y + 0.5) for c in clicks])) / 4 - 0.5
-    column, row = np.rint(places).astype(int).T
-    agrees = (result[row, column] > 0) == np.array([c.positive for c in clicks])
-    before = (logits[row, column] > 0) == np.array([c.positive for c in clicks])
-    assert agrees.mean() > 0.9 > 0.7 > before.mean()
+    geometry = ResizeGeometry.of(hw, 512)
+    noise = rng.integers(0, 256, (hw[0] // 4, hw[1] // 4, 3), dtype=np.uint8)
+    colours = low_res_colours(cv2.resize(noise, hw[::-1], interpolation=cv2.INTER_CUBIC), geometry)
+    height, width = hw
+    places = rng.integers(0, (width, height), (12, 2)).tolist()
+    places += [(width - 1, 7), (9, height - 1), (width - 1, height - 1), (0, 0)]
+    clicks = [Click(x, y, positive=index % 3 > 0) for index, (x, y) in enumerate(places)]
+    logits = np.full((128, 128), logit, np.float32)
+    logits[::2] *= -1  # stripes, so clicks of both signs are contradicted
+    mask = postprocess(obey(logits, colours, clicks, geometry), geometry) > 0
+    assert all(mask[int(c.y), int(c.x)] == c.positive for c in clicks)
 
 
 def test_contradicting_clicks_stay_finite_and_the_later_one_counts(colours: Colours) -> None:
     logits = np.full((128, 128), -3.0, np.float32)
     both = [Click(30, 45, positive=False), Click(30, 45)]
     assert np.array_equal(obey(logits, colours, both, GEOMETRY), obey(logits, colours, both[1:], GEOMETRY))
-    beside = obey(logits, colours, [Click(30, 45), Click(30.2, 45, positive=False)], GEOMETRY)
+    nearly = [Click(30, 45, positive=False), Click(30.2, 45)]
+    assert said(obey(logits, colours, nearly, GEOMETRY), nearly[1]) > 0, "in one cell"
+    beside = obey(logits, colours, [Click(30, 45), Click(31, 45, positive=False)], GEOMETRY)
     assert np.isfinite(beside).all()
-    assert np.abs(beside).max() < 30
+    assert np.abs(beside).max() < 60
 
 
 def test_logits_that_are_not_finite_come_back_as_they_are(colours: Colours) -> None:
@@ -138,7 +145,7 @@ def test_clicks_at_the_corners_and_the_padding(colours: Colours) -> None:
     corners = [Click(x, y) for x in (0, 119.9) for y in (0, 89.9)]
     result = obey(logits, colours, corners, GEOMETRY)
     assert all(said(result, corner) > 0 for corner in corners)
-    assert (result[colours.shape[0] :] == -3.0).all(), "the padding is nobody's"
+    assert (result[colours.shape[0] :] == -3.0).all(), "but for one row the padding is nobody's"
 
 
 def test_large_images_are_thinned_before_they_are_scaled() -> None:
@@ -146,7 +153,7 @@ def test_large_images_are_thinned_before_they_are_scaled() -> None:
     image = np.zeros((900, 4096, 3), np.uint8)
     image[:, 2048:] = 200
     colours = low_res_colours(image, geometry)
-    assert colours.shape == (-(-geometry.resized_hw[0] // 4), 128, 3)
+    assert colours.shape == (-(-geometry.resized_hw[0] // 4) + 1, 128, 3)
     assert colours[:, :62].max() == 0
     assert colours[:, 66:].min() == 200
 

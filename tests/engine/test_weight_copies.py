@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 from livesam.engine.errors import SwapError
@@ -82,3 +85,27 @@ def test_buffers_are_filled_only_with_what_is_not_in_them() -> None:
     mine["c"][0] = 8  # who can still write to an array may have done so
     assert sorted(buffers.fill(mine)) == ["x", "y", "z"]
     assert buffers.arrays["z"][0] == 8
+
+
+def test_copies_that_nobody_uses_any_more_free_their_memory() -> None:
+    copies = WeightCopies(BASE)
+    base = weakref.ref(copies.base["a"].base)
+    del copies
+    gc.collect()
+    assert base() is None
+
+
+def test_a_fill_that_failed_is_not_taken_for_done() -> None:
+    copies = WeightCopies(BASE)
+    buffers = WeightBuffers({name: (name, False, value.shape) for name, value in BASE.items()})
+    taken = copies.take({name: value + 1 for name, value in BASE.items()})
+    buffers.fill(copies.base)
+    buffers.arrays["c"].flags.writeable = False  # the last one cannot be written
+    with pytest.raises(ValueError, match="read-only"):
+        buffers.fill(taken)
+    buffers.arrays["c"].flags.writeable = True
+    buffers.fill(copies.base)
+    for name, value in BASE.items():
+        np.testing.assert_array_equal(buffers.arrays[name], value)
+    buffers.forget()
+    assert sorted(buffers.fill(copies.base)) == sorted(BASE)

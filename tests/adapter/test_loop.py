@@ -1,5 +1,6 @@
 """The background loop with methods made for it: waiting line, gate, errors, domains, closing."""
 
+import contextlib
 import logging
 import threading
 import time
@@ -134,6 +135,22 @@ def test_a_finished_object_ends_its_fast_copy_even_if_nothing_is_learned(bench):
     b.loop.submit(interaction("a", accepted=True))
     assert b.loop.wait(20)
     assert len(b.published) == 2
+
+
+def test_what_was_not_learned_is_not_published(bench):
+    """The same weights again would push out of the slot's history what one wants to go back to."""
+    b = bench()
+    b.make("default").steps = 0
+    b.loop.start()
+    for key in "abc":
+        b.loop.submit(interaction(key))
+        b.loop.submit(interaction(key, given_up=True))
+        assert b.loop.wait(20)
+    assert b.published == []
+    b.methods["default"].steps = 1
+    b.loop.submit(interaction("d"))
+    assert b.loop.wait(20)
+    assert b.published == [1.0]
 
 
 def test_a_given_up_object_is_over(bench):
@@ -281,6 +298,18 @@ def test_a_pause_can_be_waited_for(bench):
     assert b.published == [2.0]
     assert b.loop.close()
     assert b.loop.pause()
+
+
+def test_a_pause_of_a_loop_that_could_not_begin_ends(bench):
+    @contextlib.contextmanager
+    def broken():
+        raise RuntimeError("no such stream")
+        yield
+
+    b = bench(learning=broken)
+    b.loop.start()
+    assert b.loop.pause(20)
+    assert "no such stream" in b.loop.stats().last_error
 
 
 def test_errors_are_reported_and_half_learned_weights_go(bench, caplog):

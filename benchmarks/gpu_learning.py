@@ -29,13 +29,21 @@ def clicks_beside_a_learner(
     think_ms: float = 50.0,
     method: str = "live",
 ) -> dict[str, Any]:
-    """The same click stream without and with the learner, on a low-priority stream where there is one."""
+    """The same click stream without and with the learner, in turns; it learns on a low-priority stream if there is one.
+
+    The learner waits while the turns without it last, and is told of their clicks all the same.
+    """
     session.set_image(image)
     events = click_stream(clicks, pace=Pace(think_ms=think_ms))
     target, image_hw = SessionTarget(session, model), session.embedding.original_hw
-    (off,) = run_turns([Entrant(target)], events, image_hw)
     with learning(session, sam, method, device) as loop:
-        (on,) = run_turns([Entrant(target, "on")], events, image_hw)
+
+        def pause() -> bool:
+            return loop.pause(None)
+
+        pause()
+        off, on = run_turns([Entrant(target), Entrant(target, "on", None, loop.resume, pause)], events, image_hw)
+        loop.resume()
         stats = asdict(loop.stats())
     return {
         "off": off.to_json(),

@@ -239,3 +239,17 @@ def test_unforeseen_errors_are_one_sentence_too(
     monkeypatch.setenv("LIVESAM_DEBUG", "1")
     with pytest.raises(RuntimeError, match="two"):
         run(arguments)
+
+
+def test_segment_obeys_every_click_when_asked_to(picture: Path, tmp_path: Path) -> None:
+    clicks = [(30, 30, True), (480, 40, True), (250, 300, False), (60, 470, True), (511, 511, True)]
+    arguments = ["segment", str(picture), "--runtime", "torch"]
+    for x, y, positive in clicks:
+        arguments += ["--click", f"{x},{y}" + ("" if positive else ",-")]
+    heeded = []
+    for option in ("--no-obey", "--obey"):
+        assert run([*arguments, option, "--out", str(tmp_path / "m.png")]) == 0
+        mask = np.asarray(Image.open(tmp_path / "m.png")) > 0
+        heeded.append([mask[y, x] == positive for x, y, positive in clicks])
+    assert not all(heeded[0])
+    assert all(heeded[1])

@@ -52,13 +52,15 @@ class Probe:
     def check(self, decoder: MaskDecoder, weights: DecoderWeights, give_way: Callable[[], None] | None = None) -> None:
         """Let the decoder answer (which also warms it up) and compare, prompt by prompt.
 
+        A decoder that has a way to answer ``aside`` of its clicks' threads is asked to.
+
         Args:
             give_way: called before each answer.
 
         Raises:
             SwapError: a value is not finite, or further off than the tolerance.
         """
-        answers = []
+        decoder, answers = getattr(decoder, "aside", decoder), []
         for prompt in self.prompts:  # one by one: a click that comes meanwhile waits for one answer, not for all
             if give_way is not None:
                 give_way()

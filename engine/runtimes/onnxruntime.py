@@ -13,12 +13,13 @@ they are kept beside the graph.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from livesam.engine.embedding import ImageEmbedding
-from livesam.engine.errors import RuntimeUnavailable, SwapError
+from livesam.engine.errors import RuntimeUnavailable, SessionError, SwapError
 from livesam.engine.points import PromptGroup
 from livesam.engine.runtimes.base import (
     Float,
@@ -81,7 +82,16 @@ class OrtGraph:
         manifest = read_manifest(path)
         self.layout = weight_layout(manifest, path)
         self.runtime = _name(provider, gpu, manifest)
-        self.session = _session(path, provider, threads, gpu, str(manifest.get("precision", "fp32")))
+        self._path, self._provider, self._precision = path, provider, str(manifest.get("precision", "fp32"))
+        self.session = _session(path, provider, threads, gpu, self._precision)
+
+    @cached_property
+    def aside(self) -> Any:
+        """The graph on the caller's thread alone, so that no thread of normal priority works for one of low priority.
+
+        On a GPU it is the session that answers clicks.
+        """
+        return _session(self._path, "cpu", 1, 0, self._precision) if self._provider == "cpu" else self.session
 
     def __call__(self, weights: DecoderWeights) -> OrtDecoder:
         """A decoder with these weights; this makes the graph a ``DecoderCompiler``.
@@ -126,9 +136,18 @@ class OrtDecoder(GroupedDecoder):
             buffers = WeightBuffers(self._graph.layout)
             buffers.fill(weights)
             self._weights = buffers
-            self._bindings.clear()
+            self._bindings = [self._bind()]
         else:
             self._weights.fill(weights)
+
+    @property
+    def aside(self) -> OrtDecoder:
+        """These weights on the caller's thread alone, for answers that nobody waits for."""
+        if self._graph is None:
+            raise SessionError("the decoder is closed: open a new session")
+        quiet = OrtDecoder(self._graph)
+        quiet._session, quiet._weights = self._graph.aside, self._weights
+        return quiet
 
     def _run(self, embedding: ImageEmbedding, group: PromptGroup) -> tuple[Float, Float]:
         try:

@@ -14,6 +14,7 @@ from livesam.engine.embedding import ImageEmbedding
 from livesam.engine.errors import CheckpointError, SessionError, SwapError
 from livesam.engine.geometry import postprocess
 from livesam.engine.points import geometry_of
+from livesam.engine.probe import Probe
 from livesam.engine.prompt import Box, Click, Prompt
 from livesam.engine.runtimes.onnxruntime import OrtDecoder
 from livesam.engine.runtimes.torch import TorchEncoder
@@ -195,3 +196,20 @@ loaded = {"torch", "segment_anything", "onnx", "matplotlib"} & set(sys.modules)
 assert not loaded, loaded
 """
     subprocess.run([sys.executable, "-c", code, str(tiny_graph)], check=True, timeout=120)
+
+
+def test_onnxruntime_answers_aside_on_the_callers_thread_alone(
+    compilers: dict[str, Any], weights_of: Callable[[int], dict[str, np.ndarray]]
+) -> None:
+    """So that a check by a niced thread does not borrow threads that are not; it is still the same decoder."""
+    decoder = compilers["onnxruntime"](weights_of(0))
+    probe = Probe.standard((8, 8))
+    for seed in (0, 1):
+        decoder.load_weights(weights_of(seed))
+        quiet, usual = (one.decode(probe.embedding, probe.prompts) for one in (decoder.aside, decoder))
+        np.testing.assert_allclose(quiet.low_res_logits, usual.low_res_logits, atol=1e-4)
+        np.testing.assert_allclose(quiet.ious, usual.ious, atol=1e-5)
+    assert decoder.aside._session.get_session_options().intra_op_num_threads == 1
+    decoder.close()
+    with pytest.raises(SessionError, match="closed"):
+        _ = decoder.aside

@@ -50,9 +50,9 @@ def learning(
 
 
 def _low_priority(device: str) -> Callable[[], contextlib.AbstractContextManager[object]]:
-    """On a GPU a stream that clicks overtake; never run on one yet. On the CPU one core, in the loop's niced thread."""
+    """On a GPU a stream that clicks overtake; never run on one yet. On the CPU the loop's thread is niced already."""
     if not device.startswith("cuda"):
-        return _one_core
+        return contextlib.nullcontext
 
     def stream() -> contextlib.AbstractContextManager[object]:
         import torch
@@ -61,16 +61,3 @@ def _low_priority(device: str) -> Callable[[], contextlib.AbstractContextManager
         return torch.cuda.stream(lowest)
 
     return stream
-
-
-@contextlib.contextmanager
-def _one_core() -> Iterator[None]:
-    """PyTorch's number of threads is each thread's own: what others have stays."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -122,12 +122,10 @@ class AdaptationLoop:
             self._changed.notify_all()
 
     def pause(self, timeout: float | None = 0.0) -> bool:
-        """Learn nothing until ``resume``; interactions wait in line. A running micro-step or publish ends first.
-
-        ``switch`` and ``rollback`` are carried out in a pause too.
+        """Learn nothing until ``resume``; interactions wait in line, but not ``switch`` and ``rollback``.
 
         Returns:
-            False if it did not end within ``timeout`` seconds (None waits for ever).
+            False if the running micro-step or publish did not end within ``timeout`` seconds (None waits for ever).
         """
         with self._changed:
             self._paused = True
@@ -340,12 +338,15 @@ class AdaptationLoop:
         while True:
             self._save()
             with self._changed:
-                if self._closing or not self._paused:
-                    break
-                self._rest(self.config.max_wait_s)
-        if self._gate is not None and not self._closing and not self._gate.wait_idle(self.config.max_wait_s):
-            self._counts["steps_under_load"] += 1
-        return self._may_step() if self._paused and not self._closing else not self._closing
+                if self._closing:
+                    return False
+                if self._paused:
+                    self._rest(self.config.max_wait_s)
+                    continue
+            if self._gate is not None and not self._gate.wait_idle(self.config.max_wait_s):
+                self._counts["steps_under_load"] += 1
+            if not self._paused:  # a pause may have begun at the gate
+                return not self._closing
 
     def _serve(self) -> None:
         """Publish the active domain's weights if they are not what serves."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -44,12 +44,7 @@ class WeightCopies:
         Raises:
             SwapError: names or shapes are not the base's, or a value is not finite.
         """
-        missing, unknown = self._shapes.keys() - weights.keys(), weights.keys() - self._shapes.keys()
-        if missing or unknown:
-            raise SwapError(
-                f"these are no weights of this decoder: {len(missing)} tensors are missing "
-                f"({', '.join(sorted(missing)[:3])}), {len(unknown)} unknown ({', '.join(sorted(unknown)[:3])})"
-            )
+        require_names(weights, self._shapes.keys())
         for name, shape in self._shapes.items():
             if np.shape(weights[name]) != shape:
                 raise SwapError(f"{name} has the shape {np.shape(weights[name])}, this decoder takes {shape}")
@@ -85,6 +80,20 @@ class WeightCopies:
         flat = np.frombuffer(spare.data[:count], np.float32)
         weakref.finalize(flat, _use_again, weakref.ref(self), spare).atexit = False
         return flat
+
+
+def require_names(weights: DecoderWeights, names: Set[str]) -> None:
+    """Refuse weights of another decoder.
+
+    Raises:
+        SwapError: a tensor is missing, or unknown.
+    """
+    missing, unknown = names - weights.keys(), weights.keys() - names
+    if missing or unknown:
+        raise SwapError(
+            f"these are no weights of this decoder: {len(missing)} tensors are missing "
+            f"({', '.join(sorted(missing)[:3])}), {len(unknown)} unknown ({', '.join(sorted(unknown)[:3])})"
+        )
 
 
 def _use_again(owner: weakref.ref[WeightCopies], memory: Float) -> None:

@@ -17,6 +17,7 @@ from livesam.engine.image import image_hash
 from livesam.engine.points import PromptGroup, geometry_of, prompts_to_arrays
 from livesam.engine.prompt import Prompt
 from livesam.engine.result import DecoderOutput
+from livesam.engine.weight_copies import require_names
 
 if TYPE_CHECKING:
     from livesam.engine.embedding import Features
@@ -178,13 +179,7 @@ class WeightBuffers:
         Raises:
             SwapError: names or shapes are not those of this decoder.
         """
-        keys = {key for key, _, _ in self._layout.values()}
-        missing, unknown = keys - weights.keys(), weights.keys() - keys
-        if missing or unknown:
-            raise SwapError(
-                f"these are no weights of this decoder: {len(missing)} tensors are missing "
-                f"({', '.join(sorted(missing)[:3])}), {len(unknown)} unknown ({', '.join(sorted(unknown)[:3])})"
-            )
+        require_names(weights, {key for key, _, _ in self._layout.values()})
         sources: dict[str, Float] = {}
         for name, (key, transpose, shape) in self._layout.items():
             source = np.asarray(weights[key], dtype=np.float32)

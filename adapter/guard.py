@@ -4,8 +4,8 @@ Four lines of defence, each counted:
 
 1. ``StepGuard``: a step is taken only if loss and gradient are finite, the gradient is clipped, and the weights never
    leave a ball around the base (the trust region); NaN weights go back to the last good ones.
-2. ``ReplayGate``: accepted masks that are held back from training. Weights that are worse on them than the weights
-   before, or than the base, are thrown away.
+2. ``ReplayGate``: accepted masks that are held back from training. Weights that are worse on them than the base, or
+   no better than the weights before, are thrown away: without a gain to show for it no change is worth its risk.
 3. ``CircuitBreaker``: after several rejects in a row nothing is learned for a while.
 4. The decoder slot keeps versions, so everything that was published can be taken back (``livesam.engine.slot``).
 """
@@ -79,7 +79,7 @@ class ReplayGate(Generic[T]):
     """Accepted objects that training does not see, oldest first; they judge candidates.
 
     Attributes:
-        counts: ``passed``, ``rejected_before``, ``rejected_base``.
+        counts: ``passed``, ``rejected_base``, ``no_gain``.
     """
 
     def __init__(self, config: GuardConfig) -> None:
@@ -103,15 +103,16 @@ class ReplayGate(Generic[T]):
         return tuple(self._held)
 
     def passes(self, candidate: Sequence[float], before: Sequence[float], base: Sequence[float]) -> bool:
-        """Whether a candidate is good enough, by the IoU of each held-back object; without objects everything is.
+        """Whether a candidate is worth serving, by the IoU of each held-back object; without objects everything is.
 
-        Losses are added up without the gains: a burst from another domain may not be paid for with the first one.
+        Against the base losses are added up without the gains: a burst from another domain may not be paid for with the
+        first one. Against the weights before it must gain on the mean.
         """
         if not self.good_enough(candidate, base):
             self.counts["rejected_base"] += 1
             return False
-        if not _mean_loss(candidate, before) <= self.config.worse_than_before:
-            self.counts["rejected_before"] += 1
+        if candidate and not sum(candidate) >= sum(before) + self.config.gain * len(candidate):
+            self.counts["no_gain"] += 1
             return False
         self.counts["passed"] += 1
         return True

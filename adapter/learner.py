@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from livesam.adapter.loop import AdaptationLoop
+from livesam.adapter.loop_state import LoopConfig
 from livesam.adapter.method import config_of, create, obeys
 
 if TYPE_CHECKING:
@@ -17,7 +18,13 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def learning(
-    session: Session, sam: Sam, method: str = "live", device: str = "cpu", *, store: DecoderStore | None = None
+    session: Session,
+    sam: Sam,
+    method: str = "live",
+    device: str = "cpu",
+    *,
+    store: DecoderStore | None = None,
+    config: LoopConfig | None = None,
 ) -> Iterator[AdaptationLoop]:
     """Learn from everything that the session is told, and publish to its slot, for the length of the block.
 
@@ -26,15 +33,18 @@ def learning(
     Args:
         sam: the weights that the session's decoder started from; copied, not changed.
         store: where what is learned is saved, and taken up again the next time.
+        config: how the loop behaves. By default it only gets what processor time nobody else wants: on a machine that
+            others keep busy give ``LoopConfig(nice=0)``.
 
     Raises:
         ValueError: there is no such method.
     """
-    config = config_of(method)
+    clicks_obeyed = obeys(config_of(method))
     loop = AdaptationLoop(
         lambda _: create(method, sam, device=device, give_way=session.gate.give_way),
         session.slot.publish,
         gate=session.gate,
+        config=config,
         store=store,
         learning=_low_priority(device),
         domain=session.domain,
@@ -42,7 +52,7 @@ def learning(
     before, obeyed = session.on_interaction, session.obey
     try:
         loop.start()
-        session.on_interaction, session.obey = loop.submit, obeyed or obeys(config)
+        session.on_interaction, session.obey = loop.submit, obeyed or clicks_obeyed
         yield loop
     finally:
         session.on_interaction, session.obey = before, obeyed

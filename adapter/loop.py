@@ -343,7 +343,7 @@ class AdaptationLoop:
                 if self._paused:
                     self._rest(self.config.max_wait_s)
                     continue
-            if self._gate is not None and not self._gate.wait_idle(self.config.max_wait_s):
+            if self._gate is not None and not self._gate.wait_idle(self.config.max_wait_s, self.config.quiet_s):
                 self._counts["steps_under_load"] += 1
             if not self._paused:  # a pause may have begun at the gate
                 return not self._closing

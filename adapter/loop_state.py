@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 class Gate(Protocol):
     """What the loop needs of ``livesam.engine.gate.InteractiveGate``."""
 
-    def wait_idle(self, timeout: float | None = None) -> bool:
-        """Wait until no click is being answered; False if that took longer than ``timeout`` seconds."""
+    def wait_idle(self, timeout: float | None = None, quiet_s: float = 0.0) -> bool:
+        """Wait until no click was being answered for ``quiet_s``; False if that took longer than ``timeout``."""
         ...
 
 
@@ -34,6 +34,8 @@ class LoopConfig:
     Attributes:
         capacity: interactions that may wait.
         max_wait_s: under a stream of clicks that never pauses, one micro-step is taken after this time all the same.
+        quiet_s: so long after the last answer no micro-step begins: the clicks of a burst or a hovering mouse come one
+            upon the other, and find the decoder still in the processor's caches.
         idle_after_s: so long after the last interaction idle learning begins.
         idle_rounds: rounds of idle learning for each accepted object; more would learn few masks by heart.
         idle_steps: micro-steps of a round.
@@ -42,14 +44,15 @@ class LoopConfig:
 
     capacity: int = 16
     max_wait_s: float = 2.0
+    quiet_s: float = 0.1
     idle_after_s: float = 1.0
     idle_rounds: int = 2
     idle_steps: int = 6
     nice: int = 19
 
     def __post_init__(self) -> None:
-        if self.capacity < 1 or self.max_wait_s <= 0:
-            raise ValueError(f"capacity must be at least 1 and max_wait_s above 0, got {self}")
+        if self.capacity < 1 or self.max_wait_s <= 0 or self.quiet_s < 0:
+            raise ValueError(f"capacity must be at least 1, max_wait_s above 0 and quiet_s not below, got {self}")
 
 
 @dataclass(slots=True)

@@ -46,7 +46,7 @@ def obey(logits: Logits, colours: Colours, clicks: Sequence[Click], geometry: Re
         return logits
     # Low-res cell i is the middle of input pixels 4i to 4i + 3.
     places = geometry.to_input_frame(np.array([(c.x + 0.5, c.y + 0.5) for c in clicks])).astype(np.float64) / 4 - 0.5
-    cells = np.clip(np.rint(places), 0, (colours.shape[1] - 1, colours.shape[0] - 1)).astype(int)
+    cells = np.minimum(np.maximum(np.rint(places), 0), (colours.shape[1] - 1, colours.shape[0] - 1)).astype(int)
     latest = list({(x, y): index for index, (x, y) in enumerate(cells.tolist())}.values())
     places, cells = places[latest], cells[latest]
     signs = np.array([1.0 if clicks[index].positive else -1.0 for index in latest])
@@ -54,31 +54,36 @@ def obey(logits: Logits, colours: Colours, clicks: Sequence[Click], geometry: Re
     missing = np.where(signs * said < MARGIN, signs * MARGIN - said, 0.0)
     if not missing.any():
         return logits
-    bumps = np.zeros((len(places), *logits.shape), np.float32)
-    for bump, place, (x, y) in zip(bumps, places, cells, strict=True):
-        _raise(bump, place, colours, colours[y, x], REACH * max(logits.shape))
+    bumps = _bumps(places, cells, colours, logits.shape)
     felt = _at(bumps, places).T  # (K, K): by a click of each bump, as the mask will have it
-    solve = felt + np.diag(RIDGE * np.diag(felt))
-    heights = np.linalg.lstsq(solve, missing)[0]
-    heights += np.linalg.lstsq(solve, missing - felt @ heights)[0]  # what the ridge has left
+    solution = np.linalg.pinv(felt * (1 + RIDGE * np.eye(len(felt))))
+    heights = solution @ missing
+    heights += solution @ (missing - felt @ heights)  # what the ridge has left
     return np.asarray(logits + np.tensordot(heights.astype(np.float32), bumps, 1), np.float32)
 
 
-def _raise(bump: Logits, place: Float64, colours: Colours, colour: Colours, reach: float) -> None:
-    """Write one click's bump, of height 1 at its place and colour."""
-    (x, y), span, (height, width) = place, int(np.ceil(SPAN * reach)), colours.shape[:2]
-    rows = np.arange(max(0, int(y) - span), min(height, int(y) + span + 2))
-    columns = np.arange(max(0, int(x) - span), min(width, int(x) + span + 2))
-    part = np.ix_(rows, columns)
-    away = ((rows[:, None] - y) ** 2 + (columns - x) ** 2) / reach**2
-    bump[part] = np.exp(-(away + ((colours[part] - colour) ** 2).sum(-1) / LIKENESS**2) / 2)
+def _bumps(places: Float64, cells: npt.NDArray[np.int_], colours: Colours, shape: tuple[int, ...]) -> Logits:
+    """A bump a click, of height 1 at its place and colour: float32 ``(K, 4h, 4w)``."""
+    reach = REACH * max(shape)
+    span, rows, columns = int(np.ceil(SPAN * reach)), len(colours), colours.shape[1]
+    down, across = (
+        np.exp(-((np.arange(length) - at[:, None]) ** 2) / (2 * reach**2)).astype(np.float32)
+        for length, at in ((rows, places[:, 1]), (columns, places[:, 0]))
+    )
+    bumps = np.zeros((len(places), *shape), np.float32)
+    for k, (x, y) in enumerate(cells.tolist()):
+        part = slice(max(0, y - span), y + span + 1), slice(max(0, x - span), x + span + 1)
+        away = colours[part] - colours[y, x]
+        alike = np.exp(np.einsum("ijc,ijc->ij", away, away) * np.float32(-0.5 / LIKENESS**2))
+        bumps[k, :rows, :columns][part] = alike * down[k, part[0], None] * across[k, part[1]]
+    return bumps
 
 
 def _at(maps: Logits, places: Float64) -> Float64:
     """Maps ``(..., 4h, 4w)`` at places ``(K, 2)``, bilinear, as masks are scaled up: ``(..., K)``."""
     last = np.array(maps.shape[:-3:-1]) - 1
-    low = np.clip(np.floor(places), 0, last - 1).astype(int)
-    x, y = np.clip(places - low, 0, 1).T
+    low = np.minimum(np.maximum(np.floor(places), 0), last - 1).astype(int)  # np.clip takes thrice as long
+    x, y = np.minimum(np.maximum(places - low, 0), 1).T
     j, i = low.T
     top = maps[..., i, j] * (1 - x) + maps[..., i, j + 1] * x
     return np.asarray(top * (1 - y) + (maps[..., i + 1, j] * (1 - x) + maps[..., i + 1, j + 1] * x) * y, np.float64)

@@ -185,7 +185,7 @@ class LiveMethod:
         base = [self._cached_score("base", example) for example in held]
         passed = self._gate.passes(candidate, before, base)
         mean = sum(candidate) / len(candidate) if candidate else 0.0
-        # Worse than before happens by chance with few held-back masks; worse than the base is what poison does.
+        # No gain is what a domain comes to that has been learned; worse than the base is what poison does.
         self._breaker.record(passed or self._gate.good_enough(candidate, base))
         if passed:
             self._slow.copy_(self._decoder.vector)
@@ -200,7 +200,7 @@ class LiveMethod:
         self._decoder.vector.copy_(self._slow)
         self._slow_adam.clear()
         self._counts["rejected"] += 1
-        return StepReport("gate", mean, False, "worse on the held-back masks")
+        return StepReport("gate", mean, False, "not better on the held-back masks")
 
     def _cached_score(self, which: str, example: Example) -> float:
         if which not in example.scores:

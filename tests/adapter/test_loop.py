@@ -18,7 +18,7 @@ from livesam.engine.interaction import Interaction
 from livesam.engine.prompt import Click, Prompt
 
 BASE = {"w": np.zeros(3, np.float32)}
-QUICK = LoopConfig(idle_after_s=0.02, idle_rounds=0, max_wait_s=0.05)
+QUICK = LoopConfig(idle_after_s=0.02, idle_rounds=0, max_wait_s=0.05, nice=0)
 
 
 def interaction(name, clicks=1, accepted=False, domain="default", given_up=False):
@@ -236,7 +236,7 @@ class Door:
         self.idle = threading.Event()
         self.asked = threading.Semaphore(0)
 
-    def wait_idle(self, timeout=None):
+    def wait_idle(self, timeout=None, quiet_s=0.0):
         self.asked.release()
         return self.idle.wait(timeout)
 

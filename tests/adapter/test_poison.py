@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from livesam.adapter.learner import learning
+from livesam.adapter.loop_state import LoopConfig
 from livesam.adapter.losses import dice, soft_iou, sparse_bce
 from livesam.adapter.method import create
 from livesam.adapter.torch_decoder import Decoding, FlatDecoder
@@ -105,10 +106,10 @@ def frozen_quality(skilled):
     return found
 
 
-@pytest.fixture
-def method(skilled):
-    """Has seen three honest objects of the domain."""
-    made = create("live", skilled, click_steps=1)
+@pytest.fixture(params=[0, 5, 10])
+def method(skilled, request):
+    """Has seen three honest objects of the domain; with several seeds, as a guard that holds by luck holds for one."""
+    made = create("live", skilled, click_steps=1, seed=request.param)
     teach(made, range(20, 23))
     return made
 
@@ -227,13 +228,24 @@ def chain(skilled):
     graph = TorchGraph(skilled)
     slot = DecoderSlot(graph, decoder_weights(skilled), probe=Probe.standard((16, 16), graph.reference))
     session = Session(Scenes(), slot)
-    with learning(session, skilled) as loop:
+    with learning(session, skilled, config=LoopConfig(nice=0)) as loop:  # whatever else this machine has to do
         made = Chain(session, loop)
         assert session.obey, "live obeys clicks"
         teach(made, range(20, 23))
         assert slot.current > 0
         yield made
     assert not session.obey
+    session.close()
+
+
+@pytest.mark.parametrize("obeys", [False, True])
+def test_only_live_makes_a_session_obey(skilled, obeys):
+    session = Session(Scenes(), DecoderSlot(TorchGraph(skilled), decoder_weights(skilled)), obey=obeys)
+    with learning(session, skilled, "paper"):
+        assert session.obey == obeys
+    with learning(session, skilled):
+        assert session.obey
+    assert session.obey == obeys
     session.close()
 
 

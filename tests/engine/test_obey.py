@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from livesam.engine.cache import EmbeddingCache
 from livesam.engine.embedding import ImageEmbedding
 from livesam.engine.geometry import ResizeGeometry, postprocess
 from livesam.engine.obey import MARGIN, Colours, low_res_colours, obey
@@ -191,3 +193,21 @@ def test_a_session_obeys_when_told_to(zoom: bool) -> None:
     first = Prompt((Click(20, 20),))
     assert session.predict(first).mask[20, 20]
     assert not any(result.mask.any() for result in session.predict_all(first))
+
+
+def test_a_restored_session_obeys_only_where_it_has_the_pixels(tmp_path: Path) -> None:
+    slot = DecoderSlot(lambda _: Refusing(), {"w": np.zeros(3, np.float32)})
+    saved = Session(Encoder(), slot, obey=True)
+    saved.set_image(pixels())
+    assert saved.click(20, 20).mask[20, 20]
+    saved.save(tmp_path / "log")
+    cache = EmbeddingCache(2**20)
+    cache.put(embedding(HW))
+    for given, obeyed in ((pixels(), True), (None, False)):
+        session = Session(Encoder(), slot, cache, obey=True)
+        if given is None:
+            session.encoder.key = lambda digest: str(HW)  # type: ignore[attr-defined]  # the cache knows the image
+        before = session.restore(tmp_path / "log", given)
+        assert before is not None
+        assert before.mask[20, 20], "an answer that was given stays"
+        assert session.click(90, 20).mask[20, 90] == obeyed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -60,9 +61,9 @@ def learning(
 
 
 def _low_priority(device: str) -> Callable[[], contextlib.AbstractContextManager[object]]:
-    """On a GPU a stream that clicks overtake; never run on one yet. On the CPU the loop's thread is niced already."""
+    """On a GPU a stream that clicks overtake; never run on one yet. On the CPU one core, in the loop's niced thread."""
     if not device.startswith("cuda"):
-        return contextlib.nullcontext
+        return _one_core
 
     def stream() -> contextlib.AbstractContextManager[object]:
         import torch
@@ -71,3 +72,20 @@ def _low_priority(device: str) -> Callable[[], contextlib.AbstractContextManager
         return torch.cuda.stream(lowest)
 
     return stream
+
+
+@contextlib.contextmanager
+def _one_core() -> Iterator[None]:
+    """Let the calling thread's PyTorch work on one core; what other threads have, and those to come, stays.
+
+    A core that now and then has nothing to do takes over who waits at another: with learning on all of them the threads
+    of a click's decoder stay crowded on one for seconds.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)  # this thread's own, and what threads to come begin with; the latter is put back
+    other = threading.Thread(target=torch.set_num_threads, args=(before,))
+    other.start()
+    other.join()
+    yield

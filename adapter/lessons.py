@@ -12,13 +12,15 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from livesam.adapter.labels import MaskLabel, click_labels
-from livesam.adapter.losses import click_bce, dice, focal, soft_iou, sparse_bce
+from livesam.adapter.losses import click_bce, dice, focal, pixel_bce, soft_iou, sparse_bce
 from livesam.adapter.method import LiveConfig
+from livesam.adapter.oracle import depth_map
 from livesam.adapter.replay import Example, Lesson, any_click, banded_label, sample_tokens
 from livesam.adapter.torch_decoder import (
     Decoding,
     FlatDecoder,
     Trunk,
+    between,
     by_token,
     fine_features,
     head,
@@ -65,8 +67,9 @@ class Lessons:
         if mask is None or label is None or prompt is None:
             return None
         lessons = [self._lesson(interaction.embedding, prompt, label, first, rng)]
+        depth = depth_map(mask)
         for _ in range(self.config.simulated):
-            prompt = Prompt((any_click(mask, rng),))
+            prompt = Prompt((any_click(depth, rng),))
             lessons.append(self._lesson(interaction.embedding, prompt, label, None, rng))
         return Example(tuple(lessons))
 
@@ -83,14 +86,20 @@ class Lessons:
         The best of tokens 1 to 3 learns the mask, and half as much the one that is shown; the IoU head learns how good
         each of the four is.
         """
+        give_way = self.decoding.give_way
         queries = torch.stack([lesson.queries for lesson in lessons])
         fine = torch.stack([lesson.fine for lesson in lessons]).float()  # (B, n, 32)
         target = torch.stack([lesson.target for lesson in lessons])[:, None]  # (B, 1, n)
         weight = torch.stack([lesson.weight for lesson in lessons])[:, None]
         masks = (mask_vectors(self.decoder.module, queries) @ fine.transpose(1, 2)).unsqueeze(2)  # (B, 4, 1, n)
         ious = predicted_ious(self.decoder.module, queries)
+        between(masks, give_way)
         multi = masks[:, 1:]
-        wrong = sparse_bce(multi, target, weight) + focal(multi, target, weight) + dice(multi, target, weight)  # (B, 3)
+        bce = pixel_bce(multi, target)
+        between(bce, give_way)
+        wrong = sparse_bce(multi, target, weight, bce) + focal(multi, target, weight, bce=bce)
+        between(wrong, give_way)
+        wrong = wrong + dice(multi, target, weight)  # (B, 3)
         shown = wrong.gather(1, ious[:, 1:].detach().argmax(1, keepdim=True))
         quality = F.mse_loss(ious, soft_iou(masks, target, weight))
         return (wrong.min(1, keepdim=True).values + 0.5 * shown).mean() + self.config.iou_weight * quality

@@ -26,17 +26,23 @@ def click_bce(logits: Tensor, xy: Tensor, target: Tensor) -> Tensor:
     )
 
 
-def sparse_bce(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+def pixel_bce(logits: Tensor, target: Tensor) -> Tensor:
+    """Binary cross entropy of each pixel: ``(P, M, h, w)`` and ``(P, h, w)`` give ``(P, M, h, w)``."""
+    return F.binary_cross_entropy_with_logits(logits, target.unsqueeze(1).expand_as(logits), reduction="none")
+
+
+def sparse_bce(logits: Tensor, target: Tensor, weight: Tensor, bce: Tensor | None = None) -> Tensor:
     """Binary cross entropy where something is known, object and background counting the same: gives ``(P, M)``.
 
     Args:
         logits: ``(P, M, h, w)``.
         target: ``(P, h, w)``, in 0..1.
         weight: ``(P, h, w)``, 0 where nothing is known.
+        bce: of ``pixel_bce``, where the caller has it already.
     """
     wanted = target.unsqueeze(1).expand_as(logits).flatten(2)
     known = weight.unsqueeze(1).expand_as(logits).flatten(2)
-    return balanced(F.binary_cross_entropy_with_logits(logits.flatten(2), wanted, reduction="none"), wanted, known)
+    return balanced((pixel_bce(logits, target) if bce is None else bce).flatten(2), wanted, known)
 
 
 def balanced(loss: Tensor, target: Tensor, weight: Tensor) -> Tensor:
@@ -50,13 +56,16 @@ def balanced(loss: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     return total / classes.clamp_min(1)
 
 
-def focal(logits: Tensor, target: Tensor, weight: Tensor, gamma: float = 2.0) -> Tensor:
+def focal(logits: Tensor, target: Tensor, weight: Tensor, gamma: float = 2.0, *, bce: Tensor | None = None) -> Tensor:
     """RITM's normalised focal loss where something is known: ``(P, M, h, w)`` gives ``(P, M)``.
 
     The weights ``|p - t|**gamma`` are scaled to a mean of 1, so confident pixels do not make the whole gradient vanish.
+
+    Args:
+        bce: of ``pixel_bce``, where the caller has it already.
     """
     wanted = target.unsqueeze(1).expand_as(logits)
-    bce = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
+    bce = pixel_bce(logits, target) if bce is None else bce
     hard = (logits.detach().sigmoid() - wanted).abs().pow(gamma) * weight.unsqueeze(1)
     return (bce * hard).sum((2, 3)) / hard.sum((2, 3)).clamp_min(1e-4)
 

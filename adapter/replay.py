@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 from livesam.adapter.labels import MaskLabel, erode, label_map
-from livesam.adapter.oracle import depth_map
 from livesam.engine.geometry import ResizeGeometry, postprocess
 from livesam.engine.interaction import Interaction
 from livesam.engine.points import geometry_of
@@ -111,15 +110,18 @@ def sample_tokens(
     return np.concatenate(chosen), np.concatenate(stands_for)
 
 
-def any_click(mask: Mask, rng: np.random.Generator) -> Click:
-    """A first click as people make it: half of the time the deepest point, else anywhere, by depth."""
-    depth = depth_map(mask)
+def any_click(depth: npt.NDArray[np.float32], rng: np.random.Generator) -> Click:
+    """A first click as people make it: half of the time the deepest point, else anywhere, by depth.
+
+    Args:
+        depth: of the object's mask, by ``depth_map``.
+    """
     if rng.random() < 0.5:
         index = int(np.argmax(depth))
     else:
         total = np.cumsum(depth.ravel(), dtype=np.float64)
         index = min(int(np.searchsorted(total, rng.random() * total[-1], side="right")), depth.size - 1)
-    y, x = divmod(index, mask.shape[1])
+    y, x = divmod(index, depth.shape[1])
     return Click(float(x), float(y), positive=True)
 
 

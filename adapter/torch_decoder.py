@@ -154,7 +154,7 @@ def trunk(
     image = source.flatten(2).transpose(1, 2)  # (P, h*w, 256)
     queries = tokens
     for layer in d.transformer.layers:
-        _between(image, give_way)
+        between(image, give_way)
         if layer.skip_first_layer_pe:
             queries = _attend(layer.self_attn, queries, queries, queries)
         else:
@@ -164,8 +164,9 @@ def trunk(
         image_placed = image + position
         queries = layer.norm2(queries + _attend(layer.cross_attn_token_to_image, queries + tokens, image_placed, image))
         queries = layer.norm3(queries + layer.mlp(queries))
+        between(queries, give_way)
         image = layer.norm4(image + _attend(layer.cross_attn_image_to_token, image_placed, queries + tokens, queries))
-    _between(image, give_way)
+    between(image, give_way)
     last = d.transformer.final_attn_token_to_image
     queries, tokens = queries[:, : output.shape[1]], tokens[:, : output.shape[1]]
     queries = d.transformer.norm_final_attn(queries + _attend(last, queries + tokens, image + position, image))
@@ -181,7 +182,7 @@ def fine_features(decoder: MaskDecoder, image: Tensor, give_way: GiveWay | None 
     first, norm, _, second, _ = cast(Any, decoder).output_upscaling
     fine = _upscale(image, first)  # (P, n, 4, 64)
     fine = F.gelu(F.layer_norm(fine, (fine.shape[-1],), norm.weight, norm.bias, norm.eps))
-    _between(fine, give_way)
+    between(fine, give_way)
     return F.gelu(_upscale(fine, second)).flatten(1, 3)
 
 
@@ -199,7 +200,7 @@ def predicted_ious(decoder: MaskDecoder, queries: Tensor) -> Tensor:
 def head(decoder: MaskDecoder, reached: Trunk, hw: tuple[int, int], give_way: GiveWay | None = None) -> Decoded:
     """Logits ``(P, 4, 4h, 4w)`` and IoU predictions ``(P, 4)``."""
     fine = fine_features(decoder, reached.image, give_way)
-    _between(fine, give_way)
+    between(fine, give_way)
     height, width = hw
     masks = mask_vectors(decoder, reached.queries) @ fine.transpose(1, 2)  # (P, 4, h*w*16)
     masks = masks.view(len(masks), 4, height, width, 2, 2, 2, 2).permute(0, 1, 2, 4, 6, 3, 5, 7)
@@ -314,7 +315,8 @@ def _attend(attention: Any, queries: Tensor, keys: Tensor, values: Tensor) -> Te
     return cast(Tensor, attention.out_proj(mixed.transpose(1, 2).flatten(2)))
 
 
-def _between(x: Tensor, give_way: GiveWay | None) -> None:
+def between(x: Tensor, give_way: GiveWay | None) -> None:
+    """Give way here in the forward pass, and where the gradient of ``x`` is known in the backward pass."""
     if give_way is not None:
         give_way()
         if x.requires_grad:

@@ -235,15 +235,17 @@ class Door:
     def __init__(self):
         self.idle = threading.Event()
         self.asked = threading.Semaphore(0)
+        self.quiet_s = set()
 
     def wait_idle(self, timeout=None, quiet_s=0.0):
+        self.quiet_s.add(quiet_s)
         self.asked.release()
         return self.idle.wait(timeout)
 
 
 def test_steps_wait_for_the_gate(bench):
     door = Door()
-    b = bench(gate=door, config=LoopConfig(max_wait_s=600, idle_after_s=0.02))
+    b = bench(gate=door, config=LoopConfig(max_wait_s=600, quiet_s=0.3, idle_after_s=0.02))
     b.loop.start()
     b.loop.submit(interaction("a"))
     assert door.asked.acquire(timeout=20)
@@ -251,6 +253,7 @@ def test_steps_wait_for_the_gate(bench):
     door.idle.set()
     assert b.loop.wait(20)
     assert b.methods["default"].value == 2
+    assert door.quiet_s == {0.3}
 
 
 def test_learning_does_not_starve_under_endless_clicks(bench):

@@ -4,7 +4,17 @@ import math
 
 import pytest
 import torch
-from livesam.adapter.losses import balanced, click_bce, dice, distillation, focal, sample, soft_iou, sparse_bce
+from livesam.adapter.losses import (
+    balanced,
+    click_bce,
+    dice,
+    distillation,
+    focal,
+    pixel_bce,
+    sample,
+    soft_iou,
+    sparse_bce,
+)
 from torch.nn import functional as F
 
 
@@ -85,6 +95,13 @@ def test_focal_by_hand():
     losses = (math.log(2), math.log1p(math.exp(2)))
     expected = sum(w * v for w, v in zip(weights, losses, strict=True)) / sum(weights)
     assert float(focal(logits, target, weight)) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("loss", [sparse_bce, focal])
+def test_losses_take_a_cross_entropy_that_is_there_already(case, loss):
+    logits, target, weight = case
+    assert torch.equal(loss(logits, target, weight, bce=pixel_bce(logits, target)), loss(logits, target, weight))
+    assert not torch.equal(loss(logits, target, weight, bce=torch.ones_like(logits)), loss(logits, target, weight))
 
 
 def test_distillation_is_zero_at_the_teacher_only(case):

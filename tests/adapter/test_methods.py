@@ -364,6 +364,27 @@ def test_live_keeps_no_more_than_its_memory(tiny_sam):
     assert all(example.exam is None for example in method._memory)
 
 
+def test_the_parts_of_a_batch_add_up_to_its_loss_and_clicks_go_between(tiny_sam):
+    breaks = []
+    method = create("live", tiny_sam, steps=1, give_way=lambda: breaks.append(None))
+    play(method, embed())
+    batch = method._draw(method._memory[-1], list(method._memory[-1].lessons))
+    gradient = method._decoder.gradient
+    gradient.zero_()
+    whole = method._lessons.loss(batch)
+    whole.backward()
+    expected = gradient.clone()
+    gradient.zero_()
+    breaks.clear()
+    parts = list(method._losses(batch))
+    assert len(parts) == 4
+    for part in parts:
+        part.backward()
+    assert sum(float(part.detach()) for part in parts) == pytest.approx(float(whole.detach()), rel=1e-5)
+    assert torch.allclose(gradient, expected, atol=1e-5 * float(expected.abs().max()))
+    assert len(breaks) == 4 * 2 * 3, "three times in each part, on the way there and back"
+
+
 def test_live_forgets_lessons_of_another_transformer(tiny_sam, base):
     method = create("live", tiny_sam, steps=1)
     play(method, embed())

@@ -238,17 +238,6 @@ def chain(skilled):
     session.close()
 
 
-@pytest.mark.parametrize("obeys", [False, True])
-def test_only_live_makes_a_session_obey(skilled, obeys):
-    session = Session(Scenes(), DecoderSlot(TorchGraph(skilled), decoder_weights(skilled)), obey=obeys)
-    with learning(session, skilled, "paper"):
-        assert session.obey == obeys
-    with learning(session, skilled):
-        assert session.obey
-    assert session.obey == obeys
-    session.close()
-
-
 @pytest.fixture
 def other_user(chain):
     """Goes on clicking for as long as the test lasts; how many answers came, and what went wrong."""

@@ -4,9 +4,10 @@ Four lines of defence, each counted:
 
 1. ``StepGuard``: a step is taken only if loss and gradient are finite, the gradient is clipped, and the weights never
    leave a ball around the base (the trust region); NaN weights go back to the last good ones.
-2. ``ReplayGate``: accepted masks that are held back from training. Weights that are worse on them than the base, or
-   no better than the weights before, are thrown away: without a gain to show for it no change is worth its risk.
-3. ``CircuitBreaker``: after several rejects in a row nothing is learned for a while.
+2. ``ReplayGate``: accepted masks that are held back from training. Weights that are worse on them than the base or
+   the weights before, or no better, are thrown away: without a gain to show for it no change is worth its risk. Until
+   there is such a mask (the second that is accepted) everything passes.
+3. ``CircuitBreaker``: after several candidates in a row that were worse than the base nothing is learned for a while.
 4. The decoder slot keeps versions, so everything that was published can be taken back (``livesam.engine.slot``).
 """
 
@@ -79,7 +80,7 @@ class ReplayGate(Generic[T]):
     """Accepted objects that training does not see, oldest first; they judge candidates.
 
     Attributes:
-        counts: ``passed``, ``rejected_base``, ``no_gain``.
+        counts: ``passed``, ``rejected_base``, ``rejected_before``, ``no_gain``.
     """
 
     def __init__(self, config: GuardConfig) -> None:
@@ -105,11 +106,14 @@ class ReplayGate(Generic[T]):
     def passes(self, candidate: Sequence[float], before: Sequence[float], base: Sequence[float]) -> bool:
         """Whether a candidate is worth serving, by the IoU of each held-back object; without objects everything is.
 
-        Against the base losses are added up without the gains: a burst from another domain may not be paid for with the
-        first one. Against the weights before it must gain on the mean.
+        Losses are added up without the gains: a burst from another domain may not be paid for with the first one. And
+        on the mean there must be a gain on the weights before.
         """
         if not self.good_enough(candidate, base):
             self.counts["rejected_base"] += 1
+            return False
+        if not _mean_loss(candidate, before) <= self.config.worse_than_before:
+            self.counts["rejected_before"] += 1
             return False
         if candidate and not sum(candidate) >= sum(before) + self.config.gain * len(candidate):
             self.counts["no_gain"] += 1
@@ -128,7 +132,7 @@ class ReplayGate(Generic[T]):
 
 
 class CircuitBreaker:
-    """Closed: learning goes on. Opens after ``rejects`` rejects in a row, for ``pause`` interactions.
+    """Closed: learning goes on. Opens after ``rejects`` bad candidates in a row, for ``pause`` interactions.
 
     Attributes:
         counts: ``opened``, ``refused`` (interactions that were not learned from).
@@ -152,9 +156,9 @@ class CircuitBreaker:
         self.counts["refused"] += 1
         return False
 
-    def record(self, passed: bool) -> None:
-        """A candidate passed or was rejected."""
-        self._in_a_row = 0 if passed else self._in_a_row + 1
+    def record(self, good: bool) -> None:
+        """A candidate passed the gate, or was worse than the base; what is neither changes nothing."""
+        self._in_a_row = 0 if good else self._in_a_row + 1
         if self._in_a_row >= self.config.rejects:
             self._in_a_row, self._left = 0, self.config.pause
             self.counts["opened"] += 1

@@ -83,9 +83,16 @@ def _one_core() -> Iterator[None]:
     """
     import torch
 
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)  # this thread's own, and what threads to come begin with; the latter is put back
-    other = threading.Thread(target=torch.set_num_threads, args=(before,))
-    other.start()
-    other.join()
-    yield
+    with _counting:
+        before = torch.get_num_threads()  # asked first: PyTorch gives a thread its count when it is first used there
+        torch.set_num_threads(1)  # this thread's own, and what threads to come begin with; the latter is put back
+        other = threading.Thread(target=torch.set_num_threads, args=(before,))
+        other.start()
+        other.join()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+_counting = threading.Lock()

@@ -15,16 +15,15 @@ published; interactions of other domains are learned all the same, and published
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 import numpy as np
-from livesam.adapter.loop_state import Domain, Gate, IdleLearner, LoopConfig, LoopStats
+from livesam.adapter.loop_state import Domain, Gate, IdleLearner, LoopConfig, LoopStats, lower_priority, same_weights
 from livesam.adapter.method import AdaptationMethod, StepReport, same_object
 from livesam.adapter.store import DecoderStore, Learned
 from livesam.engine.errors import AdaptationError, CheckpointError
@@ -67,6 +66,7 @@ class AdaptationLoop:
         self._domains: dict[str, Domain] = {}
         self._active = domain
         self._published_domain: str | None = None
+        self._served: DecoderWeights = {}  # what was published last
         self._unsaved: set[str] = set()
         self._line: deque[Interaction] = deque()
         self._back: dict[str, DecoderWeights] = {}  # what domains are to be rolled back to
@@ -193,10 +193,6 @@ class AdaptationLoop:
     # In the loop's thread
 
     def _run(self) -> None:
-        with suppress(OSError, AttributeError):  # Linux niceness is a thread's own; elsewhere it stays as it is
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), self.config.nice)
-            if self.config.nice == 19:  # who is only nice goes on to the end of its time slice, some 4 ms of a click's
-                os.sched_setscheduler(threading.get_native_id(), os.SCHED_IDLE, os.sched_param(0))
         self._guarded(self._work)
         self._save(final=True)
         with self._changed:
@@ -205,6 +201,7 @@ class AdaptationLoop:
 
     def _work(self) -> None:
         with self._learning():
+            lower_priority(self.config.nice)
             self._guarded(self._begin)
             while True:
                 interaction, closing = self._next()
@@ -273,7 +270,7 @@ class AdaptationLoop:
         for name, weights in back.items():
             domain = self._domain(name)
             domain.method.load_domain(weights)
-            domain.changed, domain.idle_left = True, 0
+            domain.changed, domain.idle_left, self._served = True, 0, {}
             self._counts["rolled_back"] += 1
             self._offer(name, domain)
 
@@ -355,7 +352,10 @@ class AdaptationLoop:
         name = self._active
         domain = self._domain(name)
         try:
-            version = self._publish(domain.method.weights())
+            weights = domain.method.weights()
+            if same_weights(weights, self._served):  # a rejected candidate took nothing out of service
+                return
+            version, self._served = self._publish(weights), weights
             if isinstance(version, int):
                 domain.versions["published"] = version
         except Exception:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+import numpy as np
 from livesam.adapter.method import AdaptationMethod, StepReport
 
 if TYPE_CHECKING:
@@ -33,7 +37,7 @@ class LoopConfig:
 
     Attributes:
         capacity: interactions that may wait.
-        max_wait_s: under a stream of clicks that never pauses, one micro-step is taken after this time all the same.
+        max_wait_s: under clicks that never pause for ``quiet_s``, one micro-step is taken after this time all the same.
         quiet_s: so long after the last answer no micro-step begins: the clicks of a burst or a hovering mouse come one
             upon the other, and find the decoder still in the processor's caches.
         idle_after_s: so long after the last interaction idle learning begins.
@@ -96,3 +100,20 @@ class LoopStats:
     last_error: str | None
     paused: bool
     running: bool
+
+
+def same_weights(one: DecoderWeights, other: DecoderWeights) -> bool:
+    """Whether two decoders are equal, bit by bit."""
+    return one.keys() == other.keys() and all(np.array_equal(value, other[name]) for name, value in one.items())
+
+
+def lower_priority(nice: int) -> None:
+    """Make the calling thread nicer, where the system lets threads have a niceness of their own (Linux).
+
+    The lowest, 19, also gets the kernel's class for what may run when nothing else wants to: who is only nice goes on
+    to the end of its time slice, some 4 ms of a click's.
+    """
+    with suppress(OSError, AttributeError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), nice)
+        if nice == 19:
+            os.sched_setscheduler(threading.get_native_id(), os.SCHED_IDLE, os.sched_param(0))

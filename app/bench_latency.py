@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
@@ -83,6 +84,13 @@ def print_latency(runs: Sequence[LatencyRun], content: Mapping[str, Any]) -> Non
         if stages:
             what = run.peer or f"learning {run.learning}"
             console.print(f"{what}: {run.runtime}; median {stages}", highlight=False)
+    for run in runs:
+        learner: Any = run.notes.get("learner")
+        if learner is not None:
+            counts = Counter(learner["counts"])
+            console.print(
+                f"meanwhile learned: {counts['steps']} steps, {counts['published']} decoders published", highlight=False
+            )
     ratios = content["learning_ratios"]
     if ratios:
         console.print(f"learning on / off: p50 {ratios['p50']:.2f}, p99 {ratios['p99']:.2f}", highlight=False)

@@ -25,8 +25,8 @@ def clicks_beside_a_learner(
     image: npt.NDArray[np.uint8],
     device: str,
     *,
-    clicks: int = 120,
-    think_ms: float = 50.0,
+    clicks: int = 80,
+    think_ms: float = 250.0,  # beyond the loop's quiet_s, or nothing would be learned
     method: str = "live",
 ) -> dict[str, Any]:
     """The same click stream without and with the learner, in turns; it learns on a low-priority stream if there is one.

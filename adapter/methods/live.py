@@ -194,8 +194,9 @@ class LiveMethod:
         base = [self._cached_score("base", example) for example in held]
         passed = self._gate.passes(candidate, before, base)
         mean = sum(candidate) / len(candidate) if candidate else 0.0
-        # No gain is what a domain comes to that has been learned; worse than the base is what poison does.
-        self._breaker.record(passed or self._gate.good_enough(candidate, base))
+        good = self._gate.good_enough(candidate, base)
+        if passed or not good:  # no gain is what a domain comes to that has been learned, and no sign of poison
+            self._breaker.record(good)
         if passed:
             self._slow.copy_(self._decoder.vector)
             for example, score in zip(held, candidate, strict=True):
@@ -203,13 +204,12 @@ class LiveMethod:
             return StepReport("gate", mean, True)
         if not self._gate.good_enough(before, base):
             self._slow.copy_(self._teacher.vector)  # what is there already is worse than nothing learned
-            for example in held:
-                example.scores.pop("slow", None)
+            self._forget_scores()
             self._counts["back_to_base"] += 1
         self._decoder.vector.copy_(self._slow)
         self._slow_adam.clear()
         self._counts["rejected"] += 1
-        return StepReport("gate", mean, False, "not better on the held-back masks")
+        return StepReport("gate", mean, False, f"{'no better' if good else 'worse'} on the held-back masks")
 
     def _cached_score(self, which: str, example: Example) -> float:
         if which not in example.scores:
@@ -247,6 +247,7 @@ class LiveMethod:
             self._forget()  # lessons are what another transformer made of their clicks
         self._slow.copy_(self._decoder.vector)
         self._slow_adam.clear()
+        self._forget_scores()
 
     def reset(self) -> None:
         self._decoder.module.load_state_dict(self._teacher.module.state_dict())
@@ -258,6 +259,11 @@ class LiveMethod:
         self._guard.counts.clear()
         self._counts.clear()
         self._rng = np.random.default_rng(self.config.seed)
+
+    def _forget_scores(self) -> None:
+        """The slow copy is another."""
+        for example in self._gate.held:
+            example.scores.pop("slow", None)
 
     def _forget(self) -> None:
         self._memory.clear()

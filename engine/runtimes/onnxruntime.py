@@ -219,7 +219,7 @@ def _session(path: Path, provider: str, threads: int, gpu: int, precision: str) 
     # Threads spin within a run, so that its hundred nodes need not wake them (two vCPUs, nano's decoder: 12.7 ms for
     # 14.9, after a pause of 0.3 s 22 for 26), and stop with it: spinning on would take the learner's cores. Not for
     # long: where the kernel puts two of them on one core, who spins keeps who has work off it until the next clock tick
-    # (nano's decoder on one core: 7.4 ms for 13.4; on two alike).
+    # (nano's decoder on one core: 7.4 ms for 13.4; on two alike). Versions without that setting ignore it.
     options.add_session_config_entry("session.intra_op.allow_spinning", "1")
     options.add_session_config_entry("session.intra_op.spin_duration_us", "20")
     options.add_session_config_entry("session.force_spinning_stop", "1")

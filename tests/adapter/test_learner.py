@@ -4,7 +4,8 @@ import threading
 
 import pytest
 import torch
-from livesam.adapter.learner import _one_core, learning
+from livesam.adapter.learner import _low_priority, learning
+from livesam.adapter.loop_state import LoopConfig
 from livesam.engine.models import decoder_weights
 from livesam.engine.runtimes.torch import TorchEncoder, TorchGraph
 from livesam.engine.session import Session
@@ -15,9 +16,10 @@ from livesam.engine.slot import DecoderSlot
 def test_only_live_makes_a_session_obey(small_sam, obeys):
     slot = DecoderSlot(TorchGraph(small_sam), decoder_weights(small_sam))
     session = Session(TorchEncoder(small_sam), slot, obey=obeys)
-    with learning(session, small_sam, "paper"):
+    idle = LoopConfig(nice=0)
+    with learning(session, small_sam, "paper", config=idle):
         assert session.obey == obeys
-    with learning(session, small_sam):
+    with learning(session, small_sam, config=idle):
         assert session.obey
     assert session.obey == obeys
     session.close()
@@ -33,7 +35,7 @@ def test_the_learner_takes_one_core_and_no_thread_of_others():
         thread.join(20)
 
     def learn():
-        with _one_core():
+        with _low_priority("cpu")():
             run(lambda: found.update(later=torch.get_num_threads()))
             torch.ones(64, 64) @ torch.ones(64, 64)
             found["learner"] = torch.get_num_threads()

@@ -132,9 +132,10 @@ def test_a_finished_object_ends_its_fast_copy_even_if_nothing_is_learned(bench):
     b.loop.submit(interaction("a"))
     assert b.loop.wait(20)
     b.methods["default"].steps = 0
+    b.methods["default"].value = 1.0  # as without the fast copy
     b.loop.submit(interaction("a", accepted=True))
     assert b.loop.wait(20)
-    assert len(b.published) == 2
+    assert b.published == [2.0, 1.0]
 
 
 def test_what_was_not_learned_is_not_published(bench):
@@ -183,7 +184,7 @@ def test_rolling_back_drops_what_was_learned_since_and_serves(bench, tmp_path):
 
 
 def test_the_line_is_bounded_by_its_rule(bench):
-    b = bench(config=LoopConfig(capacity=4, idle_after_s=0.02))
+    b = bench(config=LoopConfig(nice=0, capacity=4, idle_after_s=0.02))
     loop = b.loop  # not started: everything waits
     for i in (
         interaction("a", 1),
@@ -245,7 +246,7 @@ class Door:
 
 def test_steps_wait_for_the_gate(bench):
     door = Door()
-    b = bench(gate=door, config=LoopConfig(max_wait_s=600, quiet_s=0.3, idle_after_s=0.02))
+    b = bench(gate=door, config=LoopConfig(nice=0, max_wait_s=600, quiet_s=0.3, idle_after_s=0.02))
     b.loop.start()
     b.loop.submit(interaction("a"))
     assert door.asked.acquire(timeout=20)
@@ -256,8 +257,25 @@ def test_steps_wait_for_the_gate(bench):
     assert door.quiet_s == {0.3}
 
 
+def test_what_serves_already_is_not_published_again(bench):
+    """A rejected candidate changes nothing, and pushes no version out of the slot; a rollback is always published."""
+    b = bench()
+    b.loop.start()
+    b.loop.submit(interaction("a"))
+    assert b.loop.wait(20)
+    method = b.methods["default"]
+    method.learn_object = lambda i: iter([StepReport("object", 0.0, True), StepReport("gate", 0.0, False)])
+    b.loop.submit(interaction("a", accepted=True))
+    assert b.loop.wait(20)
+    assert b.published == [2.0]
+    assert b.loop.stats().counts["gate_rejects"] == 1
+    b.loop.rollback(method.weights())
+    assert b.loop.wait(20)
+    assert b.published == [2.0, 2.0]
+
+
 def test_learning_does_not_starve_under_endless_clicks(bench):
-    b = bench(gate=Door(), config=LoopConfig(max_wait_s=0.01, idle_after_s=0.02))
+    b = bench(gate=Door(), config=LoopConfig(nice=0, max_wait_s=0.01, idle_after_s=0.02))
     b.loop.start()
     b.loop.submit(interaction("a"))
     assert b.loop.wait(20)
@@ -376,7 +394,7 @@ def test_one_copy_a_domain(bench):
 
 
 def test_idle_time_is_used_and_bounded(bench):
-    b = bench(config=LoopConfig(idle_after_s=0.01, idle_rounds=2, idle_steps=3))
+    b = bench(config=LoopConfig(nice=0, idle_after_s=0.01, idle_rounds=2, idle_steps=3))
     b.loop.start()
     b.loop.submit(interaction("a", accepted=True))
     deadline = time.monotonic() + 20
@@ -443,7 +461,7 @@ def saved(store):
 
 def test_a_long_turn_does_not_hold_up_what_is_due_to_be_saved(bench, tmp_path):
     clock, store = timed_store(tmp_path)
-    b = bench(store=store, config=LoopConfig(idle_after_s=600))
+    b = bench(store=store, config=LoopConfig(nice=0, idle_after_s=600))
     b.loop.start()
     b.loop.submit(interaction("a"))
     assert b.loop.wait(20)
@@ -461,7 +479,7 @@ def test_a_long_turn_does_not_hold_up_what_is_due_to_be_saved(bench, tmp_path):
 
 def test_a_pause_within_a_turn_does_not_hold_up_what_is_due_to_be_saved(bench, tmp_path):
     clock, store = timed_store(tmp_path)
-    b = bench(store=store, config=LoopConfig(idle_after_s=600, max_wait_s=0.01))
+    b = bench(store=store, config=LoopConfig(nice=0, idle_after_s=600, max_wait_s=0.01))
     b.loop.start()
     b.loop.submit(interaction("a"))
     assert b.loop.wait(20)
@@ -484,7 +502,7 @@ def test_a_pause_within_a_turn_does_not_hold_up_what_is_due_to_be_saved(bench, t
 def test_a_slot_that_takes_nothing_does_not_hold_up_saving(bench, tmp_path):
     _, store = timed_store(tmp_path)
     store.interval_s = 0
-    b = bench(store=store, config=LoopConfig(idle_after_s=600))
+    b = bench(store=store, config=LoopConfig(nice=0, idle_after_s=600))
     b.published = None  # so appending fails
     b.loop.start()
     b.loop.submit(interaction("a"))
@@ -496,7 +514,7 @@ def test_a_slot_that_takes_nothing_does_not_hold_up_saving(bench, tmp_path):
 @pytest.mark.parametrize("how", ["closed", "broken"])
 def test_idle_learning_that_is_cut_off_loses_nothing_else(bench, tmp_path, how):
     _, store = timed_store(tmp_path)
-    b = bench(store=store, config=LoopConfig(idle_after_s=0.01, idle_rounds=1))
+    b = bench(store=store, config=LoopConfig(nice=0, idle_after_s=0.01, idle_rounds=1))
     method, half, go_on = b.make("default"), threading.Event(), threading.Event()
 
     def learn_idle(steps):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from livesam.adapter.losses import dice, sparse_bce
-from livesam.adapter.method import METHODS, PAPER_PRESETS, config_of, create
+from livesam.adapter.method import METHODS, PAPER_PRESETS, GuardConfig, config_of, create
 from livesam.adapter.replay import banded_label, sample_tokens
 from livesam.adapter.torch_decoder import Decoding, FlatDecoder
 from livesam.engine import models
@@ -297,6 +297,31 @@ def test_live_learns_first_clicks_from_accepted_masks(clumsy_sam):
     assert counts["gate_passed"] >= 1
 
 
+def test_live_serves_no_change_without_a_gain(clumsy_sam):
+    """It is thrown away; but that is no sign of poison, and does not open the breaker."""
+    guard = GuardConfig(gain=2.0, rejects=1)
+    method = create("live", clumsy_sam, guard=guard)
+    play(method, embed())
+    learned, served = method.domain_weights(), method.weights()
+    for i in range(1, 4):
+        play(method, embed(i, f"image {i}"))
+    assert method.counts()["gate_no_gain"] == 3
+    assert "breaker_opened" not in method.counts()
+    assert same(method.domain_weights(), learned)
+    assert same(method.weights(), served)
+
+
+def test_live_judges_by_the_weights_it_was_given(clumsy_sam):
+    """A held-back mask's score is of the slow copy, which a rollback replaces."""
+    method = create("live", clumsy_sam, steps=20)
+    for i in range(3):
+        play(method, embed(i, f"image {i}"))
+    (held,) = method._gate.held
+    before = method._cached_score("slow", held)
+    method.load_domain(create("frozen", clumsy_sam).weights())
+    assert method._cached_score("slow", held) == method._cached_score("base", held) != before
+
+
 def test_what_live_learns_over_objects_leaves_corrections_alone(tiny_sam):
     """Token 0, which is shown from the second click on, is the base's to the bit."""
     method, plain = create("live", tiny_sam, lr=3e-3), create("frozen", tiny_sam)
@@ -395,7 +420,7 @@ def test_live_forgets_lessons_of_another_transformer(tiny_sam, base):
 
 
 def test_live_uses_idle_time_only_between_objects(tiny_sam, base):
-    method = create("live", tiny_sam, steps=1)
+    method = create("live", tiny_sam, steps=1, guard=GuardConfig(gain=-2, worse_than_base=2, worse_than_before=2))
     assert not list(method.learn_idle(2))  # nothing to replay
     play(method, embed())
     learned = method.domain_weights()
@@ -403,7 +428,7 @@ def test_live_uses_idle_time_only_between_objects(tiny_sam, base):
     list(method.learn_click(interaction))
     assert not list(method.learn_idle(2))
     list(method.learn_object(interaction))
-    assert [r.kind for r in method.learn_idle(2)] == ["object", "object", "gate"]
+    assert [(r.kind, r.applied) for r in method.learn_idle(2)] == [("object", True), ("object", True), ("gate", True)]
     assert not same(method.domain_weights(), learned)
 
 

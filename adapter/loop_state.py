@@ -41,7 +41,8 @@ class LoopConfig:
         quiet_s: so long after the last answer no micro-step begins: the clicks of a burst or a hovering mouse come one
             upon the other, and find the decoder still in the processor's caches.
         idle_after_s: so long after the last interaction idle learning begins.
-        idle_rounds: rounds of idle learning for each accepted object; more would learn few masks by heart.
+        idle_rounds: rounds of idle learning for each accepted object; more would learn few masks by heart. Two of 6
+            steps after each of 100 objects of the sets to tune on: 10.8 clicks an object for 11.2, 24 failures for 23.
         idle_steps: micro-steps of a round.
         nice: what is added to the thread's niceness, where the system has it.
     """

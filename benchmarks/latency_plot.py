@@ -37,7 +37,7 @@ def plot_latency(runs: Sequence[LatencyRun], path: Path, title: str) -> None:
         axes.plot([run.percentile_ms(p) for p in marks], marks, "o", color=line.get_color(), markersize=4)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.xaxis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:g}"[0] in "25" else "")
+    axes.xaxis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:g}"[0] in "2358" else "")
     axes.set_xlabel("click latency, ms (log scale)")
     axes.set_ylabel("clicks answered, %")
     axes.set_ylim(0, 101)

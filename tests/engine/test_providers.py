@@ -35,6 +35,7 @@ class FakeOnnxRuntime(types.ModuleType):
             def add_session_config_entry(self, key: str, value: str) -> None:
                 assert (key, value) in {
                     ("session.intra_op.allow_spinning", "1"),
+                    ("session.intra_op.spin_duration_us", "20"),  # who spins may keep who has work off its core
                     ("session.force_spinning_stop", "1"),  # never beyond a run: the learner needs the cores
                 }
 

@@ -8,13 +8,16 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from livesam.adapter.loop import AdaptationLoop
-from livesam.adapter.loop_state import LoopConfig
 from livesam.adapter.method import config_of, create, obeys
 
 if TYPE_CHECKING:
+    from livesam.adapter.loop_state import LoopConfig
     from livesam.adapter.store import DecoderStore
     from livesam.engine.session import Session
     from segment_anything.modeling import Sam
+
+
+_counting = threading.Lock()  # of PyTorch's threads
 
 
 @contextlib.contextmanager
@@ -93,6 +96,3 @@ def _one_core() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-_counting = threading.Lock()

@@ -97,7 +97,7 @@ class Lessons:
         multi = masks[:, 1:]
         bce = pixel_bce(multi, target)
         between(bce, give_way)
-        wrong = sparse_bce(multi, target, weight, bce) + focal(multi, target, weight, bce=bce)
+        wrong = sparse_bce(multi, target, weight, bce=bce) + focal(multi, target, weight, bce=bce)
         between(wrong, give_way)
         wrong = wrong + dice(multi, target, weight)  # (B, 3)
         shown = wrong.gather(1, ious[:, 1:].detach().argmax(1, keepdim=True))

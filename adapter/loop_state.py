@@ -85,8 +85,9 @@ class LoopStats:
     Attributes:
         domain: whose decoder is published.
         waiting: interactions in line.
-        counts: ``received``, ``learned``, ``replaced``, ``dropped``, ``steps``, ``steps_skipped``, ``gate_rejects``,
-            ``published``, ``publish_failed``, ``saved``, ``save_failed``, ``errors``, ``idle_rounds``, ``rolled_back``.
+        counts: ``received``, ``learned``, ``replaced``, ``dropped``, ``steps``, ``steps_skipped``,
+            ``steps_under_load``, ``gate_rejects``, ``published``, ``publish_failed``, ``saved``, ``save_failed``,
+            ``errors``, ``idle_rounds``, ``rolled_back``.
         methods: each domain's own counts.
         step_ms: median and largest duration of the last 256 micro-steps; None before the first.
         last_error: the latest exception, as text.
@@ -104,7 +105,7 @@ class LoopStats:
 
 
 def same_weights(one: DecoderWeights, other: DecoderWeights) -> bool:
-    """Whether two decoders are equal, bit by bit."""
+    """Whether two decoders are equal, number by number."""
     return one.keys() == other.keys() and all(np.array_equal(value, other[name]) for name, value in one.items())
 
 

@@ -21,17 +21,15 @@ def click_bce(logits: Tensor, xy: Tensor, target: Tensor) -> Tensor:
     """
     values = sample(logits, xy)  # (P, M, K)
     wanted = target.unsqueeze(1).expand_as(values)
-    return balanced(
-        F.binary_cross_entropy_with_logits(values, wanted, reduction="none"), wanted, torch.ones_like(wanted)
-    )
+    return balanced(pixel_bce(values, target), wanted, torch.ones_like(wanted))
 
 
 def pixel_bce(logits: Tensor, target: Tensor) -> Tensor:
-    """Binary cross entropy of each pixel: ``(P, M, h, w)`` and ``(P, h, w)`` give ``(P, M, h, w)``."""
+    """Binary cross entropy of each logit: ``(P, M, ...)`` and ``(P, ...)`` give ``(P, M, ...)``."""
     return F.binary_cross_entropy_with_logits(logits, target.unsqueeze(1).expand_as(logits), reduction="none")
 
 
-def sparse_bce(logits: Tensor, target: Tensor, weight: Tensor, bce: Tensor | None = None) -> Tensor:
+def sparse_bce(logits: Tensor, target: Tensor, weight: Tensor, *, bce: Tensor | None = None) -> Tensor:
     """Binary cross entropy where something is known, object and background counting the same: gives ``(P, M)``.
 
     Args:

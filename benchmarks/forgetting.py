@@ -52,6 +52,7 @@ def measure(
     Raises:
         ValueError: as ``livesam.benchmarks.quality.run``.
     """
+    from livesam.adapter.loop_state import same_weights
     from livesam.adapter.method import create
     from livesam.benchmarks.predictors import MethodPredictor
     from livesam.engine.models import decoder_weights
@@ -81,7 +82,7 @@ def measure(
         progress(f"measuring what {folder.name} left")
         after = frozen(weights)
         lost = {k: None if v is None else result["base"]["iou_at"][k] - v for k, v in after["iou_at"].items()}
-        back = all(np.array_equal(value, now[name]) for name, value in base.items())
+        back = same_weights(base, now)
         result["adapted"][folder.name] = {**after, "lost": lost, "base_is_back": back}
         save(result)
     return result

@@ -263,7 +263,7 @@ def _encoder(model: ModelSpec) -> nn.Module:
     if model.name == "nano":
         from livesam.engine.nano import NanoEncoder
 
-        encoder: nn.Module = NanoEncoder()
+        encoder: nn.Module = NanoEncoder(model.image_size)
         return encoder
     if model.name == "vit_t":
         from livesam.engine.tinyvit import TinyViT

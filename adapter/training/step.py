@@ -114,4 +114,4 @@ def batch_loss(
     Pixels stay contiguous: on a Hopper GPU depthwise convolutions in bf16 with channels_last took 16 s a batch.
     """
     with torch.autocast(batch.pixels.device.type, torch.bfloat16, enabled=half):
-        return sequence_loss(sam, sam.image_encoder(batch.pixels), batch, sequence, generator)
+        return sequence_loss(sam, sam.image_encoder(batch.pixels.contiguous()), batch, sequence, generator)

@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 import numpy as np
 import numpy.typing as npt
 import torch
-from livesam.engine.embedding import ImageEmbedding
-from livesam.engine.points import PromptGroup, geometry_of, point_count, prompts_to_arrays
-from livesam.engine.prompt import Prompt
-from livesam.engine.result import DecoderOutput
+from livesam.engine.values.embedding import ImageEmbedding
+from livesam.engine.values.prompt import Prompt
+from livesam.engine.values.result import DecoderOutput
+from livesam.engine.view.points import PromptGroup, geometry_of, point_count, prompts_to_arrays
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 if TYPE_CHECKING:
-    from livesam.engine.protocols import DecoderWeights
+    from livesam.engine.values.protocols import DecoderWeights
     from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam
 
 GiveWay: TypeAlias = Callable[[], None]

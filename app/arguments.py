@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from livesam.engine.prompt import Box, Click, Prompt
+from livesam.engine.values.prompt import Box, Click, Prompt
 
 _SIGNS = {"+": True, "-": False}
 

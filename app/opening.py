@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from livesam.app.progress import working
 
 if TYPE_CHECKING:
-    from livesam.engine.session import Session
+    from livesam.engine.session.session import Session
 
 
 def open_session(
@@ -24,13 +24,13 @@ def open_session(
     zoom: bool = False,
     obey: bool = False,
 ) -> Session:
-    """`livesam.export.serving.open_session`, with a sign of life on a terminal: the first call of a model exports it.
+    """`livesam.export.opening.open_session`, with a sign of life on a terminal: the first call of a model exports it.
 
     Raises:
         ValueError: unknown model, runtime or precision; no such folder of embeddings.
         LivesamError: weights that are missing or damaged, or a runtime that this machine cannot run.
     """
-    from livesam.export.serving import open_session as open_it
+    from livesam.export.opening import open_session as open_it
 
     with working(f"opening {model}") as progress:
         return open_it(

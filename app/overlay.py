@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import numpy.typing as npt
-from livesam.engine.prompt import Box, Click
+from livesam.engine.values.prompt import Box, Click
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -114,7 +114,7 @@ def save(path: Path, picture: Pixels) -> None:
     """
     from io import BytesIO
 
-    from livesam.engine.atomic import atomic_write
+    from livesam.engine.files.atomic import atomic_write
     from PIL import Image
 
     buffer = BytesIO()

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from livesam.adapter.method import Answer, FrozenConfig, StepReport
 from livesam.adapter.torch_decoder import Decoding, FlatDecoder, GiveWay, shown_token
-from livesam.engine.embedding import ImageEmbedding
-from livesam.engine.interaction import Interaction
-from livesam.engine.prompt import Prompt
+from livesam.engine.values.embedding import ImageEmbedding
+from livesam.engine.values.interaction import Interaction
+from livesam.engine.values.prompt import Prompt
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
-    from livesam.engine.protocols import DecoderWeights
+    from livesam.engine.values.protocols import DecoderWeights
     from segment_anything.modeling import Sam
 
 

@@ -24,16 +24,16 @@ from livesam.adapter.losses import balanced, click_bce, sample
 from livesam.adapter.method import Answer, ObjectId, PaperConfig, StepReport, object_id
 from livesam.adapter.optimiser import Adam, AdamState
 from livesam.adapter.torch_decoder import Decoding, FlatDecoder, GiveWay, shown_token
-from livesam.engine.embedding import ImageEmbedding
-from livesam.engine.geometry import postprocess
-from livesam.engine.interaction import Interaction
-from livesam.engine.points import geometry_of
-from livesam.engine.prompt import Prompt
+from livesam.engine.values.embedding import ImageEmbedding
+from livesam.engine.values.interaction import Interaction
+from livesam.engine.values.prompt import Prompt
+from livesam.engine.view.geometry import postprocess
+from livesam.engine.view.points import geometry_of
 from torch import Tensor
 from torch.nn import functional as F
 
 if TYPE_CHECKING:
-    from livesam.engine.protocols import DecoderWeights
+    from livesam.engine.values.protocols import DecoderWeights
     from segment_anything.modeling import Sam
 
 

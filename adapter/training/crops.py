@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from livesam.adapter.training.image_store import ImageStore
-from livesam.engine.models import PIXEL_MEAN, PIXEL_STD
+from livesam.engine.models.spec import PIXEL_MEAN, PIXEL_STD
 from torch import Tensor
 from torch.nn import functional as F
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 from livesam.adapter.training.trunk import imagenet_file, load_imagenet
-from livesam.engine.atomic import atomic_write
-from livesam.engine.models import build, load
+from livesam.engine.files.atomic import atomic_write
+from livesam.engine.models.loading import build, load
 from segment_anything.modeling import Sam
 from torch import Tensor
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import cast
 
 import torch
-from livesam.engine.models import PIXEL_STD
-from livesam.engine.nano import InvertedResidual, NanoEncoder
+from livesam.engine.models.nano import InvertedResidual, NanoEncoder
+from livesam.engine.models.spec import PIXEL_STD
 from torch import Tensor, nn
 
 STATISTICS = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")

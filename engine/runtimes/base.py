@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 import numpy.typing as npt
-from livesam.engine.embedding import ImageEmbedding
-from livesam.engine.errors import CheckpointError, SessionError, SwapError
-from livesam.engine.geometry import ResizeGeometry, prepare
-from livesam.engine.image import image_hash
-from livesam.engine.points import PromptGroup, geometry_of, prompts_to_arrays
-from livesam.engine.prompt import Prompt
-from livesam.engine.result import DecoderOutput
-from livesam.engine.weight_copies import require_names
+from livesam.engine.files.image import image_hash
+from livesam.engine.serving.weight_copies import require_names
+from livesam.engine.values.embedding import ImageEmbedding
+from livesam.engine.values.errors import CheckpointError, SessionError, SwapError
+from livesam.engine.values.prompt import Prompt
+from livesam.engine.values.result import DecoderOutput
+from livesam.engine.view.geometry import ResizeGeometry, prepare
+from livesam.engine.view.points import PromptGroup, geometry_of, prompts_to_arrays
 
 if TYPE_CHECKING:
-    from livesam.engine.embedding import Features
-    from livesam.engine.protocols import DecoderWeights
+    from livesam.engine.values.embedding import Features
+    from livesam.engine.values.protocols import DecoderWeights
 
 Float = npt.NDArray[np.float32]
 

@@ -1,0 +1,68 @@
+"""The interfaces at which runtimes, exporters and the learner meet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from livesam.engine.values.embedding import ImageEmbedding
+    from livesam.engine.values.prompt import Prompt
+    from livesam.engine.values.result import DecoderOutput
+
+# The 120 tensors of SAM's mask decoder by their official names, without the `mask_decoder.` prefix, float32.
+DecoderWeights: TypeAlias = Mapping[str, npt.NDArray[np.float32]]
+
+
+class ImageEncoder(Protocol):
+    """Turns an image into an embedding, once per image."""
+
+    @property
+    def runtime(self) -> str:
+        """The runtime that really runs, with device and precision, e.g. ``openvino:cpu:fp32``."""
+        ...
+
+    def encode(self, image: npt.NDArray[np.uint8]) -> ImageEmbedding:
+        """Encode one RGB image, uint8 ``(H, W, 3)``."""
+        ...
+
+    def close(self) -> None:
+        """Free the engine; later calls raise ``SessionError``."""
+        ...
+
+
+class MaskDecoder(Protocol):
+    """Answers prompts on an embedding. Not thread-safe: the decoder slot hands an instance to one click at a time."""
+
+    @property
+    def runtime(self) -> str:
+        """The runtime that really runs, with device and precision."""
+        ...
+
+    def decode(self, embedding: ImageEmbedding, prompts: Sequence[Prompt]) -> DecoderOutput:
+        """Answer one prompt or many on the same image. Prompts with equally many points run as one batch.
+
+        Points are never padded with label -1 beyond SAM's own rule, because SAM's decoder attends to padding.
+        """
+        ...
+
+    def load_weights(self, weights: DecoderWeights) -> None:
+        """Put new mask-decoder weights in place, without building anything anew. Never while a decode is running.
+
+        Raises:
+            SwapError: names, shapes or values are not those of a mask decoder; the old weights stay in place.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free the engine; later calls raise ``SessionError``."""
+        ...
+
+
+class DecoderCompiler(Protocol):
+    """Turns mask-decoder weights into a serving decoder of one runtime; implemented in ``livesam.export``."""
+
+    def __call__(self, weights: DecoderWeights) -> MaskDecoder: ...

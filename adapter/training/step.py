@@ -1,8 +1,8 @@
 """One training step: a sequence of simulated clicks on every object of a batch.
 
-Corrections come one to three at a time with the previous logits fed back, so long sequences stay cheap. The first round,
-the last and one in between are learned from, and no gradient flows from one round into another. Some sequences begin with
-a box in place of the first click.
+Corrections come one to three at a time with the previous logits fed back, so long sequences stay cheap. The first
+round, the last and one in between are learned from, and no gradient flows from one round into another. Some sequences
+begin with a box in place of the first click.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import cv2
 import pytest
-from livesam.benchmarks.training_curve import plot_training, smoothed
+from livesam.benchmarks.reports.training_curve import plot_training, smoothed
 
 
 def test_smoothing_starts_at_the_first_value_and_follows() -> None:

@@ -6,12 +6,15 @@ OpenVINO, import no torch at all.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from livesam.engine.files.places import default_cache_dir
-from livesam.engine.runtimes import selection as runtimes
+from livesam.engine.runtimes import selection
+from livesam.engine.runtimes.selection import ORT_TENSORRT, TENSORRT_RTX, Choice
 from livesam.engine.serving.probe import TOLERANCE, Probe
+from livesam.engine.view.look import PLAIN, Look
 from livesam.export.graphs.graph_cache import GraphCache, Progress, quiet
 
 if TYPE_CHECKING:
@@ -25,30 +28,43 @@ if TYPE_CHECKING:
 # How a TensorRT decoder takes new weights: as inputs of the engine, or by refitting the idle one of two engines.
 Swap: TypeAlias = Literal["inputs", "refit"]
 
-__all__ = ["decoder_compiler", "default_cache_dir", "open_encoder", "open_session"]
+__all__ = ["Opening", "decoder_compiler", "default_cache_dir", "open_encoder", "open_session"]
 
 
-def open_encoder(
-    model: str = "nano",
-    checkpoint: Path | None = None,
-    runtime: str = "auto",
-    precision: str | None = None,
-    cache_dir: Path | None = None,
-    *,
-    device: str | None = None,
-    batch: int = 1,
-    progress: Progress = quiet,
-) -> ImageEncoder:
-    """The image encoder of a model, ready to run.
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """Which model to open, and what to run it on.
 
-    Args:
+    Attributes:
         model: ``nano``, ``vit_t``, ``vit_b``, ``vit_l`` or ``vit_h``.
         checkpoint: its weights; None for nano's own, or what ``livesam download`` has fetched.
         runtime: ``auto``, ``tensorrt``, ``openvino``, ``onnxruntime``, ``torch``, ``onnxruntime:tensorrt`` for
             ONNX Runtime with its own TensorRT provider, or ``tensorrt_rtx`` for TensorRT for RTX and no other.
         precision: ``fp32``, ``fp16`` or ``bf16``; None for the runtime's usual one.
-        cache_dir: where graphs are kept; None for ``LIVESAM_CACHE`` or ``~/.cache/livesam``.
         device: ``cpu``, ``cuda`` (GPU 0) or ``cuda:N``; None for what the runtime runs on.
+        cache_dir: where graphs are kept; None for ``LIVESAM_CACHE`` or ``~/.cache/livesam``.
+    """
+
+    model: str = "nano"
+    checkpoint: Path | None = None
+    runtime: str = "auto"
+    precision: str | None = None
+    device: str | None = None
+    cache_dir: Path | None = None
+
+    def graphs(self, progress: Progress = quiet) -> GraphCache:
+        """The model's exported graphs, made where they are missing."""
+        return GraphCache(self.model, self.checkpoint, self.cache_dir, progress)
+
+    def choice(self, kind: str) -> Choice:
+        """The runtime that is taken for an ``encoder`` or a ``decoder``."""
+        return selection.select(kind, self.runtime, device=self.device, precision=self.precision)
+
+
+def open_encoder(opening: Opening, *, batch: int = 1, progress: Progress = quiet) -> ImageEncoder:
+    """The image encoder of a model, ready to run.
+
+    Args:
         batch: the most images that ``encode_batch`` shall take; above 1 the graph is another one, with a dynamic batch.
         progress: is told what takes long, in a few words.
 
@@ -60,22 +76,12 @@ def open_encoder(
     """
     if batch < 1:
         raise ValueError(f"batch must be positive, got {batch}")
-    choice = runtimes.select("encoder", runtime, device=device, precision=precision)
-    return _encoder(GraphCache(model, checkpoint, cache_dir, progress), choice, batch)
+    choice = opening.choice("encoder")
+    return _encoder(opening.graphs(progress), choice, batch)
 
 
-def decoder_compiler(
-    model: str = "nano",
-    checkpoint: Path | None = None,
-    runtime: str = "auto",
-    precision: str | None = None,
-    cache_dir: Path | None = None,
-    *,
-    device: str | None = None,
-    swap: Swap = "inputs",
-    progress: Progress = quiet,
-) -> DecoderCompiler:
-    """What makes serving decoders of a model out of decoder weights. Arguments and errors as ``open_encoder``, and:
+def decoder_compiler(opening: Opening, *, swap: Swap = "inputs", progress: Progress = quiet) -> DecoderCompiler:
+    """What makes serving decoders of a model out of decoder weights. Errors as ``open_encoder``, and:
 
     Args:
         swap: ``inputs`` swaps weights that are inputs of the engine; ``refit``, TensorRT only, refits the idle one of
@@ -84,38 +90,29 @@ def decoder_compiler(
     Raises:
         ValueError: no such way, or ``refit`` with a runtime that has none.
     """
-    choice = runtimes.select("decoder", runtime, device=device, precision=precision)
-    return _compiler(GraphCache(model, checkpoint, cache_dir, progress), choice, swap)
+    choice = opening.choice("decoder")
+    return _compiler(opening.graphs(progress), choice, swap)
 
 
 def open_session(
-    model: str = "nano",
+    opening: Opening,
     *,
-    checkpoint: Path | None = None,
     adapted: Path | None = None,
-    runtime: str = "auto",
-    precision: str | None = None,
-    device: str | None = None,
-    cache_dir: Path | None = None,
+    look: Look = PLAIN,
+    swap: Swap = "inputs",
     ram_mib: int = 512,
     embeddings: Path | None = None,
-    edges: bool = False,
-    zoom: bool = False,
-    obey: bool = False,
-    swap: Swap = "inputs",
     progress: Progress = quiet,
 ) -> Session:
-    """A session on the fastest runtime that is here; arguments and errors as ``open_encoder``, and:
+    """A session on the fastest runtime that is here. Errors as ``open_encoder``, and:
 
     Args:
         adapted: an adapted decoder's file, learned on this checkpoint; serves as version 1, labelled ``stable``.
+        look: how answers are looked for and drawn; clicks are obeyed anyway while ``live`` learns.
+        swap: as in ``decoder_compiler``.
         ram_mib: memory for embeddings of earlier images.
         embeddings: a folder of ``livesam embed``. An image's embedding is taken from there if it was made with the same
             weights, runtime and precision; any other image is encoded, and its embedding kept there too.
-        edges: draw masks to the image's own edges (``engine/view/edges.py``).
-        zoom: from an object's second click on look at its surroundings (``engine/view/zoom.py``).
-        obey: correct masks where they contradict clicks (``engine/view/obey.py``); done anyway while ``live`` learns.
-        swap: as in ``decoder_compiler``.
 
     Raises:
         ValueError: also when there is no folder ``embeddings``.
@@ -125,25 +122,23 @@ def open_session(
     if folder is not None and not folder.is_dir():
         raise ValueError(f"there is no folder of embeddings {str(folder)!r}: make it with `livesam embed`")
 
-    from livesam.engine.serving.right_of_way import InteractiveGate
+    from livesam.engine.serving.right_of_way import RightOfWay
     from livesam.engine.serving.slot import STABLE, DecoderSlot
     from livesam.engine.session.cache import EmbeddingCache
     from livesam.engine.session.session import Session
 
-    for_encoder = runtimes.select("encoder", runtime, device=device, precision=precision)
-    for_decoder = runtimes.select("decoder", runtime, device=device, precision=precision)
-    graphs = GraphCache(model, checkpoint, cache_dir, progress)
+    for_encoder, for_decoder = opening.choice("encoder"), opening.choice("decoder")
+    graphs = opening.graphs(progress)
     base = graphs.base_weights()
     encoder = _encoder(graphs, for_encoder)
-    reference = _Reference(graphs)
-    probe = Probe.standard(graphs.spec.embedding_hw, reference, TOLERANCE[for_decoder.precision])
-    gate = InteractiveGate()
-    slot = DecoderSlot(_compiler(graphs, for_decoder, swap), base, probe=probe, give_way=gate.give_way)
+    probe = Probe.standard(graphs.spec.embedding_hw, _Reference(graphs), TOLERANCE[for_decoder.precision])
+    right_of_way = RightOfWay()
+    slot = DecoderSlot(_compiler(graphs, for_decoder, swap), base, probe=probe, give_way=right_of_way.give_way)
     if adapted is not None:
         from livesam.engine.models.adapted import load_adapted
 
         slot.publish(load_adapted(Path(adapted), base), label=STABLE)
-    return Session(encoder, slot, EmbeddingCache(ram_mib << 20, folder), gate, edges=edges, zoom=zoom, obey=obey)
+    return Session(encoder, slot, EmbeddingCache(ram_mib << 20, folder), right_of_way=right_of_way, look=look)
 
 
 class _Reference:
@@ -163,12 +158,12 @@ class _Reference:
         return self._answer.reference(embedding, prompts, weights)
 
 
-def _encoder(graphs: GraphCache, choice: runtimes.Choice, batch: int = 1) -> ImageEncoder:
+def _encoder(graphs: GraphCache, choice: Choice, batch: int = 1) -> ImageEncoder:
     if choice.name == "torch":
         from livesam.engine.runtimes.torch import TorchEncoder
 
         return TorchEncoder(graphs.sam(), choice.device, precision=choice.precision)
-    if choice.name in ("onnxruntime", runtimes.ORT_TENSORRT):
+    if choice.name in ("onnxruntime", ORT_TENSORRT):
         from livesam.engine.runtimes.onnxruntime import OrtEncoder
 
         graph = graphs.encoder(choice.precision, one=batch == 1)
@@ -182,20 +177,20 @@ def _encoder(graphs: GraphCache, choice: runtimes.Choice, batch: int = 1) -> Ima
     return _tensorrt_encoder(graphs, choice, batch)
 
 
-def _provider(choice: runtimes.Choice) -> str:
-    return "tensorrt" if choice.name == runtimes.ORT_TENSORRT else choice.device.partition(":")[0]
+def _provider(choice: Choice) -> str:
+    return "tensorrt" if choice.name == ORT_TENSORRT else choice.device.partition(":")[0]
 
 
-def _compiler(graphs: GraphCache, choice: runtimes.Choice, swap: Swap) -> DecoderCompiler:
+def _compiler(graphs: GraphCache, choice: Choice, swap: Swap) -> DecoderCompiler:
     if swap not in ("inputs", "refit"):
         raise ValueError(f"unknown way to swap {swap!r}: choose inputs or refit")
-    if swap == "refit" and choice.name not in ("tensorrt", runtimes.TENSORRT_RTX):
+    if swap == "refit" and choice.name not in ("tensorrt", TENSORRT_RTX):
         raise ValueError(f"{choice.name} cannot be refitted, only TensorRT can: take swap='inputs'")
     if choice.name == "torch":
         from livesam.engine.runtimes.torch import TorchGraph
 
         return TorchGraph(graphs.sam(), choice.device, precision=choice.precision)
-    if choice.name in ("onnxruntime", runtimes.ORT_TENSORRT):
+    if choice.name in ("onnxruntime", ORT_TENSORRT):
         from livesam.engine.runtimes.onnxruntime import OrtGraph
 
         return OrtGraph(graphs.decoder(choice.precision), provider=_provider(choice), gpu=choice.gpu)
@@ -206,13 +201,13 @@ def _compiler(graphs: GraphCache, choice: runtimes.Choice, swap: Swap) -> Decode
     return _tensorrt_compiler(graphs, choice, swap)
 
 
-def _tensorrt_library(choice: runtimes.Choice) -> Library:
+def _tensorrt_library(choice: Choice) -> Library:
     from livesam.engine.runtimes.tensorrt import load_library
 
-    return load_library(choice.name if choice.name == runtimes.TENSORRT_RTX else "auto")
+    return load_library(choice.name if choice.name == TENSORRT_RTX else "auto")
 
 
-def _tensorrt_encoder(graphs: GraphCache, choice: runtimes.Choice, batch: int) -> ImageEncoder:
+def _tensorrt_encoder(graphs: GraphCache, choice: Choice, batch: int) -> ImageEncoder:
     """Never run on a GPU so far."""
     from livesam.engine.runtimes.tensorrt import TrtEncoder, on_gpu
     from livesam.export.graphs.plans import build_plan, encoder_profiles
@@ -227,7 +222,7 @@ def _tensorrt_encoder(graphs: GraphCache, choice: runtimes.Choice, batch: int) -
         return TrtEncoder(plan, side, library.name)
 
 
-def _tensorrt_compiler(graphs: GraphCache, choice: runtimes.Choice, swap: Swap) -> DecoderCompiler:
+def _tensorrt_compiler(graphs: GraphCache, choice: Choice, swap: Swap) -> DecoderCompiler:
     """Never run on a GPU so far."""
     from livesam.engine.runtimes.tensorrt import on_gpu
     from livesam.engine.runtimes.tensorrt_decoder import TrtDecoder, TrtRefitDecoder

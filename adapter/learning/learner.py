@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from livesam.adapter.learning.loop import AdaptationLoop
@@ -46,21 +47,21 @@ def learning(
     """
     clicks_obeyed = obeys(config_of(method))
     loop = AdaptationLoop(
-        lambda _: create(method, sam, device=device, give_way=session.gate.give_way),
+        lambda _: create(method, sam, device=device, give_way=session.right_of_way.give_way),
         session.slot.publish,
-        gate=session.gate,
+        gate=session.right_of_way,
         config=config,
         store=store,
         learning=_low_priority(device),
         domain=session.domain,
     )
-    before, obeyed = session.on_interaction, session.obey
+    before, look = session.on_interaction, session.look
     try:
         loop.start()
-        session.on_interaction, session.obey = loop.submit, obeyed or clicks_obeyed
+        session.on_interaction, session.look = loop.submit, replace(look, obey=look.obey or clicks_obeyed)
         yield loop
     finally:
-        session.on_interaction, session.obey = before, obeyed
+        session.on_interaction, session.look = before, look
         loop.close(timeout=120)  # a publish that is on its way needs the slot, which the caller may close next
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Gate(Protocol):
-    """What the loop needs of ``livesam.engine.serving.right_of_way.InteractiveGate``."""
+    """What the loop needs of ``livesam.engine.serving.right_of_way.RightOfWay``."""
 
     def wait_idle(self, timeout: float | None = None, quiet_s: float = 0.0) -> bool:
         """Wait until no click was being answered for ``quiet_s``; False if that took longer than ``timeout``."""

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from livesam.adapter.method import Answer, FrozenConfig, StepReport
-from livesam.adapter.torch_decoder import Decoding, FlatDecoder, GiveWay, shown_token
+from livesam.adapter.torch_decoder import Decoding, FlatDecoder, GiveWay
 from livesam.engine.values.embedding import ImageEmbedding
 from livesam.engine.values.interaction import Interaction
 from livesam.engine.values.prompt import Prompt
+from livesam.engine.view.selection import select_token
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,7 +32,7 @@ class FrozenMethod:
 
     def answer(self, embedding: ImageEmbedding, prompt: Prompt) -> Answer:
         output = self._decoding.decode(self._decoder, embedding, [prompt])
-        return Answer(output, shown_token(prompt, output.ious[0]))
+        return Answer(output, select_token(output.ious[0], prompt))
 
     def learn_click(self, interaction: Interaction) -> Iterator[StepReport]:
         yield from ()

@@ -26,12 +26,12 @@ from livesam.adapter.torch_decoder import (
     head,
     mask_vectors,
     predicted_ious,
-    shown_token,
 )
 from livesam.engine.values.embedding import ImageEmbedding
 from livesam.engine.values.interaction import Interaction
 from livesam.engine.values.prompt import Prompt
 from livesam.engine.view.points import geometry_of
+from livesam.engine.view.selection import select_token
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -46,7 +46,7 @@ class Lessons:
         """The clicks as labels of the shown mask, which else is told to stay as it is."""
         hw = (embedding.features.shape[2], embedding.features.shape[3])
         masks, ious = head(self.decoder.module, reached, hw, self.decoding.give_way)
-        token = shown_token(prompt, ious[0].detach().cpu().numpy())
+        token = select_token(ious[0].detach().cpu().numpy(), prompt)
         logits = masks[:, token : token + 1]
         labels = click_labels(prompt.clicks, geometry_of(embedding))
         device = self.decoding.device

@@ -33,11 +33,12 @@ from livesam.adapter.method import Answer, LiveConfig, ObjectId, StepReport, obj
 from livesam.adapter.methods.lessons import Lessons
 from livesam.adapter.methods.replay import Example, Lesson, plausible
 from livesam.adapter.optimiser import Adam
-from livesam.adapter.torch_decoder import Decoding, FlatDecoder, GiveWay, Trunk, shown_token
+from livesam.adapter.torch_decoder import Decoding, FlatDecoder, GiveWay, Trunk
 from livesam.engine.values.embedding import ImageEmbedding
 from livesam.engine.values.errors import AdaptationError
 from livesam.engine.values.interaction import Interaction
 from livesam.engine.values.prompt import Prompt
+from livesam.engine.view.selection import select_token
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class LiveMethod:
 
     def answer(self, embedding: ImageEmbedding, prompt: Prompt) -> Answer:
         output = self._decoding.decode(self._decoder, embedding, [prompt])
-        return Answer(output, shown_token(prompt, output.ious[0]))
+        return Answer(output, select_token(output.ious[0], prompt))
 
     # Between two clicks
 

@@ -66,6 +66,7 @@ def latency(
     """
     from livesam.app.arguments import check_output
     from livesam.app.commands.bench_latency import measure_latency, print_latency
+    from livesam.app.opening import opening_of
     from livesam.benchmarks.latency.budget import Budget
     from livesam.benchmarks.latency.random_weights import checkpoint_or_random
     from livesam.benchmarks.latency.stream import Pace
@@ -82,11 +83,7 @@ def latency(
     pace = Pace(think_ms=think_ms)
     with checkpoint_or_random(model, checkpoint, random_weights) as weights:
         runs, report = measure_latency(
-            model,
-            checkpoint=weights,
-            runtime=runtime,
-            precision=precision,
-            device=device,
+            opening_of(model, weights, runtime, precision, device),
             modes=("off", "on") if learning is LearningMode.both else (learning.value,),
             method=method,
             clicks=clicks,
@@ -122,6 +119,7 @@ def swap(
     """From new weights to serving: what it costs, and what clicks feel of it."""
     from livesam.app.arguments import check_output
     from livesam.app.commands.bench_swap import measure_swap, print_swap
+    from livesam.app.opening import opening_of
     from livesam.benchmarks.latency.random_weights import checkpoint_or_random
     from livesam.engine.files.atomic import write_json
 
@@ -129,11 +127,7 @@ def swap(
         check_output(json_file, "--json", (".json",))
     with checkpoint_or_random(model, checkpoint, random_weights) as weights:
         report = measure_swap(
-            model,
-            checkpoint=weights,
-            runtime=runtime,
-            precision=precision,
-            device=device,
+            opening_of(model, weights, runtime, precision, device),
             swaps=swaps,
         )
     report["weights"] = "random" if random_weights else "checkpoint"
@@ -158,6 +152,7 @@ def throughput(
     """Images that the encoder takes a second, over batch sizes and workers."""
     from livesam.app.arguments import check_output
     from livesam.app.commands.bench_throughput import measure_throughput, print_throughput
+    from livesam.app.opening import opening_of
     from livesam.benchmarks.latency.random_weights import checkpoint_or_random
     from livesam.engine.files.atomic import write_json
 
@@ -165,11 +160,7 @@ def throughput(
         check_output(json_file, "--json", (".json",))
     with checkpoint_or_random(model, checkpoint, random_weights) as weights:
         report = measure_throughput(
-            model,
-            checkpoint=weights,
-            runtime=runtime,
-            precision=precision,
-            device=device,
+            opening_of(model, weights, runtime, precision, device),
             batches=batch or [1],
             workers=workers or [1, 2],
             seconds=seconds,

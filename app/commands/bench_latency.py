@@ -19,15 +19,12 @@ from livesam.benchmarks.reports.environment import environment
 if TYPE_CHECKING:
     from livesam.adapter.learning.loop import AdaptationLoop
     from livesam.engine.session.session import Session
+    from livesam.export.opening import Opening
 
 
 def measure_latency(
-    model: str,
+    opening: Opening,
     *,
-    checkpoint: Path | None,
-    runtime: str,
-    precision: str | None,
-    device: str | None,
     modes: Sequence[str],
     method: str,
     clicks: int,
@@ -38,6 +35,7 @@ def measure_latency(
     """Run the stream in every mode and through the peers, in turns; returns the runs and the report around them."""
     from livesam.app.opening import open_session
 
+    model, checkpoint = opening.model, opening.checkpoint
     events = click_stream(clicks, seed, pace)
     image = picture()
     facts = environment()
@@ -46,11 +44,11 @@ def measure_latency(
     loop: AdaptationLoop | None = None
     with ExitStack() as stack:
         for mode in modes:
-            session = open_session(model, checkpoint=checkpoint, runtime=runtime, precision=precision, device=device)
+            session = open_session(opening)
             stack.callback(session.close)
             features = session.set_image(image).numpy()
             if mode == "on":
-                entrant, loop = _learning(session, model, checkpoint, method, device, stack)
+                entrant, loop = _learning(session, opening, method, stack)
             else:
                 entrant = Entrant(SessionTarget(session, model))
             entrants.append(entrant)
@@ -98,16 +96,15 @@ def print_latency(runs: Sequence[LatencyRun], content: Mapping[str, Any]) -> Non
         console.print(f"{name}: median {ratio:.1f} times ours (learning off)", highlight=False)
 
 
-def _learning(
-    session: Session, model: str, checkpoint: Path | None, method: str, device: str | None, stack: ExitStack
-) -> tuple[Entrant, AdaptationLoop]:
+def _learning(session: Session, opening: Opening, method: str, stack: ExitStack) -> tuple[Entrant, AdaptationLoop]:
     """A session that learns in its own turns only, and its learner."""
     from livesam.adapter.learning.learner import learning
     from livesam.engine.models.loading import load
 
-    loop = stack.enter_context(learning(session, load(model, checkpoint), method, device or "cpu"))
+    sam = load(opening.model, opening.checkpoint)
+    loop = stack.enter_context(learning(session, sam, method, opening.device or "cpu"))
     # None: its last micro-step or publish ends before the next one's turn begins.
-    return Entrant(SessionTarget(session, model), "on", None, loop.resume, lambda: loop.pause(None)), loop
+    return Entrant(SessionTarget(session, opening.model), "on", None, loop.resume, lambda: loop.pause(None)), loop
 
 
 def _peers(model: str, checkpoint: Path | None, features: Any, stack: ExitStack) -> list[Entrant]:

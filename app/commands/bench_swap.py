@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from livesam.engine.serving.slot import DecoderSlot
     from livesam.engine.values.protocols import DecoderWeights
+    from livesam.export.opening import Opening
 
 
-def measure_swap(
-    model: str, *, checkpoint: Path | None, runtime: str, precision: str | None, device: str | None, swaps: int
-) -> dict[str, Any]:
+def measure_swap(opening: Opening, swaps: int) -> dict[str, Any]:
     """Publish changed weights again and again while a thread clicks; returns the report.
 
     The weights are changed where ``live`` changes them: in the head, a fifth of the bytes, which is what it publishes.
@@ -29,7 +27,7 @@ def measure_swap(
     from livesam.engine.values.prompt import Click, Prompt
     from livesam.export.opening import decoder_compiler
 
-    session = open_session(model, checkpoint=checkpoint, runtime=runtime, precision=precision, device=device)
+    session = open_session(opening)
     unchecked: DecoderSlot | None = None
     try:
         image = picture()
@@ -42,14 +40,13 @@ def measure_swap(
                 lambda: session.predict(prompt).timings_ms,
                 slot.publish,
                 [perturbed(base, seed=seed, parts=HEAD) for seed in range(4)],
-                model=model,
+                model=opening.model,
                 runtime=session.runtime,
                 swaps=swaps,
                 progress=progress,
             )
         # The same again without the comparison with PyTorch: what the runtime itself needs for new weights.
-        compiler = decoder_compiler(model, checkpoint, runtime=runtime, precision=precision, device=device)
-        unchecked = DecoderSlot(compiler, base)
+        unchecked = DecoderSlot(decoder_compiler(opening), base)
         head_ms, all_ms = (
             _publishing_ms(unchecked, [perturbed(base, seed=seed, parts=parts) for seed in range(2)], swaps)
             for parts in (HEAD, ("",))

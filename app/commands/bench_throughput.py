@@ -4,20 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from livesam.export.opening import Opening
 
 
 def measure_throughput(
-    model: str,
-    *,
-    checkpoint: Path | None,
-    runtime: str,
-    precision: str | None,
-    device: str | None,
-    batches: Sequence[int],
-    workers: Sequence[int],
-    seconds: float,
+    opening: Opening, *, batches: Sequence[int], workers: Sequence[int], seconds: float
 ) -> dict[str, Any]:
     """Every batch size with every number of workers; returns the report."""
     from livesam.app.progress import counting
@@ -34,15 +28,11 @@ def measure_throughput(
             run = measure(
                 partial(
                     open_encoder,
-                    model,
-                    checkpoint,
-                    runtime=runtime,
-                    precision=precision,
-                    device=device,
+                    opening,
                     batch=1 if batch == 1 else max(batches),  # all that are above 1 share one graph or plan
                 ),
                 image,
-                model=model,
+                model=opening.model,
                 batch=batch,
                 workers=count,
                 seconds=seconds,

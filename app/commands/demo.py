@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -60,9 +60,10 @@ def demo(
 ) -> None:
     """Segment real photos with scripted clicks; write overlays and a report, print a table with timings."""
     import numpy as np
-    from livesam.app.opening import open_session
+    from livesam.app.opening import open_session, opening_of
     from livesam.app.photos import PHOTOS
     from livesam.engine.files.atomic import write_json
+    from livesam.engine.view.look import Look
 
     images = [photo.load() for photo in PHOTOS]
     if out.exists() and not out.is_dir():
@@ -70,16 +71,8 @@ def demo(
     out.mkdir(parents=True, exist_ok=True)
 
     started = time.perf_counter()
-    session = open_session(
-        model,
-        checkpoint=checkpoint,
-        runtime=runtime,
-        precision=precision,
-        device=device,
-        edges=edges,
-        zoom=zoom,
-        obey=obey,
-    )
+    look = Look(zoom, obey, edges)
+    session = open_session(opening_of(model, checkpoint, runtime, precision, device), look=look)
     open_ms = (time.perf_counter() - started) * 1e3
 
     # The first image and click of a runtime pay for its warm-up; the table is about every later one.
@@ -88,7 +81,7 @@ def demo(
 
     runs = [_run(session, photo, image) for photo, image in zip(PHOTOS, images, strict=True)]
     pictures = _write_pictures(runs, out)
-    report = _report(session, {"model": model, "edges": edges, "zoom": zoom, "obey": obey}, open_ms, runs, pictures)
+    report = _report(session, {"model": model, **asdict(look)}, open_ms, runs, pictures)
     write_json(out / "report.json", report)
     _print_table(runs, report, out)
 

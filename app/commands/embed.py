@@ -11,8 +11,7 @@ from livesam.app.options import CheckpointOption, DeviceOption, ModelOption, Pre
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from livesam.engine.session.cache import EmbeddingCache
-    from livesam.engine.values.protocols import ImageEncoder
+    from livesam.engine.session.cached_encoder import CachedEncoder
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 INDEX = "index.json"
@@ -28,6 +27,7 @@ def embed(
     device: DeviceOption = None,
 ) -> None:
     """Encode images ahead of time; run again, it goes on where it stopped."""
+    from livesam.app.opening import opening_of
     from livesam.app.progress import counting, working
     from livesam.engine.values.errors import ImageError, LivesamError
 
@@ -37,18 +37,12 @@ def embed(
     out.mkdir(parents=True, exist_ok=True)
 
     from livesam.engine.session.cache import EmbeddingCache
+    from livesam.engine.session.cached_encoder import CachedEncoder
     from livesam.export.opening import open_encoder
 
     with working(f"opening {model}'s encoder") as stage:
-        encoder = open_encoder(
-            model,
-            checkpoint,
-            runtime=runtime.value,
-            precision=precision,
-            device=device,
-            progress=stage,
-        )
-    cache = EmbeddingCache(0, out, required=True)
+        opened = open_encoder(opening_of(model, checkpoint, runtime, precision, device), progress=stage)
+    encoder = CachedEncoder(opened, EmbeddingCache(0, out, required=True))
     index = _read_index(out / INDEX)
     before = dict(index)
     done, skipped, bad = 0, 0, []
@@ -56,7 +50,7 @@ def embed(
         with counting("encoding", len(images)) as progress:
             for position, path in enumerate(images):
                 try:
-                    key, was_there = _embed_one(encoder, cache, path, out)
+                    key, was_there = _embed_one(encoder, path, out)
                 except ImageError as error:
                     bad.append(str(error))
                 else:
@@ -93,24 +87,19 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
     return list(found)
 
 
-def _embed_one(encoder: ImageEncoder, cache: EmbeddingCache, path: Path, out: Path) -> tuple[str, bool]:
-    from livesam.engine.files.image import image_hash, read_image
+def _embed_one(encoder: CachedEncoder, path: Path, out: Path) -> tuple[str, bool]:
+    """The key of an image's embedding, and whether it was there already; a damaged file is encoded anew."""
+    from livesam.engine.files.image import read_image
     from livesam.engine.values.errors import LivesamError
 
     image = read_image(path)
-    key_of = getattr(encoder, "key", None)
-    if key_of is not None:
-        key = str(key_of(image_hash(image)))
-        if cache.get(key) is not None:  # read in full, so a damaged file is encoded anew
-            return key, True
-    embedding = encoder.encode(image)
     try:
-        cache.put(embedding)
+        encoded = encoder.encode(image)
     except OSError as error:
         raise LivesamError(
             f"the embedding of {path} could not be written to {out}: {error.strerror or error}"
         ) from error
-    return embedding.key, False
+    return encoded.embedding.key, encoded.found
 
 
 def _digest(key: str) -> str:

@@ -77,18 +77,11 @@ def segment(
     pixels = read_image(image)
     check_prompt(prompt, (pixels.shape[0], pixels.shape[1]), low_res_hw=(0, 0))
 
-    from livesam.app.opening import open_session
+    from livesam.app.opening import open_session, opening_of
+    from livesam.engine.view.look import Look
 
-    session = open_session(
-        model,
-        checkpoint=checkpoint,
-        runtime=runtime,
-        precision=precision,
-        device=device,
-        embeddings=embeddings,
-        edges=edges,
-        obey=obey,
-    )
+    opening = opening_of(model, checkpoint, runtime, precision, device)
+    session = open_session(opening, look=Look(obey=obey, edges=edges), embeddings=embeddings)
     started = time.perf_counter()
     stored = embeddings is not None and _is_stored(session, pixels)
     session.set_image(pixels)
@@ -131,5 +124,4 @@ def segment(
 def _is_stored(session: Session, pixels: npt.NDArray[np.uint8]) -> bool:
     from livesam.engine.files.image import image_hash
 
-    key = getattr(session.encoder, "key", None)
-    return key is not None and session.cache is not None and session.cache.get(key(image_hash(pixels))) is not None
+    return session.encoder.find(image_hash(pixels)) is not None

@@ -20,6 +20,7 @@ from livesam.engine.values.errors import RuntimeUnavailable
 
 if TYPE_CHECKING:
     from livesam.engine.session.session import Session
+    from livesam.export.opening import Opening
     from segment_anything.modeling import Sam
 
 Image = npt.NDArray[np.uint8]
@@ -33,16 +34,7 @@ def save_random(sam: Sam, path: Path) -> None:
 
 
 def encoder(
-    model: str,
-    checkpoint: Path | None,
-    image: Image,
-    reference: npt.NDArray[np.float32] | None,
-    *,
-    runtime: str,
-    precision: str,
-    device: str,
-    cache_dir: Path,
-    seconds: float = 1.0,
+    opening: Opening, image: Image, reference: npt.NDArray[np.float32] | None, *, seconds: float = 1.0
 ) -> dict[str, Any]:
     """Latency from an RGB image in host memory to the embedding, and how far that is from PyTorch's in fp32.
 
@@ -53,11 +45,9 @@ def encoder(
 
     from livesam.export.opening import open_encoder
 
-    started = time.perf_counter()
+    started, device = time.perf_counter(), opening.device or "cpu"
     try:
-        engine = open_encoder(
-            model, checkpoint, runtime=runtime, precision=precision, device=device, cache_dir=cache_dir
-        )
+        engine = open_encoder(opening)
     except RuntimeUnavailable as error:
         raise Skipped(str(error)) from None
     try:
@@ -72,18 +62,7 @@ def encoder(
         engine.close()
 
 
-def throughput(
-    model: str,
-    checkpoint: Path | None,
-    image: Image,
-    *,
-    runtime: str,
-    precision: str,
-    device: str,
-    cache_dir: Path,
-    batches: Sequence[int],
-    seconds: float = 1.0,
-) -> dict[str, Any]:
+def throughput(opening: Opening, image: Image, *, batches: Sequence[int], seconds: float = 1.0) -> dict[str, Any]:
     """Images a second through ``encode_batch``, from RGB images in host memory to embeddings, over batch sizes.
 
     Raises:
@@ -91,11 +70,9 @@ def throughput(
     """
     from livesam.export.opening import open_encoder
 
-    most = max(batches)
+    device = opening.device or "cpu"
     try:
-        engine = open_encoder(
-            model, checkpoint, runtime=runtime, precision=precision, device=device, cache_dir=cache_dir, batch=most
-        )
+        engine = open_encoder(opening, batch=max(batches))
     except RuntimeUnavailable as error:
         raise Skipped(str(error)) from None
     rows: list[dict[str, Any]] = []

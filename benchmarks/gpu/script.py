@@ -34,7 +34,7 @@ from livesam.engine.values.errors import RuntimeUnavailable
 
 if TYPE_CHECKING:
     from livesam.engine.session.session import Session
-    from livesam.export.opening import Swap
+    from livesam.export.opening import Opening, Swap
     from segment_anything.modeling import Sam
 
 RUNTIMES: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -110,31 +110,20 @@ class ModelBench:
 
     def _encoder(self, runtime: str, precision: str) -> Mapping[str, Any]:
         _require(runtime)
-        return gpu_runtimes.encoder(
-            self.model,
-            self.checkpoint,
-            self.image,
-            self.reference,
-            runtime=runtime,
-            precision=precision,
-            device=self.device,
-            cache_dir=self.folder / "cache",
-            seconds=self.seconds,
-        )
+        opening = self._opening(runtime, precision)
+        return gpu_runtimes.encoder(opening, self.image, self.reference, seconds=self.seconds)
+
+    def _opening(self, runtime: str, precision: str | None = None) -> Opening:
+        from livesam.export.opening import Opening
+
+        return Opening(self.model, self.checkpoint, runtime, precision, self.device, self.folder / "cache")
 
     def _session(self, runtime: str, swap: Swap = "inputs") -> Session:
         from livesam.export.opening import open_session
 
         _require(runtime)
         try:
-            return open_session(
-                self.model,
-                checkpoint=self.checkpoint,
-                runtime=runtime,
-                device=self.device,
-                cache_dir=self.folder / "cache",
-                swap=swap,
-            )
+            return open_session(self._opening(runtime), swap=swap)
         except RuntimeUnavailable as error:
             raise Skipped(str(error)) from None
 
@@ -166,17 +155,9 @@ class ModelBench:
 
     def _throughput(self, runtime: str) -> Mapping[str, Any]:
         _require(runtime)
-        return gpu_runtimes.throughput(
-            self.model,
-            self.checkpoint,
-            self.image,
-            runtime=runtime,
-            precision=BATCH_PRECISION[runtime] if self.device.startswith("cuda") else "fp32",
-            device=self.device,
-            cache_dir=self.folder / "cache",
-            batches=self.batches,
-            seconds=self.seconds,
-        )
+        precision = BATCH_PRECISION[runtime] if self.device.startswith("cuda") else "fp32"
+        opening = self._opening(runtime, precision)
+        return gpu_runtimes.throughput(opening, self.image, batches=self.batches, seconds=self.seconds)
 
     def _eager_throughput(self) -> Mapping[str, Any]:
         precision = "bf16" if self.device.startswith("cuda") else "fp32"

@@ -210,9 +210,9 @@ def nano(folder: Path, checkpoint: Path | None, rounds: int) -> list[Comparison]
     """nano from pixels to mask on the runtime that ``auto`` takes: encode, and a click with its postprocessing."""
     from livesam.engine.files.image import image_hash
     from livesam.export.graphs.encoder import probe_image
-    from livesam.export.opening import open_session
+    from livesam.export.opening import Opening, open_session
 
-    session = open_session("nano", checkpoint=checkpoint, cache_dir=folder / "cache")
+    session = open_session(Opening("nano", checkpoint, cache_dir=folder / "cache"))
     image = probe_image(512)
     digest = image_hash(image)
     session.set_image(image)
@@ -221,7 +221,7 @@ def nano(folder: Path, checkpoint: Path | None, rounds: int) -> list[Comparison]
         session.reset()
         session.click(200.0, 150.0)
 
-    encode: Run = lambda: session.encoder.encode(image, digest)  # type: ignore[call-arg]  # noqa: E731
+    encode: Run = lambda: session.encoder.encoder.encode(image, digest)  # noqa: E731
     label = session.runtime
     return [
         Comparison("nano encode", interleaved({label: encode}, rounds), {"ms": 80.0}),

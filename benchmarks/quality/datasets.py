@@ -7,6 +7,7 @@ in ``nov_wbc`` the ids are classes of one cell, in ``src_voc07`` 255 is the bord
 
 from __future__ import annotations
 
+import fnmatch
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -143,6 +144,26 @@ def read_ids(path: Path) -> npt.NDArray[np.integer]:
     if ids is None or ids.ndim != 2 or ids.dtype not in (np.uint8, np.uint16):
         raise ImageError(f"{path} is not an id mask: it must be a PNG with one channel of 8 or 16 bits")
     return cast("npt.NDArray[np.integer]", ids)
+
+
+def resolve_sets(names: Sequence[str], data: Path) -> list[Path]:
+    """Folders for set names, patterns and paths, in the order given and each once.
+
+    Raises:
+        ValueError: a name or a pattern matches no folder.
+    """
+    present = sorted(p.name for p in data.iterdir() if (p / "images").is_dir()) if data.is_dir() else []
+    folders: list[Path] = []
+    for name in names:
+        matches = fnmatch.filter(present, name)
+        if matches:
+            folders += [data / match for match in matches]
+        elif (Path(name) / "images").is_dir():
+            folders.append(Path(name))
+        else:
+            known = ", ".join(present) if present else "no set at all"
+            raise ValueError(f"no set {name!r} below {str(data)!r} (--data), which holds {known}")
+    return list(dict.fromkeys(folders))
 
 
 def _objects_of(dataset: str, image_path: Path, mask_path: Path, rule: MaskRule) -> Sequence[ObjectRef]:

@@ -21,8 +21,7 @@ from livesam.benchmarks.quality.datasets import MIN_AREA, ObjectRef, objects
 from livesam.benchmarks.quality.metrics import mean_of, seconds, summarise, thirds
 from livesam.benchmarks.quality.protocol import ObjectRecord, Predictor, check_stop_rule, evaluate_object, noc
 from livesam.benchmarks.quality.records import RecordStore
-
-FORMAT = "livesam-quality/1"
+from livesam.benchmarks.quality.result import FORMAT
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,10 +135,8 @@ def _run_set(
         return
     predictor.begin_set(name, settings.seed)
     for reference in references[len(done) :]:
-        key = f"{name}/{reference.image_path.name}"
-        record = evaluate_object(
-            predictor, reference.name, key, reference.load(), settings.target_iou, settings.max_clicks
-        )
+        labelled = reference.load()
+        record = evaluate_object(predictor, reference.name, labelled, settings.target_iou, settings.max_clicks)
         store.add(name, record)
         done.append(record)
         if progress is not None:

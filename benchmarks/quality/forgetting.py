@@ -128,7 +128,7 @@ def run(
     ] = None,
 ) -> None:
     """What adapting on some sets costs on others."""
-    from livesam.benchmarks.quality.quality_command import resolve_sets
+    from livesam.benchmarks.quality.datasets import resolve_sets
     from livesam.engine.files.atomic import write_json
     from livesam.engine.files.hashing import weights_hash
     from livesam.engine.models.loading import decoder_weights, load

@@ -24,7 +24,6 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 from livesam.benchmarks.quality.datasets import Image, Mask
-from livesam.benchmarks.quality.protocol import Answer
 from livesam.engine.values.prompt import Click
 
 LONG_SIDE = 256
@@ -58,7 +57,7 @@ class GrabCutPredictor:
     def begin_set(self, name: str, seed: int) -> None:
         self._failures = 0
 
-    def begin_image(self, image: Image, key: str) -> None:
+    def begin_image(self, image: Image) -> None:
         self._hw = (image.shape[0], image.shape[1])
         scale = min(1.0, LONG_SIDE / max(self._hw))
         bgr = np.ascontiguousarray(image[..., ::-1])
@@ -70,7 +69,7 @@ class GrabCutPredictor:
     def begin_object(self) -> None:
         self._labels = None
 
-    def click(self, clicks: tuple[Click, ...], previous: npt.NDArray[np.float32] | None) -> Answer:
+    def click(self, clicks: tuple[Click, ...]) -> Mask:
         if self._image is None:
             raise ValueError("no image: call begin_image before the first click")
         image = self._image
@@ -90,9 +89,9 @@ class GrabCutPredictor:
         mask = _connected((labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD), clicks, cells)
         if mask.shape != self._hw:
             mask = cv2.resize(mask.astype(np.float32), self._hw[::-1], interpolation=cv2.INTER_LINEAR) > 0.5
-        return Answer(mask)
+        return mask
 
-    def after_click(self, clicks: tuple[Click, ...], answer: Answer, last: bool) -> None: ...
+    def after_click(self, clicks: tuple[Click, ...], last: bool) -> None: ...
 
     def finish_object(self, clicks: tuple[Click, ...], accepted: Mask | None) -> None: ...
 

@@ -13,18 +13,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 from livesam.adapter.oracle import next_click
 from livesam.benchmarks.quality.datasets import Image, LabelledObject, Mask
 from livesam.engine.values.prompt import Click
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Answer:
-    """What a predictor shows: the mask, bool ``(H, W)``, and the low-res logits to feed back, if it has any."""
-
-    mask: Mask
-    low_res_logits: npt.NDArray[np.float32] | None = None
 
 
 class Predictor(Protocol):
@@ -42,17 +33,17 @@ class Predictor(Protocol):
         """A new domain: go back to the start state, whatever was learnt before."""
         ...
 
-    def begin_image(self, image: Image, key: str) -> None:
-        """The image of the next object; equal keys in a set mean equal images."""
+    def begin_image(self, image: Image) -> None:
+        """The image of the next object."""
         ...
 
     def begin_object(self) -> None: ...
 
-    def click(self, clicks: tuple[Click, ...], previous: npt.NDArray[np.float32] | None) -> Answer:
-        """The mask for all clicks so far; ``previous`` are the low-res logits of the object's last answer."""
+    def click(self, clicks: tuple[Click, ...]) -> Mask:
+        """The mask for all clicks so far, bool ``(H, W)``."""
         ...
 
-    def after_click(self, clicks: tuple[Click, ...], answer: Answer, last: bool) -> None:
+    def after_click(self, clicks: tuple[Click, ...], last: bool) -> None:
         """Time to learn from a click, after its mask was shown; ``last`` where no further click will come."""
         ...
 
@@ -106,7 +97,7 @@ def iou(truth: Mask, predicted: Mask, ignore: Mask | None = None) -> float:
 
 
 def evaluate_object(
-    predictor: Predictor, name: str, image_key: str, labelled: LabelledObject, target_iou: float, max_clicks: int
+    predictor: Predictor, name: str, labelled: LabelledObject, target_iou: float, max_clicks: int
 ) -> ObjectRecord:
     """Click on one object until its mask reaches ``target_iou``, or ``max_clicks`` are used.
 
@@ -118,11 +109,10 @@ def evaluate_object(
     check_stop_rule(target_iou, max_clicks)
     image, truth, ignore = labelled
     started = time.perf_counter()
-    predictor.begin_image(image, image_key)
+    predictor.begin_image(image)
     encode_ms = _ms_since(started)
     predictor.begin_object()
     mask = np.zeros(truth.shape, np.bool_)
-    logits: npt.NDArray[np.float32] | None = None
     clicks: tuple[Click, ...] = ()
     ious: list[float] = []
     click_ms: list[float] = []
@@ -134,15 +124,14 @@ def evaluate_object(
             break
         clicks = (*clicks, click)
         started = time.perf_counter()
-        answer = predictor.click(clicks, logits)
+        mask = predictor.click(clicks)
         click_ms.append(_ms_since(started))
-        mask, logits = answer.mask, answer.low_res_logits
         if mask.shape != truth.shape or mask.dtype != np.bool_:
             raise ValueError(f"the answer must be bool {truth.shape} like the image, got {mask.dtype} {mask.shape}")
         ious.append(iou(truth, mask, ignore))
         reached = ious[-1] >= target_iou
         started = time.perf_counter()
-        predictor.after_click(clicks, answer, last=reached or len(clicks) == max_clicks)
+        predictor.after_click(clicks, last=reached or len(clicks) == max_clicks)
         step_ms.append(_ms_since(started))
     started = time.perf_counter()
     predictor.finish_object(clicks, mask if reached else None)

@@ -129,7 +129,7 @@ def _cell(runs: Runs, label: str, sets: Sequence[str], digits: int, figure: Figu
 
 def main() -> None:
     """``python -m livesam.benchmarks.reports.methods_table``."""
-    from livesam.benchmarks.quality.quality_command import read_result
+    from livesam.benchmarks.quality.result import read_result
 
     def command(results: list[Path]) -> None:
         """Print methods side by side as Markdown."""

@@ -52,7 +52,7 @@ class Probe:
     def check(self, decoder: MaskDecoder, weights: DecoderWeights, give_way: Callable[[], None] | None = None) -> None:
         """Let the decoder answer (which also warms it up) and compare, prompt by prompt.
 
-        A decoder that has a way to answer ``aside`` of its clicks' threads is asked to.
+        The decoder answers ``aside``, so that no click loses its threads.
 
         Args:
             give_way: called before each answer.
@@ -60,7 +60,7 @@ class Probe:
         Raises:
             SwapError: a value is not finite, or further off than the tolerance.
         """
-        decoder, answers = getattr(decoder, "aside", decoder), []
+        decoder, answers = decoder.aside, []
         for prompt in self.prompts:  # one by one: a click that comes meanwhile waits for one answer, not for all
             if give_way is not None:
                 give_way()

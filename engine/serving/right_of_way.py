@@ -9,8 +9,11 @@ from collections.abc import Iterator
 from livesam.engine.serving.occupancy import Occupancy
 
 
-class InteractiveGate:
-    """Counts the clicks that are being answered. Announcing one never waits, whatever the learner does."""
+class RightOfWay:
+    """Clicks before learning: counts those that are being answered.
+
+    Announcing one never waits, whatever the learner does.
+    """
 
     def __init__(self) -> None:
         self._clicks = Occupancy()

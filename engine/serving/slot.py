@@ -59,10 +59,9 @@ class _Place:
         self.decoder = decoder
         self.version = version
         self.clicks = Occupancy()
-        # Runtimes whose instances answer several threads at once say so; others get one click at a time, by a lock that
-        # none but clicks take.
-        several = bool(getattr(decoder, "concurrent", False))
-        self.turn: contextlib.AbstractContextManager[object] = contextlib.nullcontext() if several else threading.Lock()
+        # A decoder for one thread at a time gets one click at a time, by a lock that none but clicks take.
+        turn = contextlib.nullcontext() if decoder.concurrent else threading.Lock()
+        self.turn: contextlib.AbstractContextManager[object] = turn
 
 
 def _go_on() -> None:

@@ -14,6 +14,7 @@ from livesam.engine.values.errors import SessionError
 from livesam.engine.values.prompt import Box, Click, Prompt
 from livesam.engine.values.step import Step
 from livesam.engine.values.window import Window
+from livesam.engine.view.view import View
 
 FORMAT = "livesam-session-2"
 BEFORE_WINDOWS = "livesam-session-1"
@@ -65,6 +66,15 @@ class SessionLog:
         }
         with atomic_write(path) as file:
             file.write(save(tensors, {"livesam": json.dumps(head)}))
+
+    def check(self, view: View) -> None:
+        """Refuse steps that this image and model cannot have had.
+
+        Raises:
+            ValueError: one of them does not fit.
+        """
+        for step in self.steps:
+            view.check(step)
 
     @classmethod
     def read(cls, path: Path) -> SessionLog:

@@ -6,27 +6,26 @@ import itertools
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 from livesam.engine.files.image import image_hash
-from livesam.engine.serving.right_of_way import InteractiveGate
+from livesam.engine.serving.right_of_way import RightOfWay
+from livesam.engine.session.cached_encoder import CachedEncoder
+from livesam.engine.session.decoding import decode
+from livesam.engine.session.dialogue import Dialogue, show
 from livesam.engine.session.log import SessionLog
 from livesam.engine.values.embedding import ImageEmbedding
 from livesam.engine.values.errors import SessionError
 from livesam.engine.values.interaction import Interaction
 from livesam.engine.values.prompt import Box, Click, Prompt
-from livesam.engine.values.result import DecoderOutput, MaskResult
-from livesam.engine.values.step import Step
-from livesam.engine.view.geometry import require_rgb
-from livesam.engine.view.points import check_prompt
+from livesam.engine.values.result import MaskResult
+from livesam.engine.view.look import PLAIN, Look
 from livesam.engine.view.selection import Rule, select_token
 from livesam.engine.view.view import View
-from livesam.engine.view.zoom import Zoom
 
 if TYPE_CHECKING:
     from livesam.engine.serving.slot import DecoderSlot
@@ -40,20 +39,19 @@ _numbers = itertools.count()  # of objects, in all sessions of the process
 class Session:
     """Interactive segmentation of one image at a time. Its methods may be called from several threads.
 
+    What is said and answered is a ``Dialogue``; the session adds the decoder slot, the right of way, clock and lock.
+    Where it zooms and the window moves, other calls wait for an encoding, but not previews: they see the whole image.
+
     Args:
         encoder: runs once per image.
         slot: gives the decoder for each click; several sessions may share one.
         cache: where embeddings are looked up and kept; None encodes every image anew.
-        gate: clicks announce themselves here, so that learning gives way.
+        right_of_way: clicks announce themselves here, so that learning gives way.
         on_interaction: called after each answer and when an object is over (``accept``, ``reset``, ``set_image``). It
             must not block; what it raises is logged.
         domain: a name for where the images come from, handed on to whoever learns.
+        look: how answers are looked for and drawn.
         feed_back: give the decoder its last answer's low-res logits with the next click, as SAM was trained.
-        edges: draw masks to the image's own edges (``engine/view/edges.py``).
-        zoom: from an object's second click or box on, encode its surroundings for themselves and look there
-            (``engine/view/zoom.py``); costs an encoding where the window moves, once or twice an object, for which all
-            other calls wait but previews, which look at the whole image.
-        obey: correct masks where they contradict clicks (``engine/view/obey.py``); an attribute that ``live`` sets.
     """
 
     def __init__(
@@ -61,26 +59,20 @@ class Session:
         encoder: ImageEncoder,
         slot: DecoderSlot,
         cache: EmbeddingCache | None = None,
-        gate: InteractiveGate | None = None,
-        on_interaction: Callable[[Interaction], object] | None = None,
         *,
+        right_of_way: RightOfWay | None = None,
+        on_interaction: Callable[[Interaction], object] | None = None,
         domain: str = "default",
+        look: Look = PLAIN,
         feed_back: bool = True,
-        edges: bool = False,
-        zoom: bool = False,
-        obey: bool = False,
     ) -> None:
-        self.encoder, self.slot, self.cache = encoder, slot, cache
-        self.gate = InteractiveGate() if gate is None else gate
+        self.encoder, self.slot = CachedEncoder(encoder, cache), slot
+        self.right_of_way = RightOfWay() if right_of_way is None else right_of_way
         self.on_interaction, self.domain = on_interaction, domain
-        self._edges, self.obey, self._feed_back = edges, obey, feed_back
-        self._zoom = Zoom(self._encode) if zoom else None
-        self._lock, self._encoding = threading.RLock(), threading.Lock()  # on a GPU an encoder has one set of buffers
-        self._whole: View | None = None  # of the image; read without the lock too
+        self._dialogue = Dialogue(self.encoder.window, look, feed_back=feed_back)
+        self._dialogue.begin_object(next(_numbers))
+        self._lock = threading.RLock()
         self._digest = ""
-        self._steps: list[Step] = []
-        self._shown: npt.NDArray[np.bool_] | None = None  # the last step's mask, while it is at hand; nobody else's
-        self._number = next(_numbers)  # of the object
 
     @property
     def runtime(self) -> str:
@@ -89,13 +81,23 @@ class Session:
         return first if first == second else f"{first}, {second}"
 
     @property
+    def look(self) -> Look:
+        """How answers are looked for and drawn. May be set at any time; zoom and edges work from the next image on."""
+        return self._dialogue.look
+
+    @look.setter
+    def look(self, look: Look) -> None:
+        with self._lock:
+            self._dialogue.look = look
+
+    @property
     def embedding(self) -> ImageEmbedding:
         """The image that is set.
 
         Raises:
             SessionError: there is none.
         """
-        return self._current().embedding
+        return self._dialogue.whole.embedding
 
     @property
     def prompt(self) -> Prompt | None:
@@ -104,10 +106,7 @@ class Session:
         Fit for ``predict``: without a fed-back mask that is of a window only.
         """
         with self._lock:
-            if not self._steps:
-                return None
-            last, whole = self._steps[-1], self._current()
-            return last.prompt if last.window == whole.window else last.prompt.with_mask(None)
+            return self._dialogue.prompt
 
     def set_image(self, image: npt.NDArray[np.uint8]) -> ImageEmbedding:
         """Take an RGB image, uint8 ``(H, W, 3)``, and begin a new object. Encodes it unless the cache has it.
@@ -115,25 +114,14 @@ class Session:
         Raises:
             ValueError: the image is not uint8 ``(H, W, 3)``, empty, or too thin.
         """
-        require_rgb(image)
-        digest = image_hash(image)
-        key = getattr(self.encoder, "key", None)
-        found = self.cache.get(key(digest)) if self.cache is not None and key is not None else None
-        if found is None:
-            # A digest computed once: on a 12 Mpx image the second one would cost as much as a click.
-            with self._encoding:
-                found = self.encoder.encode(image, digest) if key is not None else self.encoder.encode(image)  # type: ignore[call-arg]
-            if self.cache is not None:
-                self.cache.put(found)
-        keep = self._edges or self._zoom is not None
-        whole = View.whole(found, image.copy() if keep else image, keep=keep)
+        encoded = self.encoder.encode(image)
+        whole = self._view(encoded.embedding, image)
         with self._lock:
             given_up = self._give_up()
-            if self._zoom is not None:
-                self._zoom.forget()
-            self._whole, self._digest = whole, digest
+            self._dialogue.begin_image(whole)
+            self._digest = encoded.digest
         self._hand_over(given_up)
-        return found
+        return encoded.embedding
 
     def click(self, x: float, y: float, positive: bool = True) -> MaskResult:
         """Add a click on (or, not ``positive``, off) the object, in pixels of the original image.
@@ -144,8 +132,7 @@ class Session:
         """
         click = Click(float(x), float(y), positive)
         with self._lock:
-            last = self.prompt
-            return self._advance(Prompt((click,)) if last is None else last.with_click(click))
+            return self._advance(self._dialogue.clicked(click))
 
     def box(self, x0: float, y0: float, x1: float, y1: float) -> MaskResult:
         """Set the object's box (replacing an earlier one); clicks stay.
@@ -156,8 +143,7 @@ class Session:
         """
         box = Box(float(x0), float(y0), float(x1), float(y1))
         with self._lock:
-            last = self.prompt
-            return self._advance(Prompt(box=box) if last is None else replace(last, box=box))
+            return self._advance(self._dialogue.boxed(box))
 
     def predict(self, prompt: Prompt, rule: Rule = "official") -> MaskResult:
         """Answer a prompt without making it part of the session (a hover preview, a script).
@@ -175,9 +161,14 @@ class Session:
             SessionError: no image is set.
             ValueError: there is no prompt, one does not belong to this image, or there is no such rule.
         """
-        started = time.perf_counter()
-        with self.gate.click():
-            return self._predict(self._current(), prompts, rule, started)
+        started, view, look = time.perf_counter(), self._dialogue.whole, self.look
+        with self.right_of_way.click():
+            decoded = decode(self.slot, view, prompts)
+            tokens = [select_token(decoded.output.ious[i], prompt, rule) for i, prompt in enumerate(prompts)]
+            return [
+                decoded.result(show(view, prompt.clicks, decoded.output, i, tokens[i], look), started)
+                for i, prompt in enumerate(prompts)
+            ]
 
     def predict_all(self, prompt: Prompt) -> tuple[MaskResult, ...]:
         """The decoder's own four masks for a prompt: token 0, then 1 to 3 (SamPredictor's ``multimask_output=True``).
@@ -186,12 +177,10 @@ class Session:
             SessionError: no image is set.
             ValueError: the prompt does not belong to this image.
         """
-        view, started = self._current(), time.perf_counter()
-        with self.gate.click():
-            output, version, stages = self._decode(view, [prompt])
-            return tuple(
-                self._result(view, (), output, 0, token, version, stages, started, as_is=True) for token in range(4)
-            )
+        started, view = time.perf_counter(), self._dialogue.whole
+        with self.right_of_way.click():
+            decoded = decode(self.slot, view, [prompt])
+            return tuple(decoded.result(show(view, (), decoded.output, 0, token, PLAIN), started) for token in range(4))
 
     def undo(self) -> MaskResult | None:
         """Take the last click or box back; the answer before it, or None if there is none left.
@@ -200,21 +189,19 @@ class Session:
             SessionError: there is nothing to undo.
         """
         with self._lock:
-            if not self._steps:
-                raise SessionError("there is nothing to undo: click first")
-            self._steps.pop()
-            self._shown = None
+            self._dialogue.undo()
             return self.answer()
 
     def answer(self) -> MaskResult | None:
         """The current object's last answer; None before the first click."""
         with self._lock:
-            if not self._steps:
+            if not self._dialogue.steps:
                 return None
-            step, started = self._steps[-1], time.perf_counter()
-            mask, stages = self._mask_of(step)
+            started, step = time.perf_counter(), self._dialogue.steps[-1]
+            mask, stages = self._dialogue.mask()
             timings = {"wait": 0.0, "decode": 0.0, **stages, "total": (time.perf_counter() - started) * 1e3}
-            return MaskResult(mask.copy(), step.low_res_logits, step.iou, step.decoder_version, step.window, timings)
+            logits = step.low_res_logits.copy()
+            return MaskResult(mask.copy(), logits, step.iou, step.decoder_version, step.window, timings)
 
     def reset(self) -> None:
         """Forget the current object's clicks; the image stays."""
@@ -229,10 +216,10 @@ class Session:
             SessionError: there is no answer to accept.
         """
         with self._lock:
-            if not self._steps:
+            if not self._dialogue.steps:
                 raise SessionError("there is no mask to accept: click first")
-            interaction = self._interaction(self._current(), self._mask_of(self._steps[-1])[0])
-            self._forget()
+            interaction = self._dialogue.interaction(accepted=self._dialogue.mask()[0], domain=self.domain)
+            self._dialogue.begin_object(next(_numbers))
         self._hand_over(interaction)
         return interaction
 
@@ -244,8 +231,9 @@ class Session:
             OSError: the file cannot be written.
         """
         with self._lock:
-            embedding = self.embedding
-            record = SessionLog(self._digest, embedding.original_hw, embedding.key, self.domain, tuple(self._steps))
+            found = self.embedding
+            steps = tuple(self._dialogue.steps)
+            record = SessionLog(self._digest, found.original_hw, found.key, self.domain, steps)
         record.write(path)
 
     def restore(self, path: Path, image: npt.NDArray[np.uint8] | None = None) -> MaskResult | None:
@@ -260,27 +248,18 @@ class Session:
         """
         record = SessionLog.read(path)
         with self._lock:
-            if image is not None and image_hash(image) == record.image_hash:
-                self.set_image(image)
-            elif image is not None:
-                raise SessionError(f"{path} is about another image: give the one that the session was saved with")
-            elif self._whole is None or self._digest != record.image_hash:
-                key = getattr(self.encoder, "key", None)
-                wanted = record.embedding_key if key is None else key(record.image_hash)
-                found = self.cache.get(wanted) if self.cache is not None else None
-                if found is None:
-                    raise SessionError(f"the image of {path} is not at hand: give it to restore, or set it first")
-                self._whole, self._digest = View.whole(found, None), record.image_hash
-            view = self._current()
+            whole = self._at_hand(record, image, path)
             try:
-                for step in record.steps:
-                    view.check(step)
+                record.check(whole)
             except ValueError as error:
                 raise SessionError(f"{path} does not fit the model or the image: {error}") from error
-            self.domain = record.domain
-            self._forget()
-            self._steps = list(record.steps)
-            return self.answer()
+            given_up = self._give_up()
+            self._dialogue.begin_image(whole)
+            self._dialogue.begin_object(next(_numbers), record.steps)
+            self._digest, self.domain = record.image_hash, record.domain
+            answer = self.answer()
+        self._hand_over(given_up)
+        return answer
 
     def close(self) -> None:
         """Free the encoder and the decoder slot."""
@@ -288,106 +267,42 @@ class Session:
         self.slot.close()
 
     def _advance(self, prompt: Prompt) -> MaskResult:
-        started, prompt = time.perf_counter(), prompt.with_mask(None)
-        with self.gate.click():
-            view, zoomed = self._look(prompt, started)
-            if self._feed_back and self._steps and np.isfinite(self._steps[-1].low_res_logits).all():
-                prompt = prompt.with_mask(view.fed_back(self._steps[-1]))
-            result = self._predict(view, [prompt], "official", started, zoomed)[0]
-        self._steps.append(Step(prompt, result.low_res_logits, result.iou, result.decoder_version, view.window))
-        # A plain mask is drawn anew when the object is accepted (1.2 ms); a copy would cost every click 0.2 ms.
-        self._shown = result.mask.copy() if self._edges or self._zoom is not None else None
+        """The object's next answer."""
+        started = time.perf_counter()
+        with self.right_of_way.click():
+            looked = self.look.zoom and bool(self._dialogue.steps)
+            question = self._dialogue.ask(prompt)
+            zoomed = {"zoom": (time.perf_counter() - started) * 1e3} if looked else {}
+            decoded = decode(self.slot, question.view, [question.seen])
+            shown = self._dialogue.hear(question, decoded.output, decoded.version)
+            result = decoded.result(shown, started, zoomed)
         if self.on_interaction is not None:
-            self._hand_over(self._interaction(view, None))
+            self._hand_over(self._dialogue.interaction(question.view, domain=self.domain))
         return result
 
-    def _look(self, prompt: Prompt, started: float) -> tuple[View, dict[str, float]]:
-        """Where the next answer of the object comes from, and how long it took to get there."""
-        view = self._current()
-        if self._zoom is None or not self._steps:
-            return view, {}
-        check_prompt(prompt, view.hw, view.low_res_hw)
-        view = self._zoom.look(view, self._steps[-1], self._mask_of(self._steps[-1])[0], prompt)
-        return view, {"zoom": (time.perf_counter() - started) * 1e3}
+    def _view(self, embedding: ImageEmbedding, image: npt.NDArray[np.uint8]) -> View:
+        """Of a whole image, with its pixels where they are looked at again: the caller's array may change."""
+        keep = self.look.needs_pixels
+        return View.whole(embedding, image.copy() if keep else image, keep=keep)
 
-    def _encode(self, pixels: npt.NDArray[np.uint8]) -> ImageEmbedding:
-        with self._encoding:
-            return self.encoder.encode(pixels)
-
-    def _mask_of(self, last: Step) -> tuple[npt.NDArray[np.bool_], dict[str, float]]:
-        """The last step's mask, drawn anew where it is not at hand, and what that took."""
-        stages: dict[str, float] = {}
-        if self._shown is None:
-            view = replace(self._current(), window=last.window)
-            self._shown, stages = view.mask(last.low_res_logits, last.prompt.clicks, edges=self._edges)
-        return self._shown, stages
-
-    def _current(self) -> View:
-        if self._whole is None:
-            raise SessionError("no image is set: call set_image first")
-        return self._whole
-
-    def _predict(
-        self, view: View, prompts: Sequence[Prompt], rule: Rule, started: float, before: Mapping[str, float] = {}
-    ) -> list[MaskResult]:
-        seen = [view.inside(prompt) for prompt in prompts]
-        output, version, stages = self._decode(view, seen)
-        stages = {**before, **stages}
-        tokens = [select_token(output.ious[i], prompt, rule) for i, prompt in enumerate(seen)]
-        return [
-            self._result(view, prompt.clicks, output, i, tokens[i], version, stages, started)
-            for i, prompt in enumerate(prompts)
-        ]
-
-    def _decode(self, view: View, prompts: Sequence[Prompt]) -> tuple[DecoderOutput, int, dict[str, float]]:
-        for prompt in prompts:
-            check_prompt(prompt, view.embedding.original_hw, view.low_res_hw)
-        asked = time.perf_counter()
-        with self.slot.lease() as lease:
-            leased = time.perf_counter()
-            output = lease.decoder.decode(view.embedding, prompts)
-            version = lease.version
-        decoded = time.perf_counter()
-        return output, version, {"wait": (leased - asked) * 1e3, "decode": (decoded - leased) * 1e3}
-
-    def _result(
-        self,
-        view: View,
-        clicks: Sequence[Click],
-        output: DecoderOutput,
-        index: int,
-        token: int,
-        version: int,
-        stages: Mapping[str, float],
-        started: float,
-        *,
-        as_is: bool = False,
-    ) -> MaskResult:
-        edges, obey = (self._edges, self.obey) if not as_is else (False, False)
-        logits, mask, own = view.shown(output.low_res_logits[index, token], clicks, edges=edges, obey=obey)
-        timings = {**stages, **own, "total": (time.perf_counter() - started) * 1e3}
-        return MaskResult(mask, logits, float(output.ious[index, token]), version, view.window, timings)
-
-    def _interaction(self, view: View, accepted: npt.NDArray[np.bool_] | None) -> Interaction:
-        last = self._steps[-1]
-        return Interaction(
-            view.embedding,
-            view.prompts(self._steps),
-            view.fed_back(last),
-            accepted,
-            last.decoder_version,
-            domain=self.domain,
-            number=self._number,
-        )
-
-    def _forget(self) -> None:
-        self._steps, self._shown, self._number = [], None, next(_numbers)
+    def _at_hand(self, record: SessionLog, image: npt.NDArray[np.uint8] | None, path: Path) -> View:
+        """The view of a log's image: the one that is given, that is set, or that the cache has."""
+        if image is not None:
+            if image_hash(image) != record.image_hash:
+                raise SessionError(f"{path} is about another image: give the one that the session was saved with")
+            return self._view(self.encoder.encode(image).embedding, image)
+        if self._digest == record.image_hash:
+            return self._dialogue.whole
+        found = self.encoder.find(record.image_hash)
+        if found is None:
+            raise SessionError(f"the image of {path} is not at hand: give it to restore, or set it first")
+        return View.whole(found, None)
 
     def _give_up(self) -> Interaction | None:
         """Forget the object's clicks; what is to be handed over of that, if it had any."""
-        told = self._steps and self.on_interaction is not None
-        interaction = replace(self._interaction(self._current(), None), given_up=True) if told else None
-        self._forget()
+        told = self._dialogue.steps and self.on_interaction is not None
+        interaction = self._dialogue.interaction(domain=self.domain, given_up=True) if told else None
+        self._dialogue.begin_object(next(_numbers))
         return interaction
 
     def _hand_over(self, interaction: Interaction | None) -> None:

@@ -25,8 +25,17 @@ class ImageEncoder(Protocol):
         """The runtime that really runs, with device and precision, e.g. ``openvino:cpu:fp32``."""
         ...
 
-    def encode(self, image: npt.NDArray[np.uint8]) -> ImageEmbedding:
-        """Encode one RGB image, uint8 ``(H, W, 3)``."""
+    def key(self, digest: str) -> str:
+        """The key of the embedding of an image with this ``image_hash``; other weights or runtimes have other keys."""
+        ...
+
+    def encode(self, image: npt.NDArray[np.uint8], digest: str | None = None) -> ImageEmbedding:
+        """Encode one RGB image, uint8 ``(H, W, 3)``; ``digest`` is its ``image_hash`` where the caller has it already.
+
+        Raises:
+            ValueError: the image is not uint8 ``(H, W, 3)``, or empty, or too thin.
+            SessionError: the encoder is closed.
+        """
         ...
 
     def close(self) -> None:
@@ -35,11 +44,21 @@ class ImageEncoder(Protocol):
 
 
 class MaskDecoder(Protocol):
-    """Answers prompts on an embedding. Not thread-safe: the decoder slot hands an instance to one click at a time."""
+    """Answers prompts on an embedding. The decoder slot keeps two, and fills the one that no click is using."""
 
     @property
     def runtime(self) -> str:
         """The runtime that really runs, with device and precision."""
+        ...
+
+    @property
+    def concurrent(self) -> bool:
+        """Whether one instance answers several threads at once; else the slot hands it to one click at a time."""
+        ...
+
+    @property
+    def aside(self) -> MaskDecoder:
+        """The same weights for answers that nobody waits for: itself, or one that leaves the clicks' threads alone."""
         ...
 
     def decode(self, embedding: ImageEmbedding, prompts: Sequence[Prompt]) -> DecoderOutput:
@@ -53,7 +72,8 @@ class MaskDecoder(Protocol):
         """Put new mask-decoder weights in place, without building anything anew. Never while a decode is running.
 
         Raises:
-            SwapError: names, shapes or values are not those of a mask decoder; the old weights stay in place.
+            SwapError: names, shapes or values are not those of a mask decoder, and the old weights stay in place; or
+                the engine did not take them, and it may not serve before it is filled anew.
         """
         ...
 

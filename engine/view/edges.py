@@ -6,7 +6,7 @@ farther outside stays as the decoder said, and clicks in the mask's surroundings
 surroundings alone, scaled to 160 px.
 
 It is for decoders with coarse masks, such as nano's 128 x 128; where colours say nothing, it may lose what it usually
-gains, so a session does it only when asked to (``Session(..., edges=True)``).
+gains, so a session does it only when asked to (``Look(edges=True)``).
 """
 
 from __future__ import annotations

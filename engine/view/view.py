@@ -16,6 +16,7 @@ from livesam.engine.values.step import Step
 from livesam.engine.values.window import Window
 from livesam.engine.view.edges import draw_to_edges
 from livesam.engine.view.geometry import ResizeGeometry, postprocess
+from livesam.engine.view.look import Look
 from livesam.engine.view.obey import Colours, low_res_colours, obey
 from livesam.engine.view.points import check_prompt, geometry_of
 
@@ -109,21 +110,19 @@ class View:
         """The low-res logits of the object's last answer as this view's."""
         return carried(last.low_res_logits, last.window, self.window, self.image_size)
 
-    def shown(
-        self, low_res: Logits, clicks: Sequence[Click], *, edges: bool, obey: bool
-    ) -> tuple[Logits, Mask, dict[str, float]]:
+    def shown(self, low_res: Logits, clicks: Sequence[Click], look: Look) -> tuple[Logits, Mask, dict[str, float]]:
         """An answer as it is shown: its low-res logits, its mask, and the milliseconds of each stage.
 
         Args:
             low_res: float32 ``(4h, 4w)``, the decoder's; not kept.
-            obey: correct them where they contradict clicks.
+            look: whether to obey clicks and to draw to edges.
         """
         begun = time.perf_counter()
-        logits = self.obeyed(low_res, clicks) if obey else low_res
+        logits = self.obeyed(low_res, clicks) if look.obey else low_res
         if logits is low_res:
             logits = low_res.copy()  # a view would keep all masks of all prompts alive
-        stages = {"obey": (time.perf_counter() - begun) * 1e3} if obey else {}
-        mask, drawing = self.mask(logits, clicks, edges=edges)
+        stages = {"obey": (time.perf_counter() - begun) * 1e3} if look.obey else {}
+        mask, drawing = self.mask(logits, clicks, edges=look.edges)
         return logits, mask, {**stages, **drawing}
 
     def mask(self, low_res: Logits, clicks: Sequence[Click], *, edges: bool) -> tuple[Mask, dict[str, float]]:

@@ -11,7 +11,7 @@ from livesam.engine.models import loading as models
 from livesam.engine.models.adapted import AdaptedInfo, write_adapted
 from livesam.engine.values.errors import CheckpointError, ExportError, SwapError
 from livesam.export.graphs.graph_cache import GraphCache, default_cache_dir
-from livesam.export.opening import decoder_compiler, open_encoder, open_session
+from livesam.export.opening import Opening, decoder_compiler, open_encoder, open_session
 
 RUNTIMES = ("torch", "onnxruntime", "openvino")
 
@@ -35,7 +35,7 @@ def image():
 
 @pytest.fixture(scope="module")
 def sessions(checkpoint, cache):
-    return {name: open_session("nano", checkpoint=checkpoint, runtime=name, cache_dir=cache) for name in RUNTIMES}
+    return {name: open_session(Opening("nano", checkpoint, name, cache_dir=cache)) for name in RUNTIMES}
 
 
 @pytest.mark.parametrize("name", RUNTIMES[1:])
@@ -69,8 +69,8 @@ def test_the_second_start_imports_no_torch(sessions, checkpoint, cache):
     code = (
         "import sys, json, numpy as np\n"
         "from pathlib import Path\n"
-        "from livesam.export.opening import open_session\n"
-        "s = open_session('nano', checkpoint=Path(sys.argv[1]), runtime=sys.argv[3], cache_dir=Path(sys.argv[2]))\n"
+        "from livesam.export.opening import Opening, open_session\n"
+        "s = open_session(Opening('nano', Path(sys.argv[1]), sys.argv[3], cache_dir=Path(sys.argv[2])))\n"
         "s.set_image(np.zeros((64, 64, 3), np.uint8)); s.click(3, 3)\n"
         "heavy = ('torch', 'onnx', 'torchvision', 'segment_anything')\n"
         "print(json.dumps([m for m in heavy if m in sys.modules]))\n"
@@ -116,28 +116,30 @@ def test_an_adapted_decoder_serves_at_once(checkpoint, cache, image, tmp_path, n
     learned = {k: v + np.float32(0.01) for k, v in base.items()}
     path = tmp_path / "adapted.safetensors"
     write_adapted(path, learned, base, AdaptedInfo(model="nano", method="paper"))
-    session = open_session("nano", checkpoint=checkpoint, adapted=path, runtime="onnxruntime", cache_dir=cache)
+    session = open_session(Opening("nano", checkpoint, "onnxruntime", cache_dir=cache), adapted=path)
     session.set_image(image)
     assert session.click(10, 10).decoder_version == 1
     assert session.slot.labels() == {"base": 0, "stable": 1}
 
 
 def test_encoder_and_compiler_apart(checkpoint, cache, image, nano_sam):
-    encoder = open_encoder("nano", checkpoint, "onnxruntime", cache_dir=cache)
-    decoder = decoder_compiler("nano", checkpoint, "openvino", cache_dir=cache)(models.decoder_weights(nano_sam))
+    encoder = open_encoder(Opening("nano", checkpoint, "onnxruntime", cache_dir=cache))
+    decoder = decoder_compiler(Opening("nano", checkpoint, "openvino", cache_dir=cache))(
+        models.decoder_weights(nano_sam)
+    )
     assert encoder.encode(image).features.shape == (1, 256, 32, 32)
     assert encoder.runtime == "onnxruntime:cpu:fp32"
     assert decoder.runtime.startswith("openvino:cpu")
 
 
 def test_a_batch_has_a_graph_of_its_own(checkpoint, cache, image):
-    encoder = open_encoder("nano", checkpoint, "onnxruntime", cache_dir=cache, batch=2)
+    encoder = open_encoder(Opening("nano", checkpoint, "onnxruntime", cache_dir=cache), batch=2)
     one, two = encoder.encode_batch([image, image[:50]])
     assert (one.original_hw, two.original_hw) == ((90, 120), (50, 120))
     folder = GraphCache("nano", checkpoint, cache).folder
     assert (folder / "encoder-fp32-bias-batch.onnx").is_file()
     with pytest.raises(ValueError, match="batch must be positive"):
-        open_encoder("nano", checkpoint, cache_dir=cache, batch=0)
+        open_encoder(Opening("nano", checkpoint, cache_dir=cache), batch=0)
 
 
 class FakeTensorRt:
@@ -189,9 +191,9 @@ class FakeTensorRt:
 
 def test_the_way_to_swap_chooses_graph_plan_and_decoder(checkpoint, cache, monkeypatch, nano_sam):
     fake, weights = FakeTensorRt(monkeypatch, nano_sam), models.decoder_weights(nano_sam)
-    inputs = decoder_compiler("nano", checkpoint, "tensorrt", cache_dir=cache)
+    inputs = decoder_compiler(Opening("nano", checkpoint, "tensorrt", cache_dir=cache))
     assert type(inputs(weights)) is fake.inputs
-    refit = decoder_compiler("nano", checkpoint, "tensorrt_rtx", cache_dir=cache, swap="refit")
+    refit = decoder_compiler(Opening("nano", checkpoint, "tensorrt_rtx", cache_dir=cache), swap="refit")
     assert type(refit(weights)) is fake.refit
     assert fake.libraries == ["auto", "tensorrt_rtx"]
     assert fake.asked == [
@@ -206,29 +208,30 @@ def test_the_way_to_swap_chooses_graph_plan_and_decoder(checkpoint, cache, monke
 
 def test_a_tensorrt_encoder_for_many_has_a_profile_for_one(checkpoint, cache, monkeypatch, nano_sam):
     fake = FakeTensorRt(monkeypatch, nano_sam)
-    assert open_encoder("nano", checkpoint, "tensorrt", cache_dir=cache)[0] == "encoder-fp32-augment.onnx"
+    assert open_encoder(Opening("nano", checkpoint, "tensorrt", cache_dir=cache))[0] == "encoder-fp32-augment.onnx"
     assert (
-        open_encoder("nano", checkpoint, "tensorrt", cache_dir=cache, batch=8)[0] == "encoder-fp32-augment-batch.onnx"
+        open_encoder(Opening("nano", checkpoint, "tensorrt", cache_dir=cache), batch=8)[0]
+        == "encoder-fp32-augment-batch.onnx"
     )
     assert [profiles for _, _, profiles, _ in fake.asked] == [0, 2]
 
 
 def test_only_tensorrt_is_refitted(checkpoint, cache):
     with pytest.raises(ValueError, match="onnxruntime cannot be refitted"):
-        decoder_compiler("nano", checkpoint, "onnxruntime", cache_dir=cache, swap="refit")
+        decoder_compiler(Opening("nano", checkpoint, "onnxruntime", cache_dir=cache), swap="refit")
     with pytest.raises(ValueError, match="choose inputs or refit"):
-        decoder_compiler("nano", checkpoint, "onnxruntime", cache_dir=cache, swap="both")
+        decoder_compiler(Opening("nano", checkpoint, "onnxruntime", cache_dir=cache), swap="both")
 
 
 def test_errors(checkpoint, cache, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="nano, vit_t, vit_b, vit_l, vit_h"):
-        open_session("vit_x", cache_dir=cache)
+        open_session(Opening("vit_x", cache_dir=cache))
     with pytest.raises(CheckpointError, match="vit_b"):
-        open_session("vit_b", cache_dir=cache)
+        open_session(Opening("vit_b", cache_dir=cache))
     with pytest.raises(CheckpointError, match="missing"):
-        open_session("vit_b", checkpoint=tmp_path / "missing.pth", cache_dir=cache)
+        open_session(Opening("vit_b", tmp_path / "missing.pth", cache_dir=cache))
     (tmp_path / "file").write_text("")
     with pytest.raises(ExportError, match="LIVESAM_CACHE"):
-        open_session("nano", checkpoint=checkpoint, runtime="onnxruntime", cache_dir=tmp_path / "file")
+        open_session(Opening("nano", checkpoint, "onnxruntime", cache_dir=tmp_path / "file"))
     monkeypatch.setenv("LIVESAM_CACHE", str(tmp_path / "elsewhere"))
     assert default_cache_dir() == tmp_path / "elsewhere"

@@ -10,18 +10,19 @@ from livesam.engine.models.loading import decoder_weights
 from livesam.engine.runtimes.torch import TorchEncoder, TorchGraph
 from livesam.engine.serving.slot import DecoderSlot
 from livesam.engine.session.session import Session
+from livesam.engine.view.look import Look
 
 
 @pytest.mark.parametrize("obeys", [False, True])
 def test_only_live_makes_a_session_obey(small_sam, obeys):
     slot = DecoderSlot(TorchGraph(small_sam), decoder_weights(small_sam))
-    session = Session(TorchEncoder(small_sam), slot, obey=obeys)
+    session = Session(TorchEncoder(small_sam), slot, look=Look(obey=obeys))
     idle = LoopConfig(nice=0)
     with learning(session, small_sam, "paper", config=idle):
-        assert session.obey == obeys
+        assert session.look.obey == obeys
     with learning(session, small_sam, config=idle):
-        assert session.obey
-    assert session.obey == obeys
+        assert session.look.obey
+    assert session.look.obey == obeys
     session.close()
 
 

@@ -178,7 +178,10 @@ class Scenes:
 
     runtime = "none"
 
-    def encode(self, image):
+    def key(self, digest):
+        return digest
+
+    def encode(self, image, digest=None):
         return self.scene
 
     def close(self):
@@ -192,7 +195,7 @@ class Chain:
         self.session, self.loop = session, loop
 
     def look_at(self, embedding):
-        self.session.encoder.scene = embedding
+        self.session.encoder.encoder.scene = embedding
         self.session.set_image(np.zeros((*HW, 3), np.uint8))
 
     def answer(self, embedding, prompt):
@@ -230,19 +233,19 @@ def chain(skilled):
     session = Session(Scenes(), slot)
     with learning(session, skilled, config=LoopConfig(nice=0)) as loop:  # whatever else this machine has to do
         made = Chain(session, loop)
-        assert session.obey, "live obeys clicks"
+        assert session.look.obey, "live obeys clicks"
         teach(made, range(20, 23))
         assert slot.current > 0
         yield made
-    assert not session.obey
+    assert not session.look.obey
     session.close()
 
 
 @pytest.fixture
 def other_user(chain):
     """Goes on clicking for as long as the test lasts; how many answers came, and what went wrong."""
-    session = Session(Scenes(), chain.session.slot, gate=chain.session.gate)
-    session.encoder.scene, _, (click, _) = scene(900)
+    session = Session(Scenes(), chain.session.slot, right_of_way=chain.session.right_of_way)
+    session.encoder.encoder.scene, _, (click, _) = scene(900)
     session.set_image(np.zeros((*HW, 3), np.uint8))
     answers, failures, stop = [], [], threading.Event()
 

@@ -161,7 +161,7 @@ def test_what_does_not_match_is_encoded_and_kept(
 def test_a_folder_of_embeddings_that_is_none(
     tmp_path: Path, photo: np.ndarray, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from livesam.export.opening import open_session
+    from livesam.export.opening import Opening, open_session
 
     Image.fromarray(photo).save(tmp_path / "photo.png")
     for name in ("none", "photo.png"):
@@ -170,5 +170,5 @@ def test_a_folder_of_embeddings_that_is_none(
         assert name in err
         assert "`livesam embed`" in err
         with pytest.raises(ValueError, match="`livesam embed`"):
-            open_session(embeddings=tmp_path / name)
+            open_session(Opening(), embeddings=tmp_path / name)
     assert not (tmp_path / "m.png").exists()

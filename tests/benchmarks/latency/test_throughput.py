@@ -18,7 +18,10 @@ class Encoder:
         self.closed = False
         self.calls = 0
 
-    def encode(self, image: np.ndarray) -> ImageEmbedding:
+    def key(self, digest: str) -> str:
+        return digest
+
+    def encode(self, image: np.ndarray, digest: str | None = None) -> ImageEmbedding:
         assert not self.closed
         self.calls += 1
         time.sleep(0.005)
@@ -60,7 +63,7 @@ def test_batches_count_images_and_need_an_encoder_that_takes_them() -> None:
 
 def test_a_failing_encoder_is_reported() -> None:
     class Broken(Encoder):
-        def encode(self, image: np.ndarray) -> ImageEmbedding:
+        def encode(self, image: np.ndarray, digest: str | None = None) -> ImageEmbedding:
             raise RuntimeError("no memory")
 
     with pytest.raises(RuntimeError, match="no memory"):

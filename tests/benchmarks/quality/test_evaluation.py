@@ -6,7 +6,6 @@ import cv2
 import numpy as np
 import pytest
 from livesam.benchmarks.quality.evaluation import Progress, Settings, run
-from livesam.benchmarks.quality.protocol import Answer
 
 
 @pytest.fixture
@@ -37,20 +36,20 @@ class Disks:
     def begin_set(self, name, seed):
         self.radius, self.seen = 4, 0
 
-    def begin_image(self, image, key):
+    def begin_image(self, image):
         self.hw = image.shape[:2]
 
     def begin_object(self): ...
 
-    def click(self, clicks, previous):
+    def click(self, clicks):
         if self.stop_after is not None and self.finished >= self.stop_after:
             raise KeyboardInterrupt
         mask = np.zeros(self.hw, np.uint8)
         for click in clicks:
             cv2.circle(mask, (int(click.x), int(click.y)), self.radius, int(click.positive), -1)
-        return Answer(mask > 0)
+        return mask > 0
 
-    def after_click(self, clicks, answer, last): ...
+    def after_click(self, clicks, last): ...
 
     def finish_object(self, clicks, accepted):
         self.finished += 1

@@ -6,12 +6,16 @@ import numpy as np
 import pytest
 from livesam.adapter.registry import create
 from livesam.benchmarks.quality.datasets import LabelledObject
-from livesam.benchmarks.quality.predictors import DecoderPredictor, MethodPredictor, open_predictor, shown_token
+from livesam.benchmarks.quality.opening import open_predictor
+from livesam.benchmarks.quality.predictors import DecoderPredictor, MethodPredictor
 from livesam.benchmarks.quality.protocol import evaluate_object
 from livesam.engine.values.embedding import ImageEmbedding
+from livesam.engine.values.errors import SessionError
 from livesam.engine.values.prompt import Click
 from livesam.engine.values.result import DecoderOutput
 from livesam.engine.values.window import Window
+from livesam.engine.view.look import Look
+from livesam.export.opening import Opening
 from segment_anything import SamPredictor
 
 SIZE = 64
@@ -23,12 +27,17 @@ class Encoder:
     def __init__(self):
         self.encoded = 0
 
-    def encode(self, image):
+    def key(self, digest):
+        return digest
+
+    def encode(self, image, digest=None):
         self.encoded += 1
         height, width = image.shape[:2]
         scale = SIZE / max(height, width)
         resized = (int(height * scale + 0.5), int(width * scale + 0.5))
-        return ImageEmbedding(np.zeros((1, 256, 4, 4), np.float32), (height, width), resized, str(self.encoded))
+        return ImageEmbedding(
+            np.zeros((1, 256, 4, 4), np.float32), (height, width), resized, digest or str(self.encoded)
+        )
 
     def close(self): ...
 
@@ -43,6 +52,7 @@ def output_for(clicks, ious=(0.9, 0.2, 0.8, 0.3)):
 
 class Decoder:
     runtime = "fake"
+    concurrent = True
 
     def __init__(self):
         self.prompts = []
@@ -95,13 +105,18 @@ def evaluate(predictor, columns, target=1.0, limit=3):
     truth = np.zeros((32, 64), bool)
     truth[:, : 4 * columns] = True  # 64 px of the input for 16 logits: 4 px a column
     predictor.begin_set("some_set", 0)
-    return evaluate_object(predictor, "x#1", "some_set/x", LabelledObject(IMAGE, truth, None), target, limit)
+    return evaluate_object(predictor, "x#1", LabelledObject(IMAGE, truth, None), target, limit)
 
 
 def test_official_rule_takes_the_best_of_three_at_the_first_click_only():
-    output = output_for(1)
-    assert [shown_token(output, clicks, "official") for clicks in (1, 2, 5)] == [2, 0, 0]
-    assert [shown_token(output, clicks, "single") for clicks in (1, 2)] == [0, 0]
+    for rule, columns in (("official", (3, 2, 3)), ("single", (1, 2, 3))):
+        predictor = DecoderPredictor(Encoder(), Decoder(), rule)
+        predictor.begin_set("s", 0)
+        predictor.begin_image(IMAGE)
+        predictor.begin_object()
+        clicks = tuple(Click(4 + i, 8) for i in range(3))
+        masks = [predictor.click(clicks[: i + 1]) for i in range(3)]
+        assert tuple(round(mask.sum() / (4 * 32)) for mask in masks) == columns
 
 
 def test_decoder_predictor_shows_the_chosen_mask_and_feeds_it_back():
@@ -119,11 +134,11 @@ def test_every_image_is_encoded_once():
     encoder = Encoder()
     predictor = DecoderPredictor(encoder, Decoder())
     predictor.begin_set("s", 0)
-    for key in ("a", "b", "a", "b", "b"):
-        predictor.begin_image(IMAGE, key)
+    for image in (IMAGE, IMAGE + 1, IMAGE.copy(), IMAGE + 1, IMAGE):
+        predictor.begin_image(image)
     assert encoder.encoded == 2
-    with pytest.raises(ValueError, match="begin_image"):
-        DecoderPredictor(encoder, Decoder()).click((Click(1, 1),), None)
+    with pytest.raises(SessionError, match="no image is set"):
+        DecoderPredictor(encoder, Decoder()).click((Click(1, 1),))
 
 
 def test_method_learns_from_every_click_but_the_last_and_then_from_the_object():
@@ -183,10 +198,13 @@ class SamEncoder:
     def __init__(self, sam):
         self.predictor = SamPredictor(sam)
 
-    def encode(self, image):
+    def key(self, digest):
+        return digest
+
+    def encode(self, image, digest=None):
         self.predictor.set_image(image)
         features = self.predictor.get_image_embedding().numpy()
-        return ImageEmbedding(features, image.shape[:2], self.predictor.input_size, "x")
+        return ImageEmbedding(features, image.shape[:2], self.predictor.input_size, digest or "x")
 
     def close(self): ...
 
@@ -195,21 +213,21 @@ def test_frozen_shows_what_sam_predictor_shows(nano_sam):
     image = np.random.default_rng(0).integers(0, 255, (90, 140, 3), np.uint8)
     predictor = MethodPredictor(create("frozen", nano_sam), SamEncoder(nano_sam))
     predictor.begin_set("s", 0)
-    predictor.begin_image(image, "x")
+    predictor.begin_image(image)
     predictor.begin_object()
     clicks = (Click(40.0, 30.0), Click(100.0, 70.0, positive=False))
-    first = predictor.click(clicks[:1], None)
-    second = predictor.click(clicks, first.low_res_logits)
+    first, second = predictor.click(clicks[:1]), predictor.click(clicks)
+    first_logits, second_logits = (step.low_res_logits for step in predictor.steps)
     reference = SamPredictor(nano_sam)
     reference.set_image(image)
     points, labels = np.array([[40.0, 30.0], [100.0, 70.0]]), np.array([1, 0])
     masks, ious, low = reference.predict(points[:1], labels[:1], multimask_output=True)
     best = int(ious.argmax())
-    np.testing.assert_allclose(first.low_res_logits, low[best], atol=1e-3)
-    assert np.mean(first.mask == masks[best]) > 0.999
+    np.testing.assert_allclose(first_logits, low[best], atol=1e-3)
+    assert np.mean(first == masks[best]) > 0.999
     masks, _, low = reference.predict(points, labels, mask_input=low[best][None], multimask_output=False)
-    np.testing.assert_allclose(second.low_res_logits, low[0], atol=1e-3)
-    assert np.mean(second.mask == masks[0]) > 0.999
+    np.testing.assert_allclose(second_logits, low[0], atol=1e-3)
+    assert np.mean(second == masks[0]) > 0.999
     assert not predictor.adapts
 
 
@@ -223,9 +241,9 @@ def test_a_learning_run_repeats_itself_bit_by_bit(small_sam, name):
         image = np.where(truth[..., None], 200, 30).astype(np.uint8).repeat(3, 2)
         labelled = LabelledObject(image, truth, None)
         predictor.begin_set("s", 1)
-        objects = [evaluate_object(predictor, str(i), "x", labelled, target, 2) for i, target in enumerate((1.0, 0.01))]
+        objects = [evaluate_object(predictor, str(i), labelled, target, 2) for i, target in enumerate((1.0, 0.01))]
         predictor.begin_set("t", 1)
-        again = evaluate_object(predictor, "0", "x", labelled, 1.0, 2)
+        again = evaluate_object(predictor, "0", labelled, 1.0, 2)
         return [r.ious for r in (*objects, again)], predictor.stats()
 
     ious, stats = clicked()
@@ -236,11 +254,11 @@ def test_a_learning_run_repeats_itself_bit_by_bit(small_sam, name):
 
 def test_unknown_choices_are_refused():
     with pytest.raises(ValueError, match="official or single"):
-        open_predictor("frozen", "nano", token="best")
+        open_predictor("frozen", Opening(runtime="torch"), token="best")
     with pytest.raises(ValueError, match="learns in PyTorch"):
-        open_predictor("live", "nano", runtime="openvino")
+        open_predictor("live", Opening(runtime="openvino"))
     with pytest.raises(ValueError, match="no settings"):
-        open_predictor("grabcut", "nano", overrides={"lr": 1})
+        open_predictor("grabcut", Opening(), overrides={"lr": 1})
 
 
 @pytest.mark.parametrize("learns", [False, True])
@@ -250,24 +268,25 @@ def test_masks_are_drawn_to_edges_when_asked_and_logits_stay(learns):
     answers = []
     for edges in (False, True):
         if learns:
-            predictor = MethodPredictor(Method(), Encoder(), edges=edges)
+            predictor = MethodPredictor(Method(), Encoder(), look=Look(edges=edges))
         else:
-            predictor = DecoderPredictor(Encoder(), Decoder(), edges=edges)
+            predictor = DecoderPredictor(Encoder(), Decoder(), look=Look(edges=edges))
         predictor.begin_set("s", 0)
-        predictor.begin_image(image, "a")
+        predictor.begin_image(image)
         predictor.begin_object()
-        answers.append(predictor.click(tuple(Click(4 + i, 8) for i in range(5)), None))
-    plain, drawn = answers
-    np.testing.assert_array_equal(plain.low_res_logits, drawn.low_res_logits)
-    assert not plain.mask[:, 20:].any()  # token 0 of five clicks: five columns
-    assert drawn.mask[:, :22].all()
-    assert not drawn.mask[:, 22:].any()
+        mask = predictor.click(tuple(Click(4 + i, 8) for i in range(5)))
+        answers.append((mask, predictor.steps[-1].low_res_logits))
+    (plain, plain_logits), (drawn, drawn_logits) = answers
+    np.testing.assert_array_equal(plain_logits, drawn_logits)
+    assert not plain[:, 20:].any()  # token 0 of five clicks: five columns
+    assert drawn[:, :22].all()
+    assert not drawn[:, 22:].any()
 
 
-@pytest.mark.parametrize("looks", [{"edges": True}, {"zoom": True}, {"obey": True}])
-def test_grabcut_draws_to_edges_at_full_size_already(looks):
+@pytest.mark.parametrize("look", [Look(edges=True), Look(zoom=True), Look(obey=True)])
+def test_grabcut_draws_to_edges_at_full_size_already(look):
     with pytest.raises(ValueError, match="already"):
-        open_predictor("grabcut", "", **looks)
+        open_predictor("grabcut", Opening(), look=look)
 
 
 @pytest.mark.parametrize(("method", "obey"), [("frozen", False), ("frozen", True), ("live", True)])
@@ -283,20 +302,19 @@ def test_a_predictor_zooms_and_obeys_as_a_session_does(method, obey):
     image[120:170, 200:260] += 120
     clicks = (Click(230, 145), Click(210, 130), Click(180, 100, positive=False), Click(255, 165))
     encoder = TorchEncoder(nano)
-    session = Session(encoder, DecoderSlot(TorchGraph(nano), decoder_weights(nano)), zoom=True, obey=obey)
+    session = Session(encoder, DecoderSlot(TorchGraph(nano), decoder_weights(nano)), look=Look(zoom=True, obey=obey))
     session.set_image(image)
-    predictor = MethodPredictor(create(method, nano), encoder, zoom=True, obey=obey and method == "frozen")
+    predictor = MethodPredictor(create(method, nano), encoder, look=Look(zoom=True, obey=obey and method == "frozen"))
     predictor.begin_set("s", 0)
-    predictor.begin_image(image, "a")
+    predictor.begin_image(image)
     predictor.begin_object()
-    previous, windows = None, []
+    windows = []
     for i, click in enumerate(clicks):
         shown = session.click(click.x, click.y, positive=click.positive)
-        answer = predictor.click(clicks[: i + 1], previous)
-        predictor.after_click(clicks[: i + 1], answer, last=False)
-        previous = answer.low_res_logits
-        np.testing.assert_allclose(answer.low_res_logits, shown.low_res_logits, atol=1e-3)
-        np.testing.assert_array_equal(answer.mask, shown.mask)
+        mask = predictor.click(clicks[: i + 1])
+        predictor.after_click(clicks[: i + 1], last=False)
+        np.testing.assert_allclose(predictor.steps[-1].low_res_logits, shown.low_res_logits, atol=1e-3)
+        np.testing.assert_array_equal(mask, shown.mask)
         windows.append(shown.window)
     assert windows[0] == Window.whole(image.shape[:2])
     assert windows[-1] != windows[0]

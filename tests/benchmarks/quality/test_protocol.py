@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from livesam.benchmarks.quality.datasets import LabelledObject
 from livesam.benchmarks.quality.metrics import mean_of, summarise, thirds
-from livesam.benchmarks.quality.protocol import Answer, ObjectRecord, evaluate_object, iou, iou_after, noc
+from livesam.benchmarks.quality.protocol import ObjectRecord, evaluate_object, iou, iou_after, noc
 
 
 def row_object(ignore=None):
@@ -28,21 +28,19 @@ class Scripted:
     adapts = False
 
     def __init__(self, percents):
-        self.percents, self.log, self.previous = percents, [], []
+        self.percents, self.log = percents, []
 
-    def begin_image(self, image, key):
-        self.log.append(("image", key))
+    def begin_image(self, image):
+        self.log.append(("image", image.shape))
 
     def begin_object(self):
         self.log.append(("object",))
 
-    def click(self, clicks, previous):
+    def click(self, clicks):
         self.log.append(("click", len(clicks)))
-        self.previous.append(previous)
-        logits = np.full((4, 4), len(clicks), np.float32)
-        return Answer(mask_of(self.percents[len(clicks) - 1]), logits)
+        return mask_of(self.percents[len(clicks) - 1])
 
-    def after_click(self, clicks, answer, last):
+    def after_click(self, clicks, last):
         self.log.append(("after", len(clicks), last))
 
     def finish_object(self, clicks, accepted):
@@ -50,7 +48,7 @@ class Scripted:
 
 
 def evaluate(predictor, target=0.85, limit=20, labelled=None):
-    return evaluate_object(predictor, "x#1", "x", labelled or row_object(), target, limit)
+    return evaluate_object(predictor, "x#1", labelled or row_object(), target, limit)
 
 
 def test_stops_at_the_target_and_hands_over_the_accepted_mask():
@@ -59,7 +57,7 @@ def test_stops_at_the_target_and_hands_over_the_accepted_mask():
     assert record.ious == (0.3, 0.6, 0.85)
     assert record.reached
     assert predictor.log == [
-        ("image", "x"),
+        ("image", (10, 20, 3)),
         ("object",),
         ("click", 1),
         ("after", 1, False),
@@ -77,13 +75,6 @@ def test_gives_up_at_the_limit_without_an_accepted_mask():
     assert record.ious == (0.3, 0.6, 0.84)
     assert not record.reached
     assert predictor.log[-2:] == [("after", 3, True), ("finish", 3, None)]
-
-
-def test_previous_logits_are_fed_back_from_the_second_click_on():
-    predictor = Scripted([30, 60, 85])
-    evaluate(predictor)
-    assert predictor.previous[0] is None
-    assert [int(p[0, 0]) for p in predictor.previous[1:]] == [1, 2]
 
 
 def test_clicks_follow_the_answers():
@@ -108,8 +99,8 @@ def test_times_are_recorded_for_every_click_and_the_finished_object():
 
 def test_wrong_answers_and_stop_rules_are_refused():
     class Wrong(Scripted):
-        def click(self, clicks, previous):
-            return Answer(np.zeros((3, 3), bool))
+        def click(self, clicks):
+            return np.zeros((3, 3), bool)
 
     with pytest.raises(ValueError, match="like the image"):
         evaluate(Wrong([1]))

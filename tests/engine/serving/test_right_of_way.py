@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import threading
 
-from livesam.engine.serving.right_of_way import InteractiveGate
+from livesam.engine.serving.right_of_way import RightOfWay
 
 
 def test_the_gate_is_busy_while_any_click_runs() -> None:
-    gate = InteractiveGate()
+    gate = RightOfWay()
     assert not gate.busy
     assert gate.idle_s == float("inf")
     with gate.click():
@@ -20,7 +20,7 @@ def test_the_gate_is_busy_while_any_click_runs() -> None:
 
 
 def test_an_error_in_a_click_opens_the_gate_again() -> None:
-    gate = InteractiveGate()
+    gate = RightOfWay()
     try:
         with gate.click():
             raise KeyError
@@ -30,7 +30,7 @@ def test_an_error_in_a_click_opens_the_gate_again() -> None:
 
 
 def test_a_learner_wakes_when_the_last_click_ends() -> None:
-    gate, woke = InteractiveGate(), threading.Event()
+    gate, woke = RightOfWay(), threading.Event()
 
     def learn() -> None:
         if gate.wait_idle(30):
@@ -45,7 +45,7 @@ def test_a_learner_wakes_when_the_last_click_ends() -> None:
 
 
 def test_quiet_is_counted_from_the_last_click() -> None:
-    gate = InteractiveGate()
+    gate = RightOfWay()
     assert gate.wait_idle(0, quiet_s=60)  # nobody has ever clicked
     with gate.click():
         pass

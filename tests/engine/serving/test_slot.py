@@ -43,6 +43,10 @@ class Number:
             np.full((len(prompts), 4, 8, 8), self.value, np.float32), np.zeros((len(prompts), 4), np.float32)
         )
 
+    @property
+    def aside(self) -> Number:
+        return self
+
     def close(self) -> None:
         self.closed = True
 

@@ -17,6 +17,7 @@ from livesam.engine.values.prompt import Click, Prompt
 from livesam.engine.values.result import DecoderOutput
 from livesam.engine.values.window import Window
 from livesam.engine.view.geometry import ResizeGeometry, postprocess
+from livesam.engine.view.look import Look
 from livesam.engine.view.obey import MARGIN, Colours, low_res_colours, obey
 from livesam.engine.view.points import geometry_of
 from livesam.engine.view.view import View
@@ -39,7 +40,10 @@ def embedding(hw: tuple[int, int]) -> ImageEmbedding:
 class Encoder:
     runtime = "fake"
 
-    def encode(self, image: np.ndarray) -> ImageEmbedding:
+    def key(self, digest: str) -> str:
+        return str(HW)
+
+    def encode(self, image: np.ndarray, digest: str | None = None) -> ImageEmbedding:
         return embedding((image.shape[0], image.shape[1]))
 
     def close(self) -> None: ...
@@ -49,6 +53,11 @@ class Refusing:
     """A decoder that sees no object anywhere."""
 
     runtime = "fake"
+    concurrent = True
+
+    @property
+    def aside(self) -> Refusing:
+        return self
 
     def decode(self, embedding: ImageEmbedding, prompts: Sequence[Prompt]) -> DecoderOutput:
         return DecoderOutput(
@@ -175,11 +184,13 @@ def test_a_view_obeys_in_its_window_and_not_without_pixels() -> None:
 @pytest.mark.parametrize("zoom", [False, True])
 def test_a_session_obeys_when_told_to(zoom: bool) -> None:
     """And only then; all four masks of ``predict_all`` are the decoder's own."""
-    session = Session(Encoder(), DecoderSlot(lambda _: Refusing(), {"w": np.zeros(3, np.float32)}), zoom=zoom)
+    session = Session(
+        Encoder(), DecoderSlot(lambda _: Refusing(), {"w": np.zeros(3, np.float32)}), look=Look(zoom=zoom)
+    )
     session.set_image(pixels())
     assert not session.click(20, 20).mask.any()
     session.reset()
-    session.obey = True
+    session.look = Look(zoom=zoom, obey=True)
     session.click(20, 20)
     second = session.click(90, 20)
     assert second.mask[20, 20]
@@ -197,16 +208,14 @@ def test_a_session_obeys_when_told_to(zoom: bool) -> None:
 
 def test_a_restored_session_obeys_only_where_it_has_the_pixels(tmp_path: Path) -> None:
     slot = DecoderSlot(lambda _: Refusing(), {"w": np.zeros(3, np.float32)})
-    saved = Session(Encoder(), slot, obey=True)
+    saved = Session(Encoder(), slot, look=Look(obey=True))
     saved.set_image(pixels())
     assert saved.click(20, 20).mask[20, 20]
     saved.save(tmp_path / "log")
     cache = EmbeddingCache(2**20)
     cache.put(embedding(HW))
     for given, obeyed in ((pixels(), True), (None, False)):
-        session = Session(Encoder(), slot, cache, obey=True)
-        if given is None:
-            session.encoder.key = lambda digest: str(HW)  # type: ignore[attr-defined]  # the cache knows the image
+        session = Session(Encoder(), slot, cache, look=Look(obey=True))
         before = session.restore(tmp_path / "log", given)
         assert before is not None
         assert before.mask[20, 20], "an answer that was given stays"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from livesam.engine.values.prompt import Box, Click, Prompt
-from livesam.export.opening import open_session
+from livesam.export.opening import Opening, open_session
 from segment_anything import SamPredictor, sam_model_registry
 
 RUNTIMES = ("torch", "onnxruntime", "openvino")
@@ -28,7 +28,7 @@ def test_embeddings_and_masks_are_the_reference_ones(tmp_path: Path) -> None:
     reference = SamPredictor(sam)
     reference.set_image(image)
     for runtime in RUNTIMES:
-        session = open_session("vit_b", checkpoint=checkpoint, runtime=runtime, cache_dir=tmp_path)
+        session = open_session(Opening("vit_b", checkpoint, runtime, cache_dir=tmp_path))
         close(session.set_image(image).numpy(), reference.get_image_embedding().numpy())
         for prompt in PROMPTS:
             _, ious, logits = reference.predict(

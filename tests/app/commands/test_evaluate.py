@@ -1,4 +1,4 @@
-"""The console command with GrabCut, which needs no weights."""
+"""``livesam eval`` with GrabCut, which needs no weights, and with adapted decoders."""
 
 import json
 
@@ -6,7 +6,10 @@ import cv2
 import numpy as np
 import pytest
 import typer
-from livesam.benchmarks.quality.quality_command import evaluate, parse_overrides, read_result, resolve_sets
+from livesam.app.arguments import parse_settings
+from livesam.app.commands.evaluate import evaluate
+from livesam.benchmarks.quality.datasets import resolve_sets
+from livesam.benchmarks.quality.result import read_result
 from livesam.engine.files.hashing import weights_hash
 from livesam.engine.models.adapted import AdaptedInfo, load_adapted, write_adapted
 from livesam.engine.models.loading import decoder_weights, load
@@ -80,11 +83,11 @@ def test_sets_by_name_pattern_and_path(data):
 
 
 def test_overrides_take_the_types_of_the_configuration():
-    parsed = parse_overrides("paper", ["lr=1e-4", "reset=false", "erosion=4"])
+    parsed = parse_settings("paper", ["lr=1e-4", "reset=false", "erosion=4"])
     assert parsed == {"lr": 1e-4, "reset": False, "erosion": 4}
     for bad in ("lr", "lr=fast", "reset=no", "nothing=1"):
         with pytest.raises(ValueError, match="--set"):
-            parse_overrides("paper", [bad])
+            parse_settings("paper", [bad])
 
 
 def test_a_file_that_is_no_result_is_refused(tmp_path):

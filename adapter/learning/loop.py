@@ -5,7 +5,8 @@ happens in micro-steps on the method's own copy of the decoder; before each of t
 gate, so a click waits for at most the micro-step that is running. What was learned goes out through ``publish``.
 
 The waiting line is bounded. Its rule: a newer state of an object replaces an older one that still waits; when the line
-is full, the oldest object that is not finished goes first, then the oldest finished one. Drops are counted.
+is full, the oldest object that is not finished goes first, then the oldest that was given up. Drops are counted. An
+accepted object is never dropped: a person's minutes bought it, so of these the line holds as many as there are.
 
 There is one method, and so one decoder copy, for each domain name. A domain whose saved file cannot be loaded starts at
 the base, is reported, and is not saved over that file. ``switch`` makes a domain's decoder the one that is
@@ -75,6 +76,7 @@ class AdaptationLoop:
         self._active = domain
         self._published_domain: str | None = None
         self._served: DecoderWeights = {}  # what was published last
+        self._refused = False  # what was to be published last is not in service
         self._unsaved: set[str] = set()
         self._line: deque[Interaction] = deque()
         self._back: dict[str, DecoderWeights] = {}  # what domains are to be rolled back to
@@ -147,9 +149,14 @@ class AdaptationLoop:
             self._changed.notify_all()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until everything that was submitted is learned and published; False on a timeout."""
+        """Wait until everything that was submitted is learned and in service.
+
+        Returns:
+            False after ``timeout`` seconds, and when what was learned could not be published: then the decoder of
+            before serves, and ``stats().last_error`` says why.
+        """
         with self._changed:
-            return self._changed.wait_for(self._nothing_left, timeout)
+            return self._changed.wait_for(self._nothing_left, timeout) and not self._refused
 
     def close(self, timeout: float | None = 10.0) -> bool:
         """Stop after the running micro-step, drop what waits, save what is learned. False if that took too long."""
@@ -187,9 +194,11 @@ class AdaptationLoop:
             self._line.remove(older)
             self._counts["replaced"] += 1
         if len(self._line) >= self.config.capacity:
-            victim = next((i for i in self._line if not i.over), self._line[0])
-            self._line.remove(victim)
-            self._counts["dropped"] += 1
+            droppable = (i for kind in (_unfinished, _given_up) for i in self._line if kind(i))
+            victim = next(droppable, None)
+            if victim is not None:
+                self._line.remove(victim)
+                self._counts["dropped"] += 1
 
     def _nothing_left(self) -> bool:
         return not (self._line or self._back or self._busy) and self._in_service()
@@ -366,8 +375,10 @@ class AdaptationLoop:
             version, self._served = self._publish(weights), weights
             if isinstance(version, int):
                 domain.versions["published"] = version
+            self._refused = False
         except Exception:
             self._counts["publish_failed"] += 1
+            self._refused = True
             raise
         finally:
             with self._changed:  # a decoder that was refused is not offered again until something is learned
@@ -406,3 +417,11 @@ class AdaptationLoop:
                 self._on_error(error)
             except Exception:
                 log.exception("the error callback failed too")
+
+
+def _unfinished(interaction: Interaction) -> bool:
+    return not interaction.over
+
+
+def _given_up(interaction: Interaction) -> bool:
+    return interaction.given_up

@@ -36,7 +36,7 @@ class LoopConfig:
     """How the loop behaves.
 
     Attributes:
-        capacity: interactions that may wait.
+        capacity: interactions that may wait; accepted objects wait beyond it.
         max_wait_s: under clicks that never pause for ``quiet_s``, one micro-step is taken after this time all the same.
         quiet_s: so long after the last answer no micro-step begins: the clicks of a burst or a hovering mouse come one
             upon the other, and find the decoder still in the processor's caches.

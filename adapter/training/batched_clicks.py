@@ -76,7 +76,7 @@ def simulate(target: Tensor, mask: Tensor, valid: Tensor, more: int, generator: 
 
 def boxes(target: Tensor, generator: torch.Generator) -> Tensor:
     """A box ``(N, 4)`` x0 y0 x1 y1 in cells around each object, each side off by some hundredths of its size."""
-    count, height, width = target.shape
+    _, height, width = target.shape
     truth = target > 0.5
     columns, rows = truth.any(1), truth.any(2)
     x, y = torch.arange(width, device=target.device), torch.arange(height, device=target.device)
@@ -92,7 +92,7 @@ def boxes(target: Tensor, generator: torch.Generator) -> Tensor:
 def mask_iou(mask: Tensor, target: Tensor, valid: Tensor) -> Tensor:
     """IoU of bool masks ``(N, M, h, w)`` with ``(N, h, w)`` over the valid cells: ``(N, M)``."""
     mask = mask & valid[:, None]
-    truth = (target > 0.5)[:, None]
+    truth = ((target > 0.5) & valid)[:, None]
     return (mask & truth).sum((2, 3)) / (mask | truth).sum((2, 3)).clamp_min(1)
 
 

@@ -16,9 +16,9 @@ def click_loss(
 ) -> Tensor:
     """The loss of each answer ``(N,)``: all four masks ``(N, 4, h, w)`` and their predicted IoUs ``(N, 4)``.
 
-    At the first click the best of tokens 1 to 3 learns, and token 0 half as much; after it only token 0, which clients
-    show from then on, and it learns to obey the clicks: a decoder that learns from whole masks alone gets used to clicks
-    that it need not obey (after ten of them half were on the wrong side). The IoU head learns the true IoU of each mask.
+    At the first click the best of tokens 1 to 3 learns, and token 0 half as much. After it only token 0 does, which
+    clients show from then on, and it learns to obey: a decoder that learns from whole masks alone gets used to clicks
+    that it need not heed (after ten of them half were on the wrong side). The IoU head learns each mask's true IoU.
 
     Args:
         target: ``(N, h, w)``, 0 to 1.

@@ -151,7 +151,9 @@ def pick_objects(
         targets ``(B*P, S/4, S/4)``, and 1 or 0 for each: 0 where the crop shows no object.
     """
     flat = ids.flatten(1)
-    areas = torch.zeros(len(ids), 256, device=ids.device).scatter_add_(1, flat, torch.ones_like(flat, dtype=torch.float))
+    areas = torch.zeros(len(ids), 256, device=ids.device).scatter_add_(
+        1, flat, torch.ones_like(flat, dtype=torch.float)
+    )
     areas[:, 0] = 0
     large = areas >= MIN_AREA * known.sum((1, 2))[:, None]
     empty = ~large.any(1)
@@ -159,7 +161,9 @@ def pick_objects(
     chance[:, 0] += empty
     # Exponential races draw without replacement; those beyond the last object are replaced by the first ones again.
     races = torch.empty_like(chance).exponential_(generator=generator) / chance
-    races.scatter_(1, anchor[:, None], torch.where(large.gather(1, anchor[:, None]), -1.0, races.gather(1, anchor[:, None])))
+    races.scatter_(
+        1, anchor[:, None], torch.where(large.gather(1, anchor[:, None]), -1.0, races.gather(1, anchor[:, None]))
+    )
     order = races.argsort(1)[:, :objects]
     count = large.sum(1, keepdim=True).clamp(1, objects)
     turn = torch.arange(objects, device=ids.device)[None, :] % count
@@ -172,7 +176,7 @@ def pick_objects(
 
 
 def jitter(pixels: Tensor, known: Tensor, generator: torch.Generator) -> Tensor:
-    """Contrast, brightness, tint, gamma, grey, inverted, channels swapped, blurred, grainy; then SAM's normalisation."""
+    """Vary contrast, brightness, tint, gamma, channels, blur and grain; then normalise as SAM does."""
     count, device = len(pixels), pixels.device
 
     def uniform(channels: int = 1) -> Tensor:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from livesam.adapter.training.sources import PROCEDURAL, TRAINING_SETS, WHOLE_FOREGROUND_SETS, Source
+from scipy.ndimage import find_objects
 
 PROCEDURAL_SHARE = 0.15
 FLATTENING = 0.6  # a set is drawn by its size to this power: large sets more often, but not as often as they are large
@@ -71,10 +72,10 @@ def set_shares(counts: Counter[str], procedural_share: float) -> dict[str, float
 
 def object_table(ids: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
     """``(n, 6)``: id, area and box of each object of 40 pixels or more."""
-    rows = []
     areas = np.bincount(ids.ravel(), minlength=256)
-    for value in np.flatnonzero(areas[1:] >= LEAST_PIXELS) + 1:
-        mask = ids == value
-        ys, xs = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-        rows.append((value, areas[value], xs[0], ys[0], xs[-1] + 1, ys[-1] + 1))
+    rows = [
+        (value, areas[value], place[1].start, place[0].start, place[1].stop, place[0].stop)
+        for value, place in enumerate(find_objects(ids), 1)
+        if place is not None and areas[value] >= LEAST_PIXELS
+    ]
     return np.array(rows, np.float64).reshape(-1, 6)

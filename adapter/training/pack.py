@@ -1,4 +1,4 @@
-"""Pack training images so that they can be carried: ``python -m livesam.adapter.training.pack --data DATA --out PACKS``.
+"""Pack training images to carry them: ``python -m livesam.adapter.training.pack --data DATA --out PACKS``.
 
 A pack is one zip of WebP images and PNG ids, at most 64 MiB unless told otherwise; as many are written as are needed,
 each with an even share of every set.

@@ -56,11 +56,14 @@ def train(run: Run, store: ImageStore, stages: list[Stage], report: Report, ever
             meter.add(_step(run, store, stage), stage.turn(run.step)[1])
             run.step, run.done = run.step + 1, run.done + 1
             run.update_average()
+            took = time.monotonic() - started
+            run.seconds, run.total_s = run.seconds + took, run.total_s + took
             if meter.seconds() > every_s:
-                line = {"stage": run.stage, "part": stage.part(run.step, run.seconds), "done": run.done, "lr": rate}
-                report({**line, **meter.line(), "left_s": left_s(run, stages, time.monotonic() - begun, before)})
+                place = {"stage": run.stage, "part": stage.part(run.step, run.seconds), "done": run.done, "lr": rate}
+                sizes = ",".join(str(size) for size, _ in stage.sizes)
+                left = left_s(run, stages, time.monotonic() - begun, before)
+                report({**place, "size": sizes, **meter.line(), "seconds": run.total_s, "left_s": left})
                 meter = Meter()
-            run.seconds += time.monotonic() - started
             if time.monotonic() - saved > save_s:
                 run.save()
                 saved = time.monotonic()

@@ -1,8 +1,8 @@
 """Procedural images with exact instance masks: what photographs of a few kinds of scene cannot teach.
 
-Blobs, polygons, boxes, rings and strokes teach that an outline, not a familiar class, makes an object. Branching strokes
-stand for cracks and vessels, lattices and sprays of leaves for lacy plants, and shades (the ground itself, a little
-darker, lighter or coarser) for defects on steel and stains: nothing in the photographs is thin or faint like them.
+Blobs, polygons, boxes, rings and strokes teach that an outline, not a familiar class, makes an object. Branching
+strokes stand for cracks and vessels, lattices and sprays of leaves for lacy plants, and shades (the ground itself, a
+little darker, lighter or coarser) for defects on steel and stains: no photograph shows anything as thin or faint.
 """
 
 from __future__ import annotations
@@ -174,7 +174,7 @@ def shape(rng: Rng, height: int, width: int) -> Mask:
 def shade(rng: Rng, image: Image) -> Image:
     """The ground itself, a little darker, lighter, tinted, or coarser: what makes a faint object."""
     height, width = image.shape[:2]
-    pixels = image.astype(np.float32)
+    pixels: Any = image.astype(np.float32)
     if rng.random() < 0.3:
         pixels = cv2.GaussianBlur(pixels, (0, 0), float(rng.uniform(1, 4)))
     amount = rng.choice((-1, 1)) * rng.uniform(8, 50)

@@ -17,14 +17,16 @@ from torch import Tensor
 EMA_DECAY = 0.999
 TRUNK_RATE = 0.5  # the trunk learns at half the rate: it has seen a million photos
 WEIGHT_DECAY = 0.03
+PLACE = ("stage", "step", "done", "seconds", "total_s")
 TRUNK = ("image_encoder.stem", "image_encoder.stages")
 
 
 class Run:
-    """Weights, their average, optimiser, random state and place in the stages; ``save`` replaces the file in one rename.
+    """Weights, their average, optimiser, random state and place in the stages.
 
     Attributes:
-        sam: what learns. average: what is kept. step, seconds: done in the present stage. done: steps in all.
+        sam: what learns; average: what is kept.
+        step, seconds: done in the present stage; done, total_s: in all.
         rng, generator: everything random comes from these two, on the host and on the device.
     """
 
@@ -49,7 +51,7 @@ class Run:
             part.requires_grad_(False)
         self.average = deepcopy(self.sam).eval().requires_grad_(False)
         self.optimiser = torch.optim.AdamW(self._groups(), lr=1e-4, betas=(0.9, 0.98), fused=device.type == "cuda")
-        self.stage, self.step, self.done, self.seconds = 0, 0, 0, 0.0
+        self.stage, self.step, self.done, self.seconds, self.total_s = 0, 0, 0, 0.0, 0.0
         if resumed:
             self._resume()
         self._fast = [v for v in self.sam.state_dict().values() if v.is_floating_point()]
@@ -89,7 +91,7 @@ class Run:
             "sam": self.sam.state_dict(), "average": self.average.state_dict(),
             "optimiser": self.optimiser.state_dict(), "rng": self.rng.bit_generator.state,
             "generator": self.generator.get_state(),
-            "place": {"stage": self.stage, "step": self.step, "done": self.done, "seconds": self.seconds},
+            "place": {k: getattr(self, k) for k in PLACE},
         }  # fmt: skip
         with atomic_write(self.checkpoint) as file:
             torch.save(state, file)
@@ -104,8 +106,8 @@ class Run:
         self.optimiser.load_state_dict(state["optimiser"])
         self.rng.bit_generator.state = state["rng"]
         self.generator.set_state(state["generator"].cpu())
-        place = state["place"]
-        self.stage, self.step, self.done, self.seconds = (place[k] for k in ("stage", "step", "done", "seconds"))
+        for name in PLACE:
+            setattr(self, name, state["place"][name])
 
 
 def align_attention(sam: Sam) -> None:

@@ -1,8 +1,8 @@
 """One training step: a sequence of simulated clicks on every object of a batch.
 
-Corrections come one to three at a time with the previous logits fed back, so long sequences stay cheap. The first round,
-the last and one in between are learned from, and no gradient flows from one round into another. Some sequences begin with
-a box in place of the first click.
+Corrections come one to three at a time with the previous logits fed back, so long sequences stay cheap. The first
+round, the last and one in between are learned from, and no gradient flows from one round into another. Some sequences
+begin with a box in place of the first click.
 """
 
 from __future__ import annotations
@@ -114,4 +114,4 @@ def batch_loss(
     Pixels stay contiguous: on a Hopper GPU depthwise convolutions in bf16 with channels_last took 16 s a batch.
     """
     with torch.autocast(batch.pixels.device.type, torch.bfloat16, enabled=half):
-        return sequence_loss(sam, sam.image_encoder(batch.pixels), batch, sequence, generator)
+        return sequence_loss(sam, sam.image_encoder(batch.pixels.contiguous()), batch, sequence, generator)

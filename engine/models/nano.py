@@ -5,10 +5,10 @@ It looks as it does for four reasons:
 * It encodes a 512-px image in tens of milliseconds on two CPU cores. The trunk is EfficientNet-Lite0 (Tan and Le, arXiv
   1905.11946, table 1, without squeeze-and-excitation and with ReLU6: tensorflow/tpu, efficientnet/lite), which was made
   for that, and its batch normalisation folds away for inference.
-* The trunk has seen a million photos. Its ImageNet weights are Apache-2.0; some thousand images with masks are enough to
-  teach the rest, where an encoder trained on them alone fails on half of its objects.
-* Outlines survive. The 1/4, 1/8, 1/16 and 1/32 maps are summed at 1/16 into the 256 channels that SAM's decoder expects.
-  The finer two arrive by pixel-unshuffle, so nothing is averaged away before the decoder's 4x upscaling.
+* The trunk has seen a million photos. Its ImageNet weights are Apache-2.0; some thousand images with masks are enough
+  to teach the rest, where an encoder trained on them alone fails on half of its objects.
+* Outlines survive. The 1/4, 1/8, 1/16 and 1/32 maps are summed at 1/16 into the 256 channels that SAM's decoder
+  expects. The finer two arrive by pixel-unshuffle, so nothing is averaged away before the decoder's 4x upscaling.
 * A click has to select a whole object. Two transformer blocks at 1/32 see the whole image; a depthwise convolution
   tells them where they are, so any input size that is a multiple of 32 works, with the same weights.
 
@@ -104,7 +104,7 @@ class AttentionBlock(nn.Module):
 
 
 class NanoEncoder(nn.Module):
-    """Normalised RGB ``(B, 3, S, S)`` to ``(B, 256, S/16, S/16)``; S is 512 or 1024 in use, any multiple of 32 works."""
+    """Normalised RGB ``(B, 3, S, S)`` to ``(B, 256, S/16, S/16)``; S is 512 or 1024, or any multiple of 32."""
 
     def __init__(self, image_size: int = 512) -> None:
         super().__init__()

@@ -195,16 +195,18 @@ def test_the_line_is_bounded_by_its_rule(bench):
         interaction("e", 1),  # full: a, the oldest unfinished, goes
         interaction("f", 1, accepted=True),  # c goes
         interaction("g", 1, accepted=True),  # e goes
-        interaction("h", 1, accepted=True),  # no unfinished left: b goes
-        interaction("h", 2, accepted=True),  # a finished object is never replaced: d goes
+        replace(interaction("h", 1), given_up=True),  # no unfinished left, and what was accepted never goes
+        interaction("i", 1, accepted=True),  # h, which was given up, goes
+        interaction("i", 2, accepted=True),  # a finished object is never replaced
     ):
         assert loop.submit(i)
     stats = loop.stats()
-    assert stats.waiting == 4
-    assert stats.counts == {"received": 10, "replaced": 1, "dropped": 5}
+    assert stats.waiting == 6
+    assert stats.counts == {"received": 11, "replaced": 1, "dropped": 4}
     loop.start()
     assert loop.wait(20)
-    assert [(k, n) for k, n, _ in b.methods["default"].seen] == [("f", 1), ("g", 1), ("h", 1), ("h", 2)]
+    seen = [(k, n) for k, n, _ in b.methods["default"].seen]
+    assert seen == [("b", 1), ("d", 1), ("f", 1), ("g", 1), ("i", 1), ("i", 2)]
 
 
 def test_what_is_told_of_one_object_in_several_windows_is_one_object(bench):
@@ -365,9 +367,9 @@ def test_a_failing_publish_and_a_failing_callback_do_not_end_the_loop(caplog):
 
     loop = AdaptationLoop(lambda d: Method(d), publish, config=QUICK, on_error=on_error)
     loop.start()
-    for name in "ab":
+    for name, published in (("a", False), ("b", True)):
         loop.submit(interaction(name))
-        assert loop.wait(20)
+        assert loop.wait(20) is published
     assert calls == [2.0, 4.0]
     assert loop.stats().counts["publish_failed"] == 1
     assert loop.stats().counts["published"] == 1
@@ -506,8 +508,9 @@ def test_a_slot_that_takes_nothing_does_not_hold_up_saving(bench, tmp_path):
     b.published = None  # so appending fails
     b.loop.start()
     b.loop.submit(interaction("a"))
-    assert b.loop.wait(20)
+    assert not b.loop.wait(20)
     assert b.loop.stats().counts["publish_failed"] == 1
+    assert "AttributeError" in b.loop.stats().last_error
     assert saved(store) == 2.0
 
 

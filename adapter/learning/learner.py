@@ -9,8 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from livesam.adapter.learning.loop import AdaptationLoop
-from livesam.adapter.method import obeys
-from livesam.adapter.registry import config_of, create
+from livesam.adapter.registry import config_of, create, obeys
 
 if TYPE_CHECKING:
     from livesam.adapter.learning.loop_state import LoopConfig

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from livesam.adapter.learning.learner import Learner
     from livesam.adapter.learning.loop_state import LoopConfig
+    from livesam.embedding import Embedded
     from livesam.engine.session.session import Session
     from livesam.engine.values.result import MaskResult
     from livesam.export.files.manifest import Manifest
-    from livesam.embedding import Embedded
 
 Picture: TypeAlias = "str | Path | npt.NDArray[np.uint8]"
 
@@ -117,8 +117,8 @@ def embed(
         ValueError: a path does not exist, or there is no image at all.
         LivesamError: as ``open_session``, or an embedding could not be written.
     """
-    from livesam.export.opening import Opening
     from livesam.embedding import embed_folder
+    from livesam.export.opening import Opening
 
     given = [paths] if isinstance(paths, (str, Path)) else list(paths)
     return embed_folder([Path(p) for p in given], Path(out), Opening(model, runtime=runtime))
@@ -163,7 +163,7 @@ def export_decoder(session: Session, format: str, out: Path | str, **options: An
         RuntimeUnavailable: the format needs a library or a GPU that is not there.
         ExportError: the file could not be written. ParityError: it gave other answers than PyTorch; nothing was kept.
     """
-    from livesam.engine.values.origin import known
+    from livesam.engine.models.origin import known
     from livesam.export.decoder_export import export_sam
 
     origin = known(session.origin)

@@ -46,8 +46,10 @@ def encoder(tiny_sam: Sam) -> Counting:
 
 @pytest.fixture
 def make(encoder: Counting, compilers: dict[str, Any], weights_of: Weights) -> Callable[..., Session]:
-    def session(**options: Any) -> Session:
-        return Session(encoder, DecoderSlot(compilers["onnxruntime"], weights_of(0)), **options)
+    def session(on_interaction: Any = None, **options: Any) -> Session:
+        made = Session(encoder, DecoderSlot(compilers["onnxruntime"], weights_of(0)), **options)
+        made.on_interaction = on_interaction
+        return made
 
     return session
 

@@ -86,7 +86,7 @@ def _turn_specks(corrected: Logits, before: Logits, places: Float64, size: float
         turned[pieces[beside]] = True
         turned &= sizes < size
         turned[pieces[clicked]] = False
-        turned[[0, sizes.argmax()]] = False
+        turned[[0, int(sizes.argmax())]] = False
         corrected[turned[pieces]] *= -1
 
 

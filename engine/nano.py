@@ -121,7 +121,8 @@ class NanoEncoder(nn.Module):
             self.stages.append(nn.Sequential(*blocks))
         c4, c8, c16, c32 = (TRUNK[tap].channels for tap in TAPS)
         self.context = nn.Sequential(
-            nn.Conv2d(c32, CONTEXT_CHANNELS, 1), *(AttentionBlock(CONTEXT_CHANNELS, HEADS) for _ in range(CONTEXT_BLOCKS))
+            nn.Conv2d(c32, CONTEXT_CHANNELS, 1),
+            *(AttentionBlock(CONTEXT_CHANNELS, HEADS) for _ in range(CONTEXT_BLOCKS)),
         )
         self.lateral4 = nn.Sequential(nn.PixelUnshuffle(4), nn.Conv2d(16 * c4, NECK_CHANNELS, 1))
         self.lateral8 = nn.Sequential(nn.PixelUnshuffle(2), nn.Conv2d(4 * c8, NECK_CHANNELS, 1))

@@ -125,7 +125,7 @@ class Session:
                 found = self.encoder.encode(image, digest) if key is not None else self.encoder.encode(image)  # type: ignore[call-arg]
             if self.cache is not None:
                 self.cache.put(found)
-        keep = self._edges or self._zoom is not None
+        keep = self._zoom is not None
         whole = View.whole(found, image.copy() if keep else image, keep=keep)
         with self._lock:
             given_up = self._give_up()
@@ -296,7 +296,7 @@ class Session:
             result = self._predict(view, [prompt], "official", started, zoomed)[0]
         self._steps.append(Step(prompt, result.low_res_logits, result.iou, result.decoder_version, view.window))
         # A plain mask is drawn anew when the object is accepted (1.2 ms); a copy would cost every click 0.2 ms.
-        self._shown = result.mask.copy() if self._edges or self._zoom is not None else None
+        self._shown = result.mask.copy() if self._zoom is not None else None
         if self.on_interaction is not None:
             self._hand_over(self._interaction(view, None))
         return result
@@ -319,7 +319,7 @@ class Session:
         stages: dict[str, float] = {}
         if self._shown is None:
             view = replace(self._current(), window=last.window)
-            self._shown, stages = view.mask(last.low_res_logits, last.prompt.clicks, edges=self._edges)
+            self._shown, stages = view.mask(last.low_res_logits)
         return self._shown, stages
 
     def _current(self) -> View:

@@ -8,7 +8,10 @@ from livesam.adapter.method import create
 from livesam.benchmarks.datasets import LabelledObject
 from livesam.benchmarks.predictors import DecoderPredictor, MethodPredictor, open_predictor, shown_token
 from livesam.benchmarks.protocol import evaluate_object
+from livesam.engine.edges import EdgeFilter
 from livesam.engine.embedding import ImageEmbedding
+from livesam.engine.geometry import ResizeGeometry, postprocess
+from livesam.engine.obey import low_res_colours
 from livesam.engine.prompt import Click
 from livesam.engine.result import DecoderOutput
 from livesam.engine.window import Window
@@ -244,7 +247,7 @@ def test_unknown_choices_are_refused():
 
 
 @pytest.mark.parametrize("learns", [False, True])
-def test_masks_are_drawn_to_edges_when_asked_and_logits_stay(learns):
+def test_answers_are_drawn_to_edges_when_asked(learns):
     image = np.zeros((32, 64, 3), np.uint8)
     image[:, 22:] = 255
     answers = []
@@ -258,10 +261,11 @@ def test_masks_are_drawn_to_edges_when_asked_and_logits_stay(learns):
         predictor.begin_object()
         answers.append(predictor.click(tuple(Click(4 + i, 8) for i in range(5)), None))
     plain, drawn = answers
-    np.testing.assert_array_equal(plain.low_res_logits, drawn.low_res_logits)
-    assert not plain.mask[:, 20:].any()  # token 0 of five clicks: five columns
-    assert drawn.mask[:, :22].all()
-    assert not drawn.mask[:, 22:].any()
+    geometry = ResizeGeometry.of(image.shape[:2], SIZE)
+    expected = EdgeFilter(low_res_colours(image, geometry), 16).drawn(plain.low_res_logits)
+    assert (expected != plain.low_res_logits).any()
+    np.testing.assert_array_equal(drawn.low_res_logits, expected)
+    np.testing.assert_array_equal(drawn.mask, postprocess(expected, geometry) > 0)
 
 
 @pytest.mark.parametrize("looks", [{"edges": True}, {"zoom": True}, {"obey": True}])

@@ -10,10 +10,12 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from livesam.engine.edges import EdgeFilter
 from livesam.engine.embedding import ImageEmbedding
 from livesam.engine.errors import SessionError
 from livesam.engine.geometry import ResizeGeometry
 from livesam.engine.interaction import Interaction
+from livesam.engine.obey import low_res_colours
 from livesam.engine.prompt import Box, Click, Prompt
 from livesam.engine.result import DecoderOutput, MaskResult
 from livesam.engine.session import Session
@@ -169,7 +171,7 @@ def test_what_is_learned_from_is_told_in_its_own_pixels(image: np.ndarray) -> No
     assert accepted.prompts[-1].mask_logits is None
     np.testing.assert_array_equal(accepted.accepted_mask, second.mask)
     view = View.whole(whole.embedding, None)
-    assert iou(view.mask(accepted.answer, (), edges=False)[0]) > 0.7  # cells of 12.5 px again
+    assert iou(view.mask(accepted.answer)[0]) > 0.7  # cells of 12.5 px again
     session.click(240, 170)
     assert got[-1].number != accepted.number
 
@@ -220,13 +222,14 @@ def test_a_click_beyond_the_image_is_refused_while_zoomed(image: np.ndarray) -> 
 
 def test_edges_are_those_of_the_window(image: np.ndarray) -> None:
     sessions = [open_session(zoom=True, edges=edges) for edges in (False, True)]
-    for session, _, decoder in sessions:
-        decoder.threshold = 20  # masks a cell too large
-        session.set_image(image)
-        session.click(240, 170)
-    plain, drawn = (session.click(230, 160) for session, _, _ in sessions)
+    plain, drawn = (click_twice(session, image) for session, _, _ in sessions)
     assert {"zoom", "edges"} <= set(drawn.timings_ms)
-    assert iou(plain.mask) < 0.93 < 0.96 < iou(drawn.mask)
+    window = drawn.window
+    assert window == plain.window != WHOLE
+    colours = low_res_colours(image[window.part], ResizeGeometry.of(window.hw, SIDE))
+    expected = EdgeFilter(colours, SIDE // 4).drawn(plain.low_res_logits)
+    assert (expected != plain.low_res_logits).any()
+    np.testing.assert_array_equal(drawn.low_res_logits, expected)
 
 
 def test_a_mask_is_not_fed_back_in_another_window(image: np.ndarray) -> None:

@@ -232,6 +232,14 @@ def test_edges_are_those_of_the_window(image: np.ndarray) -> None:
     np.testing.assert_array_equal(drawn.low_res_logits, expected)
 
 
+def test_without_pixels_nothing_is_drawn_to_edges(image: np.ndarray) -> None:
+    embedding = Encoder().encode(image)
+    logits = np.random.default_rng(0).normal(size=(32, 32)).astype(np.float32)
+    answers = [View.whole(embedding, pixels).shown(logits, (), edges=True, obey=False) for pixels in (image, None)]
+    assert ["edges" in stages for _, _, stages in answers] == [True, False]
+    assert [np.array_equal(shown, logits) for shown, _, _ in answers] == [False, True]
+
+
 def test_a_mask_is_not_fed_back_in_another_window(image: np.ndarray) -> None:
     session, _, decoder = open_session(zoom=True)
     click_twice(session, image)

@@ -51,5 +51,5 @@ ObeyOption: TypeAlias = Annotated[
     bool, typer.Option("--obey/--no-obey", help="Correct the mask around clicks that it contradicts.")
 ]
 EdgesOption: TypeAlias = Annotated[
-    bool, typer.Option("--edges/--no-edges", help="Draw masks to the image's own edges: finer for nano, slower.")
+    bool, typer.Option("--edges/--no-edges", help="Draw masks to the image's own edges.")
 ]

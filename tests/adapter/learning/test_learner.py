@@ -166,7 +166,7 @@ def test_what_is_kept_is_taken_up_and_nothing_is_lost_in_silence(session, origin
     taught = session.slot.weights(session.slot.current)
     assert session.provenance.method == "paper"
     assert session.provenance.domain == "cells"
-    assert session.provenance.counts["steps"] > 0
+    assert sum(session.provenance.counts.values()) > 0
 
     slot = DecoderSlot(TorchGraph(origin.model), decoder_weights(origin.model))
     again = Session(TorchEncoder(origin.model), slot, origin=origin, domain="cells")

@@ -53,3 +53,11 @@ ObeyOption: TypeAlias = Annotated[
 EdgesOption: TypeAlias = Annotated[
     bool, typer.Option("--edges/--no-edges", help="Draw masks to the image's own edges: finer for nano, slower.")
 ]
+BandsOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--bands",
+        help="Bands of an image that does not say which are colours, from 1 on: one as grey, or red, green and blue.",
+        metavar="N[,N,N]",
+    ),
+]

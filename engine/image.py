@@ -14,7 +14,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 from livesam.engine.atomic import atomic_write
-from livesam.engine.deep_colour import deep_colour_bits, deep_colours
+from livesam.engine.deep_colour import deep_colour
 from livesam.engine.errors import ImageError
 from livesam.engine.number_format import check_bands, choose_bands, to_rgb
 from livesam.engine.tiff import TIFF_HEADS, Tiff
@@ -89,7 +89,7 @@ def _decode(file: IO[bytes], name: str, bands: Sequence[int] | None) -> npt.NDAr
     tiff = Tiff.read(file, name) if head in TIFF_HEADS else None
     file.seek(0)
     if tiff is not None:
-        _check_size(tiff.hw[::-1], name)
+        _check_size(tiff.storage.hw[::-1], name)
         _silence_libtiff()
         if not tiff.is_ordinary or (chosen is not None and tiff.has_samples and tiff.is_lossless):
             return _turned(tiff.rgb(file, chosen), tiff.orientation)
@@ -101,14 +101,13 @@ def _decode(file: IO[bytes], name: str, bands: Sequence[int] | None) -> npt.NDAr
         return _turned(tiff.rgb(file, chosen), tiff.orientation)
     with contextlib.closing(opened) as picture:
         _check_size(picture.size, name)
-        bits = deep_colour_bits(picture, file)
         try:
+            deep = deep_colour(picture, file)
             picture.load()
         except Exception as error:  # PIL's decoders raise whatever the damage leads to
             raise ImageError(f"{name} is damaged or truncated: {error}") from error
         try:
-            samples, opacity = (None, None) if bits is None else deep_colours(file, bits)
-            rgb = _to_rgb(picture, chosen) if samples is None else _of_samples(samples, opacity, chosen)
+            rgb = _to_rgb(picture, chosen) if deep is None else _of_samples(*deep.read(file), chosen)
         except (ValueError, OSError) as error:
             raise ImageError(f"{name} cannot be shown ({picture.mode}): {error}") from error
         return _turned(rgb, _orientation(picture))
@@ -180,7 +179,7 @@ def _to_rgb(picture: Image.Image, bands: tuple[int, ...] | None) -> npt.NDArray[
     if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
         grey = np.asarray(picture)
         clear = picture.info.get("transparency")
-        opacity = np.float32(grey != clear) if isinstance(clear, int) else None
+        opacity = (grey != clear).astype(np.float32) if isinstance(clear, int) else None
         return _of_samples(grey[..., None], opacity, bands)
     if bands is not None:
         known = picture.mode in ("L", "LA", "RGB", "RGBA")

@@ -7,7 +7,8 @@
   highest 255; an image of one value becomes 128.
 * A few values far away from all others must not turn the rest black: dead pixels, a fill value such as -9999. The range
   reaches beyond the middle 99.8 % of the samples, the lowest and the highest value not counted among them, by no more
-  than the width of that middle; what lies farther out is clipped.
+  than half the width of that middle; what lies farther out is clipped. Images of less than 1000 samples are too small
+  for that.
 * Samples that are NaN, infinite or declared to be no data take no part in this and become black (0).
 * Where a file says that 0 is white, the result is inverted, but for no data. Transparent pixels lie over white.
 """
@@ -21,6 +22,8 @@ import numpy as np
 import numpy.typing as npt
 
 BULK = (0.001, 0.999)  # quantiles
+FEW = 1000  # samples that say nothing of what is usual
+REACH = 0.5  # with outliers on one side 170 of 256 levels are left for all others
 SAMPLE = 1_000_000  # values that the quantiles are taken from
 LARGEST = 1e38  # beyond it lie fill values, e.g. GDAL's -3.4e38
 ROWS = 256  # converted at once, in double precision
@@ -41,6 +44,8 @@ def as_rgb(array: Samples) -> Rgb:
     """
     if not isinstance(array, np.ndarray):
         raise ValueError(f"an image is a NumPy array, got {type(array).__name__}: give numpy.asarray(image)")
+    if array.size == 0:
+        raise ValueError(f"an image needs at least one pixel, got shape {array.shape}")
     if array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] == 3:
         return array
     if array.dtype.kind not in "buif":
@@ -56,7 +61,7 @@ def as_rgb(array: Samples) -> Rgb:
         raise ValueError(
             f"an image of 4 bands is RGBA and uint8, got {array.dtype}: choose its colours, e.g. image[..., :3]"
         )
-    opacity = array[..., 3].astype(np.float32) / 255 if array.shape[2] == 4 else None
+    opacity = np.divide(array[..., 3], 255, dtype=np.float32) if array.shape[2] == 4 else None
     return to_rgb(array[..., :3], opacity=opacity)
 
 
@@ -79,8 +84,6 @@ def to_rgb(
     Raises:
         ValueError: there is no sample with a value.
     """
-    if not samples.size:
-        raise ValueError(f"an image needs at least one pixel, got shape {samples.shape}")
     if samples.dtype == np.bool_:
         samples, bits = samples.view(np.uint8), 1
     if samples.dtype == np.uint8:
@@ -118,7 +121,8 @@ def choose_bands(samples: Samples, bands: Sequence[int]) -> Samples:
 
 def _levels(bits: int | None) -> Rgb:
     top = 2 ** (bits or 8) - 1
-    return np.rint(np.minimum(np.arange(256), top) * (255 / top)).astype(np.uint8)
+    levels: Rgb = np.rint(np.minimum(np.arange(256), top) * (255 / top)).astype(np.uint8)
+    return levels
 
 
 def _scaled(
@@ -164,7 +168,8 @@ def _range(samples: Samples, known: npt.NDArray[np.bool_]) -> tuple[float, float
     every = max(1, samples.size // SAMPLE)  # pixels, so that each band has its share
     some = samples.reshape(-1, bands)[::every][known.reshape(-1, bands)[::every]].astype(np.float64)
     middle = some[(some > lowest) & (some < highest)]
-    if not middle.size or middle.min() == middle.max():
+    if middle.size < FEW or middle.min() == middle.max():
         return lowest, highest
     low, high = (float(value) for value in np.quantile(middle, BULK))
-    return max(lowest, 2 * low - high), min(highest, 2 * high - low)
+    reach = REACH * (high - low)
+    return max(lowest, low - reach), min(highest, high + reach)

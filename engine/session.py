@@ -9,17 +9,17 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 from livesam.engine.embedding import ImageEmbedding
 from livesam.engine.errors import SessionError
 from livesam.engine.gate import InteractiveGate
-from livesam.engine.geometry import require_rgb
 from livesam.engine.image import image_hash
 from livesam.engine.interaction import Interaction
-from livesam.engine.points import check_prompt
+from livesam.engine.number_format import as_rgb
+from livesam.engine.points import check_prompt, fitted
 from livesam.engine.prompt import Box, Click, Prompt
 from livesam.engine.result import DecoderOutput, MaskResult
 from livesam.engine.selection import Rule, select_token
@@ -109,13 +109,15 @@ class Session:
             last, whole = self._steps[-1], self._current()
             return last.prompt if last.window == whole.window else last.prompt.with_mask(None)
 
-    def set_image(self, image: npt.NDArray[np.uint8]) -> ImageEmbedding:
-        """Take an RGB image, uint8 ``(H, W, 3)``, and begin a new object. Encodes it unless the cache has it.
+    def set_image(self, image: npt.NDArray[Any]) -> ImageEmbedding:
+        """Take an image, RGB uint8 ``(H, W, 3)``, and begin a new object. Encodes it unless the cache has it.
+
+        Grey, RGBA and other number formats become that by the rule of ``engine/number_format.py``.
 
         Raises:
-            ValueError: the image is not uint8 ``(H, W, 3)``, empty, or too thin.
+            ValueError: the image has no such format or shape, or is empty or too thin.
         """
-        require_rgb(image)
+        image = as_rgb(image)
         digest = image_hash(image)
         key = getattr(self.encoder, "key", None)
         found = self.cache.get(key(digest)) if self.cache is not None and key is not None else None
@@ -142,7 +144,7 @@ class Session:
             SessionError: no image is set.
             ValueError: the click is outside of the image, or not finite.
         """
-        click = Click(float(x), float(y), positive)
+        click = Click(x, y, positive)
         with self._lock:
             last = self.prompt
             return self._advance(Prompt((click,)) if last is None else last.with_click(click))
@@ -150,11 +152,13 @@ class Session:
     def box(self, x0: float, y0: float, x1: float, y1: float) -> MaskResult:
         """Set the object's box (replacing an earlier one); clicks stay.
 
+        A box that reaches outside of the image by at most one pixel is clipped to it.
+
         Raises:
             SessionError: no image is set.
-            ValueError: the box is empty, reversed, not finite, or reaches outside of the image.
+            ValueError: the box is empty, reversed, not finite, or reaches farther outside.
         """
-        box = Box(float(x0), float(y0), float(x1), float(y1))
+        box = Box(x0, y0, x1, y1)
         with self._lock:
             last = self.prompt
             return self._advance(Prompt(box=box) if last is None else replace(last, box=box))
@@ -187,6 +191,7 @@ class Session:
             ValueError: the prompt does not belong to this image.
         """
         view, started = self._current(), time.perf_counter()
+        prompt = fitted(prompt, view.hw)
         with self.gate.click():
             output, version, stages = self._decode(view, [prompt])
             return tuple(
@@ -248,7 +253,7 @@ class Session:
             record = SessionLog(self._digest, embedding.original_hw, embedding.key, self.domain, tuple(self._steps))
         record.write(path)
 
-    def restore(self, path: Path, image: npt.NDArray[np.uint8] | None = None) -> MaskResult | None:
+    def restore(self, path: Path, image: npt.NDArray[Any] | None = None) -> MaskResult | None:
         """Take up a saved session, in any process: its image, its clicks, its last answer (None if it had none).
 
         The image is ``image``, the one that is set, or one that the cache still has. The answers are the decoder's of
@@ -259,6 +264,7 @@ class Session:
             SessionError: the file is missing or damaged, or is about another image than the one at hand.
         """
         record = SessionLog.read(path)
+        image = None if image is None else as_rgb(image)
         with self._lock:
             if image is not None and image_hash(image) == record.image_hash:
                 self.set_image(image)
@@ -288,7 +294,7 @@ class Session:
         self.slot.close()
 
     def _advance(self, prompt: Prompt) -> MaskResult:
-        started, prompt = time.perf_counter(), prompt.with_mask(None)
+        started, prompt = time.perf_counter(), fitted(prompt.with_mask(None), self._current().hw)
         with self.gate.click():
             view, zoomed = self._look(prompt, started)
             if self._feed_back and self._steps and np.isfinite(self._steps[-1].low_res_logits).all():
@@ -330,7 +336,7 @@ class Session:
     def _predict(
         self, view: View, prompts: Sequence[Prompt], rule: Rule, started: float, before: Mapping[str, float] = {}
     ) -> list[MaskResult]:
-        seen = [view.inside(prompt) for prompt in prompts]
+        seen = [view.inside(fitted(prompt, view.hw)) for prompt in prompts]
         output, version, stages = self._decode(view, seen)
         stages = {**before, **stages}
         tokens = [select_token(output.ious[i], prompt, rule) for i, prompt in enumerate(seen)]

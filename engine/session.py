@@ -110,9 +110,7 @@ class Session:
             return last.prompt if last.window == whole.window else last.prompt.with_mask(None)
 
     def set_image(self, image: npt.NDArray[Any]) -> ImageEmbedding:
-        """Take an image, RGB uint8 ``(H, W, 3)``, and begin a new object. Encodes it unless the cache has it.
-
-        Grey, RGBA and other number formats become that by the rule of ``engine/number_format.py``.
+        """Take an image as ``number_format.as_rgb`` does and begin a new object. Encodes it unless the cache has it.
 
         Raises:
             ValueError: the image has no such format or shape, or is empty or too thin.
@@ -150,9 +148,7 @@ class Session:
             return self._advance(Prompt((click,)) if last is None else last.with_click(click))
 
     def box(self, x0: float, y0: float, x1: float, y1: float) -> MaskResult:
-        """Set the object's box (replacing an earlier one); clicks stay.
-
-        A box that reaches outside of the image by at most one pixel is clipped to it.
+        """Set the object's box (replacing an earlier one); clicks stay. Up to one pixel outside is clipped off.
 
         Raises:
             SessionError: no image is set.
@@ -191,9 +187,8 @@ class Session:
             ValueError: the prompt does not belong to this image.
         """
         view, started = self._current(), time.perf_counter()
-        prompt = fitted(prompt, view.hw)
         with self.gate.click():
-            output, version, stages = self._decode(view, [prompt])
+            output, version, stages = self._decode(view, [fitted(prompt, view.hw)])
             return tuple(
                 self._result(view, (), output, 0, token, version, stages, started, as_is=True) for token in range(4)
             )

@@ -71,8 +71,7 @@ def test_whole_checkpoints(nano: Any, form: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(load_adapted(out, base)["iou_token.weight"], base["iou_token.weight"] + 0.5)
 
 
-@pytest.mark.parametrize("wrap", [None, "model", "ema"])
-@pytest.mark.parametrize("prefix", ["", "module.", "net."])
+@pytest.mark.parametrize(("wrap", "prefix"), [(None, ""), ("model", "module."), ("ema", "net.")])
 @pytest.mark.parametrize("form", ["decoder", "bare decoder", "with its prompt encoder"])
 def test_decoders(nano: Any, form: str, prefix: str, wrap: str | None, tmp_path: Path) -> None:
     state = fine_tuned(nano)
@@ -133,7 +132,7 @@ def test_a_prompt_encoder_of_its_own_makes_a_decoder_useless(nano: Any, tmp_path
     torch.save(state, tmp_path / "theirs.pth")
     for into in ("auto", "decoder"):
         with pytest.raises(
-            CheckpointError, match="other encoders than this base.*give the checkpoint that it was made"
+            CheckpointError, match=r"other encoders than this base.*give the checkpoint that it was made"
         ):
             import_weights(tmp_path / "theirs.pth", "nano", tmp_path / "out.safetensors", into=into)
     with pytest.raises(CheckpointError, match="a base needs the encoders too"):

@@ -57,7 +57,7 @@ BandsOption: TypeAlias = Annotated[
     str | None,
     typer.Option(
         "--bands",
-        help="Bands of an image that does not say which are colours, from 1 on: one as grey, or red, green and blue.",
+        help="Read these bands, from 1 on, of images that do not say which are colours: red, green and blue, or one.",
         metavar="N[,N,N]",
     ),
 ]

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import numpy.typing as npt
-from livesam.engine.geometry import ResizeGeometry
-from livesam.engine.prompt import Click
+from livesam.engine.values.prompt import Click
+from livesam.engine.view.geometry import ResizeGeometry
 
 Mask = npt.NDArray[np.bool_]
 Float = npt.NDArray[np.float32]

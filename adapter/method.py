@@ -19,20 +19,18 @@ A caller may drop a half-used iterator (``close`` it): the method stays usable, 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from livesam.adapter.torch_decoder import GiveWay
-    from livesam.engine.embedding import ImageEmbedding
-    from livesam.engine.interaction import Interaction
-    from livesam.engine.prompt import Prompt
-    from livesam.engine.protocols import DecoderWeights
-    from livesam.engine.result import DecoderOutput
-    from segment_anything.modeling import Sam
+    from livesam.engine.values.embedding import ImageEmbedding
+    from livesam.engine.values.interaction import Interaction
+    from livesam.engine.values.prompt import Prompt
+    from livesam.engine.values.protocols import DecoderWeights
+    from livesam.engine.values.result import DecoderOutput
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -236,7 +234,7 @@ class LiveConfig:
     """Ours: a fast copy for the object on top of a slow copy for the domain; ``methods/live.py`` says how.
 
     Attributes:
-        obey: correct answers where they contradict clicks; who shows them does that (``engine/obey.py``).
+        obey: correct answers where they contradict clicks; who shows them does that (``engine/view/obey.py``).
         click_lr: rate of the fast copy's Adam, which starts anew with every click.
         click_steps: gradient steps after a click, beside obeying. Of 50 objects of the sets to tune on, 0 and 1 failed
             on 9 and 9 by 85/20 (10.5 and 10.4 clicks each), with zoom on 6 and 9 (10.3 and 10.1), with zoom by 90/30
@@ -275,7 +273,7 @@ ObjectId: TypeAlias = tuple[object, ...]
 
 
 def obeys(config: AdaptationConfig) -> bool:
-    """Whether a method's answers are to be corrected where they contradict clicks (``engine/obey.py``)."""
+    """Whether a method's answers are to be corrected where they contradict clicks (``engine/view/obey.py``)."""
     return isinstance(config, LiveConfig) and config.obey
 
 
@@ -290,62 +288,3 @@ def object_id(interaction: Interaction) -> ObjectId:
 def same_object(one: Interaction, other: Interaction) -> bool:
     """Whether two interactions are about one object of one domain."""
     return one.domain == other.domain and object_id(one) == object_id(other)
-
-
-METHODS = ("frozen", "paper", "dctta", "live")
-
-
-def create(
-    name: str, sam: Sam, *, device: str = "cpu", give_way: GiveWay | None = None, **overrides: Any
-) -> AdaptationMethod:
-    """A method by name: ``frozen``, ``paper``, ``paper/PRESET``, ``dctta`` or ``live``. The model is copied.
-
-    Args:
-        sam: the model whose prompt encoder and mask decoder are adapted; its image encoder is not touched.
-        give_way: called several times in each pass through the decoder; it waits while clicks are being answered.
-        overrides: fields of the method's config to change, e.g. ``seed=1``.
-
-    Raises:
-        ValueError: there is no such method, preset or field; the message names those there are.
-    """
-    config = config_of(name, **overrides)
-    if isinstance(config, FrozenConfig):
-        from livesam.adapter.methods.frozen import FrozenMethod
-
-        return FrozenMethod(sam, config, device=device, give_way=give_way)
-    if isinstance(config, PaperConfig):
-        from livesam.adapter.methods.paper import PaperMethod
-
-        return PaperMethod(sam, config, name=name, device=device, give_way=give_way)
-    if isinstance(config, DcttaConfig):
-        from livesam.adapter.methods.dctta import DcttaMethod
-
-        return DcttaMethod(sam, config, device=device, give_way=give_way)
-    from livesam.adapter.methods.live import LiveMethod
-
-    return LiveMethod(sam, config, device=device, give_way=give_way)
-
-
-def config_of(name: str, **overrides: Any) -> AdaptationConfig:
-    """The configuration that ``create`` would use.
-
-    Raises:
-        ValueError: there is no such method, preset or field.
-    """
-    family, _, preset = name.partition("/")
-    if family not in METHODS or (preset and (family != "paper" or preset not in PAPER_PRESETS)):
-        presets = ", ".join(f"paper/{p}" for p in PAPER_PRESETS)
-        raise ValueError(f"unknown method {name!r}: choose one of {', '.join(METHODS)}, {presets}")
-    base: AdaptationConfig
-    if family == "frozen":
-        base = FrozenConfig()
-    elif family == "paper":
-        base = PAPER_PRESETS[preset or "full-erosion"]
-    elif family == "dctta":
-        base = DcttaConfig()
-    else:
-        base = LiveConfig()
-    unknown = sorted(set(overrides) - set(base.__dataclass_fields__))
-    if unknown:
-        raise ValueError(f"{name} has no setting {', '.join(unknown)}: it has {', '.join(base.__dataclass_fields__)}")
-    return replace(base, **overrides)

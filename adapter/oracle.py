@@ -12,7 +12,7 @@ from typing import TypeAlias
 import cv2
 import numpy as np
 import numpy.typing as npt
-from livesam.engine.prompt import Click
+from livesam.engine.values.prompt import Click
 
 Mask: TypeAlias = npt.NDArray[np.bool_]
 

@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 import numpy as np
 import numpy.typing as npt
 import torch
-from livesam.engine.embedding import ImageEmbedding
-from livesam.engine.points import PromptGroup, geometry_of, point_count, prompts_to_arrays
-from livesam.engine.prompt import Prompt
-from livesam.engine.result import DecoderOutput
+from livesam.engine.values.embedding import ImageEmbedding
+from livesam.engine.values.prompt import Prompt
+from livesam.engine.values.result import DecoderOutput
+from livesam.engine.view.points import PromptGroup, geometry_of, prompts_to_arrays
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 if TYPE_CHECKING:
-    from livesam.engine.protocols import DecoderWeights
+    from livesam.engine.values.protocols import DecoderWeights
     from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam
 
 GiveWay: TypeAlias = Callable[[], None]
@@ -229,18 +229,6 @@ def forward(
     """
     reached = trunk(decoder, source, position, sparse, give_way)
     return head(decoder, reached, (source.shape[2], source.shape[3]), give_way)
-
-
-def shown_token(prompt: Prompt, ious: npt.NDArray[np.float32]) -> int:
-    """The mask that official single-mask clients show: the best of 1 to 3 for up to two points, else token 0.
-
-    Points count as the decoder gets them, with padding and box corners (``segment_anything/utils/onnx.py``:
-    ``score + (num_points - 2.5) * 1000 * [1,0,0,0]``).
-
-    Args:
-        ious: the four predicted IoUs of the prompt.
-    """
-    return 0 if point_count(prompt) > 2 else 1 + int(np.argmax(ious[1:]))
 
 
 class Decoding:

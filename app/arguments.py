@@ -6,8 +6,9 @@ import errno
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from livesam.engine.prompt import Box, Click, Prompt
+from livesam.engine.values.prompt import Box, Click, Prompt
 
 _SIGNS = {"+": True, "-": False}
 
@@ -97,3 +98,34 @@ def _numbers(parts: Sequence[str], option: str, text: str) -> list[float]:
         return [float(part) for part in parts]
     except ValueError:
         raise ValueError(f"{option} wants numbers, got {text!r}") from None
+
+
+def parse_settings(method: str, texts: Sequence[str]) -> dict[str, Any]:
+    """``KEY=VALUE`` texts as values of the types that the method's configuration has.
+
+    Raises:
+        ValueError: another form, an unknown key, or a value of another type.
+    """
+    if not texts:
+        return {}
+    from livesam.adapter.registry import config_of
+
+    config = config_of(method)
+    values: dict[str, Any] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not hasattr(config, key):
+            raise ValueError(
+                f"--set wants KEY=VALUE with a key of {', '.join(config.__dataclass_fields__)}, got {text!r}"
+            )
+        kind = type(getattr(config, key))
+        if kind is bool:
+            if value not in ("true", "false"):
+                raise ValueError(f"--set {key} is true or false, got {value!r}")
+            values[key] = value == "true"
+        else:
+            try:
+                values[key] = kind(value)
+            except (TypeError, ValueError):
+                raise ValueError(f"--set {key} wants a value of type {kind.__name__}, got {value!r}") from None
+    return values

@@ -48,8 +48,8 @@ class Diagnosis:
 
 def diagnose() -> Diagnosis:
     """Look at this machine."""
-    from livesam.benchmarks.environment import environment
-    from livesam.engine import runtimes
+    from livesam.benchmarks.reports.environment import environment
+    from livesam.engine.runtimes import selection as runtimes
 
     facts = environment()
     rows = tuple(RuntimeRow(row.name, row.available, row.reason) for row in runtimes.report())

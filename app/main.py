@@ -13,16 +13,16 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import typer
-from livesam.app.bench import bench
-from livesam.app.demo import demo
-from livesam.app.doctor import doctor
-from livesam.app.download import download
-from livesam.app.embed import embed
-from livesam.app.evaluate import evaluate
-from livesam.app.export import export
-from livesam.app.inspect import import_, inspect, merge
-from livesam.app.segment import segment
-from livesam.engine.errors import LivesamError
+from livesam.app.commands.bench import bench
+from livesam.app.commands.demo import demo
+from livesam.app.commands.doctor import doctor
+from livesam.app.commands.download import download
+from livesam.app.commands.embed import embed
+from livesam.app.commands.evaluate import evaluate
+from livesam.app.commands.export import export
+from livesam.app.commands.inspect import import_, inspect, merge
+from livesam.app.commands.segment import segment
+from livesam.engine.values.errors import LivesamError
 
 # typer carries its own copy of click since 0.20 or so; the base of its public BadParameter is right for both.
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]

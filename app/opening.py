@@ -6,43 +6,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from livesam.app.progress import working
+from livesam.engine.view.look import PLAIN, Look
+from livesam.export.opening import Opening
 
 if TYPE_CHECKING:
-    from livesam.engine.session import Session
+    from livesam.engine.session.session import Session
 
 
-def open_session(
-    model: str,
-    *,
-    checkpoint: Path | None = None,
-    runtime: str = "auto",
-    precision: str | None = None,
-    device: str | None = None,
-    cache_dir: Path | None = None,
-    embeddings: Path | None = None,
-    edges: bool = False,
-    zoom: bool = False,
-    obey: bool = False,
-) -> Session:
-    """`livesam.export.serving.open_session`, with a sign of life on a terminal: the first call of a model exports it.
+def opening_of(model: str, checkpoint: Path | None, runtime: str, precision: str | None, device: str | None) -> Opening:
+    """The options that every command with a model has."""
+    return Opening(model, checkpoint, str(runtime), None if precision is None else str(precision), device)
+
+
+def open_session(opening: Opening, *, look: Look = PLAIN, embeddings: Path | None = None) -> Session:
+    """`livesam.export.opening.open_session`, with a sign of life on a terminal: the first call of a model exports it.
 
     Raises:
         ValueError: unknown model, runtime or precision; no such folder of embeddings.
         LivesamError: weights that are missing or damaged, or a runtime that this machine cannot run.
     """
-    from livesam.export.serving import open_session as open_it
+    from livesam.export.opening import open_session as open_it
 
-    with working(f"opening {model}") as progress:
-        return open_it(
-            model,
-            checkpoint=checkpoint,
-            runtime=str(runtime),
-            precision=None if precision is None else str(precision),
-            device=device,
-            cache_dir=cache_dir,
-            embeddings=embeddings,
-            edges=edges,
-            zoom=zoom,
-            obey=obey,
-            progress=progress,
-        )
+    with working(f"opening {opening.model}") as progress:
+        return open_it(opening, look=look, embeddings=embeddings, progress=progress)

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from livesam.engine.errors import LivesamError
-from livesam.engine.prompt import Box, Click
+from livesam.engine.values.errors import LivesamError
+from livesam.engine.values.prompt import Box, Click
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,10 @@
 """Everything between an image or a click and a mask."""
 
-from livesam.engine.embedding import ImageEmbedding
-from livesam.engine.errors import LivesamError
-from livesam.engine.prompt import Box, Click, Prompt
-from livesam.engine.protocols import DecoderCompiler, DecoderWeights, ImageEncoder, MaskDecoder
-from livesam.engine.result import DecoderOutput, MaskResult
+from livesam.engine.values.embedding import ImageEmbedding
+from livesam.engine.values.errors import LivesamError
+from livesam.engine.values.prompt import Box, Click, Prompt
+from livesam.engine.values.protocols import DecoderCompiler, DecoderWeights, ImageEncoder, MaskDecoder
+from livesam.engine.values.result import DecoderOutput, MaskResult
 
 __all__ = [
     "Box",

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from livesam.engine.models import ModelSpec
-    from livesam.engine.protocols import DecoderWeights
+    from livesam.engine.models.spec import ModelSpec
+    from livesam.engine.values.protocols import DecoderWeights
+    from livesam.export.files.manifest import Manifest
     from livesam.export.formats.source import DecoderSource
-    from livesam.export.manifest import Manifest
     from segment_anything.modeling import Sam
 
 

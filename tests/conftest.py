@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 import pytest
-from livesam.engine.models import ModelSpec
+from livesam.engine.models.spec import ModelSpec
 
 if TYPE_CHECKING:
     from segment_anything.modeling import Sam
@@ -33,7 +33,7 @@ def small_spec() -> ModelSpec:
 def small_sam(small_spec: ModelSpec) -> Sam:
     """A random `Sam` with a small encoder of SAM's ViT class; both kinds of blocks, windows that need padding."""
     import torch
-    from livesam.engine import models
+    from livesam.engine.models import loading as models
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
@@ -46,7 +46,7 @@ def small_sam(small_spec: ModelSpec) -> Sam:
 @pytest.fixture(scope="session")
 def nano_sam() -> Sam:
     """`nano` with random weights."""
-    from livesam.engine import models
+    from livesam.engine.models import loading as models
 
     return models.build("nano")
 

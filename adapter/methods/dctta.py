@@ -32,16 +32,16 @@ from livesam.adapter.losses import click_bce
 from livesam.adapter.method import Answer, DcttaConfig, StepReport
 from livesam.adapter.optimiser import Adam
 from livesam.adapter.torch_decoder import Decoding, FlatDecoder, GiveWay
-from livesam.engine.embedding import ImageEmbedding
-from livesam.engine.interaction import Interaction
-from livesam.engine.points import geometry_of
-from livesam.engine.prompt import Click, Prompt
-from livesam.engine.result import DecoderOutput
+from livesam.engine.values.embedding import ImageEmbedding
+from livesam.engine.values.interaction import Interaction
+from livesam.engine.values.prompt import Click, Prompt
+from livesam.engine.values.result import DecoderOutput
+from livesam.engine.view.points import geometry_of
 from torch import Tensor
 from torch.nn import functional as F
 
 if TYPE_CHECKING:
-    from livesam.engine.protocols import DecoderWeights
+    from livesam.engine.values.protocols import DecoderWeights
     from segment_anything.modeling import Sam
 
 FIRST_TOKEN = 2  # candidate index 1 of tokens 1 to 3

@@ -6,15 +6,16 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from livesam.adapter.method import Answer, FrozenConfig, StepReport
-from livesam.adapter.torch_decoder import Decoding, FlatDecoder, GiveWay, shown_token
-from livesam.engine.embedding import ImageEmbedding
-from livesam.engine.interaction import Interaction
-from livesam.engine.prompt import Prompt
+from livesam.adapter.torch_decoder import Decoding, FlatDecoder, GiveWay
+from livesam.engine.values.embedding import ImageEmbedding
+from livesam.engine.values.interaction import Interaction
+from livesam.engine.values.prompt import Prompt
+from livesam.engine.view.selection import select_token
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
-    from livesam.engine.protocols import DecoderWeights
+    from livesam.engine.values.protocols import DecoderWeights
     from segment_anything.modeling import Sam
 
 
@@ -31,7 +32,7 @@ class FrozenMethod:
 
     def answer(self, embedding: ImageEmbedding, prompt: Prompt) -> Answer:
         output = self._decoding.decode(self._decoder, embedding, [prompt])
-        return Answer(output, shown_token(prompt, output.ious[0]))
+        return Answer(output, select_token(output.ious[0], prompt))
 
     def learn_click(self, interaction: Interaction) -> Iterator[StepReport]:
         yield from ()

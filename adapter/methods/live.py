@@ -4,7 +4,7 @@ The transformer stays the base's. What learns is the head: upscaling, hyper-netw
 the decoder, which works on what the transformer made of a prompt.
 
 Fast, for this object only: what its clicks say and the decoder does not heed is learned in closed form, by a kernel
-machine on top of the answer (``engine/obey.py``; whoever shows the answer applies it). ``click_steps`` of gradient
+machine on top of the answer (``engine/view/obey.py``; whoever shows the answer applies it). ``click_steps`` of gradient
 may be taken beside it after every click, on all clicks so far, sampled where they are, while the rest of the shown mask
 is told to stay as it is; they begin at the slow copy each time, because steps that add up overfit. When the object ends
 the copy is thrown away.
@@ -28,20 +28,21 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import numpy.typing as npt
 import torch
-from livesam.adapter.guard import CircuitBreaker, ReplayGate, StepGuard
-from livesam.adapter.lessons import Lessons
+from livesam.adapter.learning.guard import CircuitBreaker, ReplayGate, StepGuard
 from livesam.adapter.method import Answer, LiveConfig, ObjectId, StepReport, object_id
+from livesam.adapter.methods.lessons import Lessons
+from livesam.adapter.methods.replay import Example, Lesson, plausible
 from livesam.adapter.optimiser import Adam
-from livesam.adapter.replay import Example, Lesson, plausible
-from livesam.adapter.torch_decoder import Decoding, FlatDecoder, GiveWay, Trunk, shown_token
-from livesam.engine.embedding import ImageEmbedding
-from livesam.engine.errors import AdaptationError
-from livesam.engine.interaction import Interaction
-from livesam.engine.prompt import Prompt
+from livesam.adapter.torch_decoder import Decoding, FlatDecoder, GiveWay, Trunk
+from livesam.engine.values.embedding import ImageEmbedding
+from livesam.engine.values.errors import AdaptationError
+from livesam.engine.values.interaction import Interaction
+from livesam.engine.values.prompt import Prompt
+from livesam.engine.view.selection import select_token
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from livesam.engine.protocols import DecoderWeights
+    from livesam.engine.values.protocols import DecoderWeights
     from segment_anything.modeling import Sam
 
 PART = 4  # lessons that go through the head together: 16 take a third less, but clicks wait for more of them
@@ -77,7 +78,7 @@ class LiveMethod:
 
     def answer(self, embedding: ImageEmbedding, prompt: Prompt) -> Answer:
         output = self._decoding.decode(self._decoder, embedding, [prompt])
-        return Answer(output, shown_token(prompt, output.ious[0]))
+        return Answer(output, select_token(output.ious[0], prompt))
 
     # Between two clicks
 

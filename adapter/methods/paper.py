@@ -23,17 +23,18 @@ from livesam.adapter.labels import MaskLabel, click_labels, confident_label, res
 from livesam.adapter.losses import balanced, click_bce, sample
 from livesam.adapter.method import Answer, ObjectId, PaperConfig, StepReport, object_id
 from livesam.adapter.optimiser import Adam, AdamState
-from livesam.adapter.torch_decoder import Decoding, FlatDecoder, GiveWay, shown_token
-from livesam.engine.embedding import ImageEmbedding
-from livesam.engine.geometry import postprocess
-from livesam.engine.interaction import Interaction
-from livesam.engine.points import geometry_of
-from livesam.engine.prompt import Prompt
+from livesam.adapter.torch_decoder import Decoding, FlatDecoder, GiveWay
+from livesam.engine.values.embedding import ImageEmbedding
+from livesam.engine.values.interaction import Interaction
+from livesam.engine.values.prompt import Prompt
+from livesam.engine.view.geometry import postprocess
+from livesam.engine.view.points import geometry_of
+from livesam.engine.view.selection import select_token
 from torch import Tensor
 from torch.nn import functional as F
 
 if TYPE_CHECKING:
-    from livesam.engine.protocols import DecoderWeights
+    from livesam.engine.values.protocols import DecoderWeights
     from segment_anything.modeling import Sam
 
 
@@ -61,7 +62,7 @@ class PaperMethod:
 
     def answer(self, embedding: ImageEmbedding, prompt: Prompt) -> Answer:
         output = self._decoding.decode(self._decoder, embedding, [prompt])
-        return Answer(output, shown_token(prompt, output.ious[0]))
+        return Answer(output, select_token(output.ious[0], prompt))
 
     def learn_click(self, interaction: Interaction) -> Iterator[StepReport]:
         if not self.config.click_adaptation:
@@ -110,7 +111,7 @@ class PaperMethod:
         """The shown mask under the latest prompt, ``(1, 1, 4h, 4w)``, with gradients."""
         prompt = interaction.prompts[-1]
         masks, ious = self._decoding.run(self._decoder, interaction.embedding, [prompt])
-        token = shown_token(prompt, ious[0].detach().cpu().numpy())
+        token = select_token(ious[0].detach().cpu().numpy(), prompt)
         return masks[:, token : token + 1]
 
     def _clicks(self, interaction: Interaction) -> tuple[Tensor, Tensor]:

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 import numpy.typing as npt
-from livesam.engine.embedding import ImageEmbedding
-from livesam.engine.errors import CheckpointError, SessionError, SwapError
-from livesam.engine.geometry import ResizeGeometry, prepare
-from livesam.engine.image import image_hash
-from livesam.engine.points import PromptGroup, geometry_of, prompts_to_arrays
-from livesam.engine.prompt import Prompt
-from livesam.engine.result import DecoderOutput
-from livesam.engine.weight_copies import require_names
+from livesam.engine.files.image import image_hash
+from livesam.engine.serving.weight_copies import require_names
+from livesam.engine.values.embedding import ImageEmbedding
+from livesam.engine.values.errors import CheckpointError, SessionError, SwapError
+from livesam.engine.values.prompt import Prompt
+from livesam.engine.values.result import DecoderOutput
+from livesam.engine.view.geometry import ResizeGeometry, prepare
+from livesam.engine.view.points import PromptGroup, geometry_of, prompts_to_arrays
 
 if TYPE_CHECKING:
-    from livesam.engine.embedding import Features
-    from livesam.engine.protocols import DecoderWeights
+    from livesam.engine.values.embedding import Features
+    from livesam.engine.values.protocols import DecoderWeights, MaskDecoder
 
 Float = npt.NDArray[np.float32]
 
@@ -108,7 +108,7 @@ class PreparedEncoder:
 class GroupedDecoder:
     """A decoder that answers groups of equally long prompts; subclasses give ``_run`` and ``_free``."""
 
-    concurrent = True  # one instance may answer several threads at once
+    concurrent: bool = True  # one instance may answer several threads at once
 
     def __init__(self, runtime: str) -> None:
         self._runtime = runtime
@@ -118,6 +118,11 @@ class GroupedDecoder:
     def runtime(self) -> str:
         """The runtime that really runs, with device and precision."""
         return self._runtime
+
+    @property
+    def aside(self) -> MaskDecoder:
+        """The same weights for answers that nobody waits for."""
+        return self
 
     def decode(self, embedding: ImageEmbedding, prompts: Sequence[Prompt]) -> DecoderOutput:
         """Answer one prompt or many on the same image; those with equally many points run as one batch.
@@ -139,6 +144,14 @@ class GroupedDecoder:
             logits[list(group.indices)] = group_logits
             ious[list(group.indices)] = group_ious
         return DecoderOutput(logits, ious)
+
+    def load_weights(self, weights: DecoderWeights) -> None:
+        """Put new weights in place; never while a decode is running.
+
+        Raises:
+            SwapError: they are no weights of this decoder.
+        """
+        raise NotImplementedError
 
     def close(self) -> None:
         """Free the engine; later calls raise ``SessionError``."""

@@ -18,9 +18,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from livesam.engine.embedding import ImageEmbedding
-from livesam.engine.errors import RuntimeUnavailable, SwapError
-from livesam.engine.points import PromptGroup
 from livesam.engine.runtimes.base import (
     Float,
     GroupedDecoder,
@@ -31,9 +28,12 @@ from livesam.engine.runtimes.base import (
     read_manifest,
     weight_layout,
 )
+from livesam.engine.values.embedding import ImageEmbedding
+from livesam.engine.values.errors import RuntimeUnavailable, SwapError
+from livesam.engine.view.points import PromptGroup
 
 if TYPE_CHECKING:
-    from livesam.engine.protocols import DecoderWeights
+    from livesam.engine.values.protocols import DecoderWeights
 
 PRECISIONS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from livesam.engine.embedding import ImageEmbedding
-from livesam.engine.errors import SessionError
-from livesam.engine.geometry import ResizeGeometry
-from livesam.engine.points import PromptGroup, geometry_of, prompts_to_arrays
-from livesam.engine.prompt import Prompt
 from livesam.engine.runtimes.base import Float, GroupedDecoder
-from livesam.engine.selection import Rule, select_token
+from livesam.engine.values.embedding import ImageEmbedding
+from livesam.engine.values.errors import SessionError
+from livesam.engine.values.prompt import Prompt
+from livesam.engine.view.geometry import ResizeGeometry
+from livesam.engine.view.points import PromptGroup, geometry_of, prompts_to_arrays
+from livesam.engine.view.selection import Rule, select_token
 
 if TYPE_CHECKING:
     import torch

@@ -1,4 +1,4 @@
-"""TensorRT and TensorRT for RTX: one backend for both, over plan files that ``livesam.export.tensorrt`` builds.
+"""TensorRT and TensorRT for RTX: one backend for both, over plan files that ``livesam.export.graphs.plans`` builds.
 
 Nothing in this module that touches a device has ever run on a GPU: it was written on a machine without one, against the
 documentation of TensorRT 10 and 11 and of torch. What the tests prove is what comes before the first kernel: libraries,
@@ -17,18 +17,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from livesam.engine.errors import RuntimeUnavailable, SessionError, SwapError
-from livesam.engine.geometry import resize
-from livesam.engine.hashing import file_sha256
-from livesam.engine.models import PIXEL_MEAN, PIXEL_STD
-from livesam.engine.protocols import DecoderWeights
+from livesam.engine.files.hashing import file_sha256
+from livesam.engine.models.spec import PIXEL_MEAN, PIXEL_STD
 from livesam.engine.runtimes.base import PreparedEncoder
 from livesam.engine.runtimes.recent import ENCODER_GRAPHS, Recent
 from livesam.engine.runtimes.tensorrt_profiles import Ranges, fitting_profile
+from livesam.engine.values.errors import RuntimeUnavailable, SessionError, SwapError
+from livesam.engine.values.protocols import DecoderWeights
+from livesam.engine.view.geometry import resize
 
 if TYPE_CHECKING:
     import torch
-    from livesam.engine.embedding import Features
+    from livesam.engine.values.embedding import Features
 
 LIBRARIES = ("tensorrt", "tensorrt_rtx")
 _EXTRA = {"tensorrt": "tensorrt", "tensorrt_rtx": "rtx"}
@@ -109,7 +109,7 @@ def read_plan(path: Path, library: Library) -> dict[str, Any]:
     Raises:
         RuntimeUnavailable: no plan or no manifest, a damaged plan, or one of another library or version.
     """
-    again = "build it again (livesam.export.tensorrt.build_plan)"
+    again = "build it again (livesam.export.graphs.plans.build_plan)"
     try:
         manifest: dict[str, Any] = json.loads(path.with_name(path.name + ".json").read_text())
         options = manifest["options"]

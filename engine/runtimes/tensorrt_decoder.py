@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from livesam.engine.embedding import ImageEmbedding
-from livesam.engine.errors import RuntimeUnavailable, SwapError
-from livesam.engine.points import PromptGroup
-from livesam.engine.protocols import DecoderWeights, MaskDecoder
 from livesam.engine.runtimes.packing import PackingDecoder, T
 from livesam.engine.runtimes.recent import DECODER_GRAPHS, Recent
 from livesam.engine.runtimes.tensorrt import PlanEngine, capture, checked_weights, load_library, on_gpu, weight_inputs
+from livesam.engine.values.embedding import ImageEmbedding
+from livesam.engine.values.errors import RuntimeUnavailable, SwapError
+from livesam.engine.values.protocols import DecoderWeights, MaskDecoder
+from livesam.engine.view.points import PromptGroup
 
 if TYPE_CHECKING:
     import torch

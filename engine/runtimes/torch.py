@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
-from livesam.engine.embedding import ImageEmbedding
-from livesam.engine.errors import RuntimeUnavailable, SwapError
-from livesam.engine.hashing import weights_hash
-from livesam.engine.points import PromptGroup
+from livesam.engine.files.hashing import weights_hash
 from livesam.engine.runtimes.base import Float, PreparedEncoder, WeightBuffers
 from livesam.engine.runtimes.packing import PackingDecoder, T
 from livesam.engine.runtimes.recent import DECODER_GRAPHS, ENCODER_GRAPHS, Recent
+from livesam.engine.values.embedding import ImageEmbedding
+from livesam.engine.values.errors import RuntimeUnavailable, SwapError
+from livesam.engine.view.points import PromptGroup
 
 if TYPE_CHECKING:
-    from livesam.engine.prompt import Prompt
-    from livesam.engine.protocols import DecoderWeights
-    from livesam.engine.result import DecoderOutput
+    from livesam.engine.values.prompt import Prompt
+    from livesam.engine.values.protocols import DecoderWeights
+    from livesam.engine.values.result import DecoderOutput
     from segment_anything.modeling import Sam
     from torch import Tensor
 

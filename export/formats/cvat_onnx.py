@@ -11,10 +11,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from livesam.engine.errors import ExportError
+from livesam.engine.values.errors import ExportError
+from livesam.export.files.manifest import Manifest
 from livesam.export.formats.sam_onnx import write_graph
-from livesam.export.manifest import Manifest
-from livesam.export.official_graph import MIN_OPSET, Dialect
+from livesam.export.graphs.official_graph import MIN_OPSET, Dialect
 
 if TYPE_CHECKING:
     from livesam.export.formats.source import DecoderSource

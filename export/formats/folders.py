@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from livesam.engine.errors import ExportError
-from livesam.engine.hashing import file_sha256
+from livesam.engine.files.hashing import file_sha256
+from livesam.engine.values.errors import ExportError
 
 MANIFEST = "manifest"  # Manifest.write adds ".json"
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from livesam.engine.errors import ExportError, ParityError
-from livesam.engine.hf_layout import hf_config, to_hf
+from livesam.engine.models.hf_layout import hf_config, to_hf
+from livesam.engine.values.errors import ExportError, ParityError
+from livesam.export.files.manifest import Manifest
 from livesam.export.formats.folders import MANIFEST, hashes, staged_folder
 from livesam.export.formats.probes import PROBES, Feeds, Run, parity_report, require_parity
-from livesam.export.manifest import Manifest
 
 if TYPE_CHECKING:
     from livesam.export.formats.source import DecoderSource

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from livesam.engine.errors import ExportError, RuntimeUnavailable
-from livesam.engine.hashing import file_sha256
+from livesam.engine.files.hashing import file_sha256
+from livesam.engine.values.errors import ExportError, RuntimeUnavailable
+from livesam.export.files.manifest import Manifest
+from livesam.export.files.staging import staged
 from livesam.export.formats.probes import Feeds, Run, parity_report, require_parity
 from livesam.export.formats.sam_onnx import signature
-from livesam.export.manifest import Manifest
-from livesam.export.official_graph import Dialect, build_official
-from livesam.export.parity import TOLERANCE
-from livesam.export.staging import staged
+from livesam.export.graphs.official_graph import Dialect, build_official
+from livesam.export.graphs.parity import TOLERANCE
 
 if TYPE_CHECKING:
     from livesam.export.formats.source import DecoderSource

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from livesam.engine.errors import ParityError
-from livesam.export.official_graph import Dialect
-from livesam.export.parity import TOLERANCE, Difference, require
+from livesam.engine.values.errors import ParityError
+from livesam.export.graphs.official_graph import Dialect
+from livesam.export.graphs.parity import TOLERANCE, Difference, require
 
 if TYPE_CHECKING:
     from segment_anything.modeling import Sam

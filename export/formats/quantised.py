@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from livesam.engine.errors import ExportError, ParityError
+from livesam.engine.values.errors import ExportError, ParityError
 from livesam.export.formats.probes import (
     PROBES,
     TEXT,
@@ -36,8 +36,8 @@ from livesam.export.formats.probes import (
     probe_feeds,
     reference,
 )
-from livesam.export.official_graph import Dialect
-from livesam.export.parity import TOLERANCE, Difference, require
+from livesam.export.graphs.official_graph import Dialect
+from livesam.export.graphs.parity import TOLERANCE, Difference, require
 
 if TYPE_CHECKING:
     import onnx

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from livesam.engine.adapted import load_adapted, write_adapted
-from livesam.engine.errors import ParityError
-from livesam.engine.hashing import file_sha256, weights_hash
-from livesam.export.manifest import Manifest
-from livesam.export.staging import staged
+from livesam.engine.files.hashing import file_sha256, weights_hash
+from livesam.engine.models.adapted import load_adapted, write_adapted
+from livesam.engine.values.errors import ParityError
+from livesam.export.files.manifest import Manifest
+from livesam.export.files.staging import staged
 
 if TYPE_CHECKING:
     from livesam.export.formats.source import DecoderSource

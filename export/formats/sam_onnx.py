@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from livesam.engine.hashing import file_sha256
+from livesam.engine.files.hashing import file_sha256
+from livesam.export.files.manifest import Manifest, Tensor
+from livesam.export.files.staging import staged
 from livesam.export.formats.probes import onnx_runner, parity_report, require_parity
 from livesam.export.formats.quantised import check_quantised, quantise
-from livesam.export.manifest import Manifest, Tensor
-from livesam.export.official_graph import MIN_OPSET, Dialect, build_official
-from livesam.export.staging import staged
+from livesam.export.graphs.official_graph import MIN_OPSET, Dialect, build_official
 
 if TYPE_CHECKING:
     import onnx

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from livesam.engine.errors import ParityError
-from livesam.engine.hashing import file_sha256
-from livesam.export.manifest import Manifest
-from livesam.export.staging import staged
+from livesam.engine.files.hashing import file_sha256
+from livesam.engine.values.errors import ParityError
+from livesam.export.files.manifest import Manifest
+from livesam.export.files.staging import staged
 
 if TYPE_CHECKING:
     from livesam.export.formats.source import DecoderSource

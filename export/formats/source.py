@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from livesam.engine.adapted import AdaptedInfo, base_hash, read_adapted
-from livesam.engine.errors import CheckpointError
-from livesam.engine.hashing import weights_hash
-from livesam.export.manifest import Manifest, Tensor, versions
+from livesam.engine.files.hashing import weights_hash
+from livesam.engine.models.adapted import AdaptedInfo, base_hash, read_adapted
+from livesam.engine.values.errors import CheckpointError
+from livesam.export.files.manifest import Manifest, Tensor, versions
 
 if TYPE_CHECKING:
-    from livesam.engine.models import ModelSpec
-    from livesam.engine.protocols import DecoderWeights
+    from livesam.engine.models.spec import ModelSpec
+    from livesam.engine.values.protocols import DecoderWeights
     from segment_anything.modeling import Sam
 
 Float = npt.NDArray[np.float32]
@@ -61,9 +61,10 @@ class DecoderSource:
             ValueError: both ``adapted`` and ``weights`` are given, the model is unknown, or the weights do not fit.
             CheckpointError: a file is missing, damaged, or belongs to another base.
         """
-        from livesam.engine import models
+        from livesam.engine.models import loading as models
+        from livesam.engine.models.spec import spec as spec_of
 
-        spec = models.spec(model)
+        spec = spec_of(model)
         if adapted is not None and weights is not None:
             raise ValueError("give either an adapted file or weights, not both")
         info = None
@@ -88,7 +89,7 @@ class DecoderSource:
         Raises:
             ValueError: the weights have other names or shapes than the model's decoder, or are not finite.
         """
-        from livesam.engine.models import decoder_weights
+        from livesam.engine.models.loading import decoder_weights
 
         base = decoder_weights(sam)
         chosen = base if weights is None else _checked(weights, base)

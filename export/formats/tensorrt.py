@@ -16,9 +16,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from livesam.engine.hashing import file_sha256
-from livesam.export.manifest import Manifest
-from livesam.export.staging import staged
+from livesam.engine.files.hashing import file_sha256
+from livesam.export.files.manifest import Manifest
+from livesam.export.files.staging import staged
 
 if TYPE_CHECKING:
     from livesam.export.formats.source import DecoderSource
@@ -49,8 +49,8 @@ def export(
         ExportError: the graph does not build, or the file could not be written.
         ParityError: the answers differ from PyTorch's; nothing was written.
     """
-    from livesam.export.decoder_graph import export_serving_decoder
-    from livesam.export.tensorrt import build_plan, decoder_profiles
+    from livesam.export.graphs.decoder_graph import export_serving_decoder
+    from livesam.export.graphs.plans import build_plan, decoder_profiles
 
     with staged(out) as target:
         work = Path(tempfile.mkdtemp(prefix="livesam-plan-"))
@@ -99,8 +99,8 @@ def _check_plan(source: DecoderSource, plan: Path, capabilities: Sequence[str]) 
         return "not compared: built ahead of time for other GPUs"
     import torch
     from livesam.engine.runtimes.tensorrt import PlanEngine
-    from livesam.export.decoder_graph import PROBES, decoder_feeds, reference_decode
-    from livesam.export.parity import difference, require
+    from livesam.export.graphs.decoder_graph import PROBES, decoder_feeds, reference_decode
+    from livesam.export.graphs.parity import difference, require
 
     engine = PlanEngine(plan)
     stream: torch.cuda.Stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]

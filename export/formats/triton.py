@@ -16,12 +16,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from livesam.engine.adapted import base_hash
-from livesam.engine.errors import ExportError
+from livesam.engine.models.adapted import base_hash
+from livesam.engine.values.errors import ExportError
+from livesam.export.files.manifest import Manifest
 from livesam.export.formats.folders import MANIFEST, hashes, staged_folder, sync_folder, sync_tree
 from livesam.export.formats.sam_onnx import write_graph
-from livesam.export.manifest import Manifest
-from livesam.export.official_graph import Dialect
+from livesam.export.graphs.official_graph import Dialect
 
 if TYPE_CHECKING:
     from livesam.export.formats.source import DecoderSource
@@ -153,7 +153,7 @@ def _write_version(source: DecoderSource, model: Path, version: int, single: boo
 
 
 def _write_encoder(source: DecoderSource, model: Path) -> dict[str, Any]:
-    from livesam.export.encoder import export_encoder
+    from livesam.export.graphs.encoder import export_encoder
 
     path = model / "1" / FILE
     path.parent.mkdir(parents=True)

@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from livesam.engine.models import PIXEL_MEAN, PIXEL_STD
+from livesam.engine.models.spec import PIXEL_MEAN, PIXEL_STD
+from livesam.export.files.manifest import Manifest, Tensor, manifest_path
 from livesam.export.formats.folders import MANIFEST, hashes, staged_folder
 from livesam.export.formats.probes import onnx_runner
 from livesam.export.formats.sam_onnx import write_graph
-from livesam.export.graph import GraphBuilder
-from livesam.export.manifest import Manifest, Tensor, manifest_path
-from livesam.export.official_graph import Dialect
-from livesam.export.parity import difference, require
+from livesam.export.graphs.graph import GraphBuilder
+from livesam.export.graphs.official_graph import Dialect
+from livesam.export.graphs.parity import difference, require
 
 if TYPE_CHECKING:
     import onnx
@@ -94,8 +94,8 @@ def _yaml(name: str, display_name: str) -> str:
 
 def _write_encoder(source: DecoderSource, path: Path) -> dict[str, Any]:
     import torch
-    from livesam.export.encoder import encoder_model
-    from livesam.export.staging import save_graph
+    from livesam.export.files.staging import save_graph
+    from livesam.export.graphs.encoder import encoder_model
 
     size = source.spec.image_size
     model = with_canvas_input(encoder_model(source.sam.image_encoder, size), size)

@@ -5,8 +5,8 @@ import pytest
 import torch
 from livesam.adapter.labels import cells, click_labels, confident_label, erode, label_map, result_label
 from livesam.adapter.losses import sample
-from livesam.engine.geometry import ResizeGeometry
-from livesam.engine.prompt import Click
+from livesam.engine.values.prompt import Click
+from livesam.engine.view.geometry import ResizeGeometry
 from scipy.ndimage import binary_erosion
 
 

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 from livesam.adapter.oracle import deepest, depth_map, next_click
-from livesam.engine.prompt import Click
+from livesam.engine.values.prompt import Click
 from scipy.ndimage import distance_transform_edt
 
 

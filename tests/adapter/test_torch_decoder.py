@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 from livesam.adapter.torch_decoder import Decoding, FlatDecoder, shown_token
-from livesam.engine.embedding import ImageEmbedding
-from livesam.engine.points import geometry_of
-from livesam.engine.prompt import Box, Click, Prompt
+from livesam.engine.values.embedding import ImageEmbedding
+from livesam.engine.values.prompt import Box, Click, Prompt
+from livesam.engine.view.points import geometry_of
 
 HW = (120, 200)
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from livesam.app.arguments import build_prompt, check_output, parse_bands, parse_box, parse_click
-from livesam.engine.prompt import Box, Click
+from livesam.engine.values.prompt import Box, Click
 
 
 @pytest.mark.parametrize(

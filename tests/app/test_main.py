@@ -188,8 +188,8 @@ def test_a_folder_that_takes_nothing_is_told_before_the_work(
 ) -> None:
     monkeypatch.chdir(picture.parent)
     monkeypatch.setattr(os, "access", lambda path, mode, **_: mode != os.W_OK)
-    monkeypatch.setattr("livesam.engine.runtimes.select", lambda *_, **__: pytest.fail("it began to work"))
-    monkeypatch.setattr("livesam.engine.models.load", lambda *_: pytest.fail("it began to work"))
+    monkeypatch.setattr("livesam.engine.runtimes.selection.select", lambda *_, **__: pytest.fail("it began to work"))
+    monkeypatch.setattr("livesam.engine.models.loading.load", lambda *_: pytest.fail("it began to work"))
     _fails(capsys, words, 1, "cannot be written to")
 
 
@@ -199,7 +199,7 @@ def test_no_overlay_without_its_mask(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "m.png")
 
-    monkeypatch.setattr("livesam.engine.image.write_mask", full)
+    monkeypatch.setattr("livesam.engine.files.image.write_mask", full)
     arguments = ["segment", str(picture), "--click", "150,260", "--out", str(tmp_path / "m.png")]
     _fails(capsys, [*arguments, "--overlay", str(tmp_path / "o.png")], 1, "m.png")
     assert [path.name for path in tmp_path.iterdir()] == ["photo.png"]
@@ -233,7 +233,7 @@ def test_unforeseen_errors_are_one_sentence_too(
     def explode(*_: object, **__: object) -> None:
         raise RuntimeError("two\nlines")
 
-    monkeypatch.setattr("livesam.engine.image.read_image", explode)
+    monkeypatch.setattr("livesam.engine.files.image.read_image", explode)
     arguments = ["segment", "photo.png", "--click", "1,1", "--out", str(tmp_path / "m.png")]
     _fails(capsys, arguments, 1, "RuntimeError", "LIVESAM_DEBUG")
     monkeypatch.setenv("LIVESAM_DEBUG", "1")

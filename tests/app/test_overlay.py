@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from livesam.app.overlay import Layer, draw, save, tile
-from livesam.engine.prompt import Box, Click
+from livesam.engine.values.prompt import Box, Click
 from PIL import Image
 
 

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 from livesam.app.photos import PHOTOS, Photo
-from livesam.engine.errors import LivesamError
-from livesam.engine.points import check_prompt
-from livesam.engine.prompt import Prompt
+from livesam.engine.values.errors import LivesamError
+from livesam.engine.values.prompt import Prompt
+from livesam.engine.view.points import check_prompt
 
 
 @pytest.mark.parametrize("photo", PHOTOS, ids=lambda photo: photo.name)

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from livesam.engine.models import ModelSpec, assemble, decoder_weights, randomise_constants, vit_encoder
+from livesam.engine.models.loading import assemble, decoder_weights, randomise_constants, vit_encoder
+from livesam.engine.models.spec import ModelSpec
 from segment_anything.modeling import Sam
 
 SIDE = 128
@@ -28,7 +29,7 @@ def tiny_sam() -> Sam:
 
 @pytest.fixture(scope="session")
 def tiny_graph(tiny_sam: Sam, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from livesam.export.decoder_graph import export_serving_decoder
+    from livesam.export.graphs.decoder_graph import export_serving_decoder
 
     path = tmp_path_factory.mktemp("graphs") / "decoder.onnx"
     export_serving_decoder(tiny_sam, ModelSpec("tiny", SIDE, None), path)

@@ -6,17 +6,18 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
-from livesam.engine.adapted import load_adapted, read_adapted
-from livesam.engine.errors import ExportError, ParityError
-from livesam.engine.hashing import weights_hash
-from livesam.engine.models import MODELS, build, decoder_weights
+from livesam.engine.files.hashing import weights_hash
+from livesam.engine.models.adapted import load_adapted, read_adapted
+from livesam.engine.models.loading import build, decoder_weights
+from livesam.engine.models.spec import MODELS
+from livesam.engine.values.errors import ExportError, ParityError
 from livesam.export.decoder_export import FORMATS, export_decoder, export_sam
+from livesam.export.files.manifest import Manifest
+from livesam.export.foreign.inspect_child import look
 from livesam.export.formats import hf, probes, triton
 from livesam.export.formats.probes import PROBES, probe_feeds, reference
 from livesam.export.formats.source import DecoderSource, with_decoder
-from livesam.export.inspect_child import look
-from livesam.export.manifest import Manifest
-from livesam.export.official_graph import Dialect
+from livesam.export.graphs.official_graph import Dialect
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,100 @@
+"""A session that learns while it is being used: the loop between its clicks and its decoder slot."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from livesam.adapter.learning.loop import AdaptationLoop
+from livesam.adapter.method import obeys
+from livesam.adapter.registry import config_of, create
+
+if TYPE_CHECKING:
+    from livesam.adapter.learning.loop_state import LoopConfig
+    from livesam.adapter.learning.store import DecoderStore
+    from livesam.engine.session.session import Session
+    from segment_anything.modeling import Sam
+
+
+_counting = threading.Lock()  # of PyTorch's threads
+
+
+@contextlib.contextmanager
+def learning(
+    session: Session,
+    sam: Sam,
+    method: str = "live",
+    device: str = "cpu",
+    *,
+    store: DecoderStore | None = None,
+    config: LoopConfig | None = None,
+) -> Iterator[AdaptationLoop]:
+    """Learn from everything that the session is told, and publish to its slot, for the length of the block.
+
+    Where ``live`` learns, the session obeys clicks meanwhile (``engine/view/obey.py``).
+
+    Args:
+        sam: the weights that the session's decoder started from; copied, not changed.
+        store: where what is learned is saved, and taken up again the next time.
+        config: how the loop behaves. By default it only gets what processor time nobody else wants: on a machine that
+            others keep busy give ``LoopConfig(nice=0)``.
+
+    Raises:
+        ValueError: there is no such method.
+    """
+    clicks_obeyed = obeys(config_of(method))
+    loop = AdaptationLoop(
+        lambda _: create(method, sam, device=device, give_way=session.right_of_way.give_way),
+        session.slot.publish,
+        gate=session.right_of_way,
+        config=config,
+        store=store,
+        learning=_low_priority(device),
+        domain=session.domain,
+    )
+    before, look = session.on_interaction, session.look
+    try:
+        loop.start()
+        session.on_interaction, session.look = loop.submit, replace(look, obey=look.obey or clicks_obeyed)
+        yield loop
+    finally:
+        session.on_interaction, session.look = before, look
+        loop.close(timeout=120)  # a publish that is on its way needs the slot, which the caller may close next
+
+
+def _low_priority(device: str) -> Callable[[], contextlib.AbstractContextManager[object]]:
+    """On a GPU a stream that clicks overtake; never run on one yet. On the CPU one core, in the loop's niced thread."""
+    if not device.startswith("cuda"):
+        return _one_core
+
+    def stream() -> contextlib.AbstractContextManager[object]:
+        import torch
+
+        lowest = torch.cuda.Stream(device, priority=0)  # type: ignore[no-untyped-call]  # TensorRT's clicks: -1
+        return torch.cuda.stream(lowest)
+
+    return stream
+
+
+@contextlib.contextmanager
+def _one_core() -> Iterator[None]:
+    """Let the calling thread's PyTorch work on one core; what other threads have, and those to come, stays.
+
+    A core that now and then has nothing to do takes over who waits at another: with learning on all of them the threads
+    of a click's decoder stay crowded on one for seconds.
+    """
+    import torch
+
+    with _counting:
+        before = torch.get_num_threads()  # asked first: PyTorch gives a thread its count when it is first used there
+        torch.set_num_threads(1)  # this thread's own, and what threads to come begin with; the latter is put back
+        other = threading.Thread(target=torch.set_num_threads, args=(before,))
+        other.start()
+        other.join()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,167 @@
+"""Adapted decoders on disk: one file a domain in one folder, saved at intervals, whole at any moment.
+
+``livesam.engine.models.adapted`` describes the file's format. A file is replaced atomically, so a process that is
+killed loses what was learned since the last save and nothing else; loading checks that the file belongs to the base.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from livesam.engine.models.adapted import AdaptedInfo, Kind, Precision, read_adapted, write_adapted
+from livesam.engine.values.errors import CheckpointError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    from livesam.engine.values.protocols import DecoderWeights
+
+SUFFIX = ".livesam.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What a domain has to save: ``weights`` is called when it is really written."""
+
+    weights: Callable[[], DecoderWeights]
+    counts: Mapping[str, int] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    versions: Mapping[str, int] = field(default_factory=dict)
+
+
+class DecoderStore:
+    """Saves what is offered to it, each domain at most every ``interval_s`` seconds. Used from one thread."""
+
+    def __init__(
+        self,
+        folder: Path,
+        base: DecoderWeights,
+        *,
+        model: str,
+        method: str,
+        settings: Mapping[str, Any] | None = None,
+        interval_s: float = 30.0,
+        kind: Kind = "difference",
+        precision: Precision = "float16",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """
+        Args:
+            folder: is made if it is missing.
+            base: the decoder that everything is learned on.
+
+        Raises:
+            ValueError: the interval is negative.
+            OSError: the folder cannot be made.
+        """
+        if interval_s < 0:
+            raise ValueError(f"the interval must be at least 0 seconds, got {interval_s}")
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder, self.interval_s = folder, interval_s
+        self._base, self._model, self._method, self._settings = base, model, method, dict(settings or {})
+        self._kind, self._precision, self._clock = kind, precision, clock
+        self.saved = 0  # files written so far
+        self._pending: dict[str, Learned] = {}
+        self._tried_at: dict[str, float] = {}
+        self._started = clock()
+
+    def path(self, domain: str) -> Path:
+        """The domain's file. Names that are not plain get a hash, so none can leave the folder or meet another."""
+        if re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,63}", domain):
+            return self.folder / f"{domain}{SUFFIX}"
+        readable = re.sub(r"[^a-z0-9]+", "-", domain.lower()).strip("-")[:40] or "domain"
+        digest = hashlib.sha256(domain.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+        return self.folder / f"{readable}.{digest}{SUFFIX}"
+
+    def offer(self, domain: str, learned: Learned) -> bool:
+        """Something new was learned; saved now if the interval is over, else by a later ``tick``. True if saved.
+
+        Raises:
+            ValueError: the weights are not finite; the earlier file stays.
+            OSError: the disk is full or the folder is gone; the earlier file stays, and the offer stays pending.
+        """
+        self.put(domain, learned)
+        return domain in self.tick()
+
+    def put(self, domain: str, learned: Learned) -> None:
+        """Something new was learned; a later ``tick`` or ``flush`` saves it."""
+        self._pending[domain] = learned
+
+    def tick(self) -> list[str]:
+        """Save what is due; call it at least as often as the interval. Returns the domains that were saved.
+
+        Raises:
+            ValueError, OSError: as ``offer``.
+        """
+        now = self._clock()
+        due = [d for d in self._pending if now - self._tried_at.get(d, self._started) >= self.interval_s]
+        return self._save_all(due)
+
+    def flush(self) -> list[str]:
+        """Save everything that is pending, due or not.
+
+        Raises:
+            ValueError, OSError: as ``offer``.
+        """
+        return self._save_all(list(self._pending))
+
+    def load(self, domain: str) -> dict[str, npt.NDArray[np.float32]] | None:
+        """The domain's weights, float32; None if nothing was saved.
+
+        Raises:
+            CheckpointError: the file is damaged, or of another base, model or domain.
+        """
+        path = self.path(domain)
+        if not path.exists():
+            return None
+        decoder = read_adapted(path)
+        if decoder.info.domain != domain or decoder.info.model != self._model:
+            raise CheckpointError(
+                f"{path} holds domain {decoder.info.domain!r} of model {decoder.info.model}, wanted {domain!r} of "
+                f"{self._model}: it was renamed or copied; give it back its name"
+            )
+        return decoder.resolve(self._base)
+
+    def domains(self) -> list[str]:
+        """The names of all saved domains, sorted; files that cannot be read are left out."""
+        found = []
+        for path in self.folder.glob(f"*{SUFFIX}"):
+            if path.name.startswith("."):
+                continue  # an unfinished file of a killed process
+            try:
+                found.append(read_adapted(path).info.domain)
+            except CheckpointError:
+                continue
+        return sorted(found)
+
+    def _save_all(self, domains: list[str]) -> list[str]:
+        """Try each of them, also when one fails; what they raise comes out as one chain."""
+        with contextlib.ExitStack() as stack:
+            for domain in reversed(domains):
+                stack.callback(self._save, domain)
+        return domains
+
+    def _save(self, domain: str) -> None:
+        learned = self._pending[domain]
+        self._tried_at[domain] = self._clock()
+        info = AdaptedInfo(
+            model=self._model,
+            method=self._method,
+            domain=domain,
+            settings=self._settings,
+            counts=learned.counts,
+            metrics=learned.metrics,
+            versions=learned.versions,
+        )
+        write_adapted(
+            self.path(domain), learned.weights(), self._base, info, kind=self._kind, precision=self._precision
+        )
+        del self._pending[domain]
+        self.saved += 1

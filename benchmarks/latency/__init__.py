@@ -1,0 +1,1 @@
+"""How long clicks, swaps, encodings and exports take."""

@@ -1,0 +1,1 @@
+"""livesam beside PyTorch eager: ``python -m livesam.benchmarks.peers``."""

@@ -1,0 +1,1 @@
+"""Quality under simulated clicks."""

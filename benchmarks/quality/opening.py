@@ -1,0 +1,135 @@
+"""A predictor by its method's name, and the details that belong into its result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from livesam.adapter.method import obeys
+from livesam.benchmarks.quality.predictors import DecoderPredictor, MethodPredictor, TokenRule
+from livesam.benchmarks.quality.protocol import Predictor
+from livesam.engine.view.look import PLAIN, Look
+
+if TYPE_CHECKING:
+    from livesam.export.formats.source import DecoderSource
+    from livesam.export.opening import Opening
+
+
+def open_predictor(
+    method: str,
+    opening: Opening,
+    *,
+    adapted: Path | None = None,
+    seed: int = 0,
+    token: str = "official",
+    look: Look = PLAIN,
+    overrides: Mapping[str, Any] | None = None,
+) -> tuple[Predictor, dict[str, Any]]:
+    """A predictor by its method's name, and the details that belong into its result.
+
+    Args:
+        method: ``grabcut``, ``frozen``, or a name that ``livesam.adapter.registry.create`` takes.
+        opening: the model; its runtime is ``torch`` or, for ``frozen``, any that ``livesam.export.opening`` offers.
+        adapted: an adapted decoder's file, made on that base; the method starts, and resets, to it.
+        look: how answers are looked for and drawn; `live` obeys clicks anyway.
+        overrides: numbers of the method's configuration to change.
+
+    Raises:
+        ValueError: an unknown method, model, token rule or setting, or a runtime that the method cannot learn on.
+        CheckpointError: the weights or the adapted decoder are missing, damaged, or do not belong together.
+    """
+    if token not in ("official", "single"):
+        raise ValueError(f"the token rule is official or single, got {token!r}")
+    rule: TokenRule = "single" if token == "single" else "official"
+    if method == "grabcut":
+        return _grabcut(adapted, look, overrides)
+    if opening.runtime != "torch":
+        if method != "frozen" or overrides:
+            raise ValueError(f"{method} learns in PyTorch: the runtime must be torch, got {opening.runtime}")
+        return _served(opening, adapted, rule, look)
+    return _learning(method, opening, adapted, rule, look, {"seed": seed, **(overrides or {})})
+
+
+def _grabcut(adapted: Path | None, look: Look, overrides: Mapping[str, Any] | None) -> tuple[Predictor, dict[str, Any]]:
+    from livesam.benchmarks.quality.grabcut import GrabCutPredictor
+
+    if overrides:
+        raise ValueError("grabcut has no settings to change")
+    if adapted is not None:
+        raise ValueError("grabcut has no decoder: leave out the adapted one")
+    if look != PLAIN:
+        raise ValueError("grabcut draws to edges and obeys clicks already: leave out edges, zoom and obey")
+    grabcut = GrabCutPredictor()
+    return grabcut, {"settings": grabcut.settings()}
+
+
+def _learning(
+    name: str, opening: Opening, adapted: Path | None, token: TokenRule, look: Look, settings: Mapping[str, Any]
+) -> tuple[Predictor, dict[str, Any]]:
+    from livesam.export.formats.source import DecoderSource
+
+    # Refuses a bad file without torch.
+    source = DecoderSource.open(opening.model, checkpoint=opening.checkpoint, adapted=adapted)
+    from livesam.adapter.registry import create
+    from livesam.engine.files.hashing import weights_hash
+    from livesam.engine.runtimes.torch import TorchEncoder
+
+    sam, device = source.sam, opening.device or "cpu"
+    encoder = TorchEncoder(sam, device)
+    method = create(name, sam, device=device, **settings)
+    look = replace(look, obey=look.obey and not obeys(method.config))  # what its own setting does is said there
+    state: dict[str, npt.NDArray[Any]] = {key: value.detach().cpu().numpy() for key, value in sam.state_dict().items()}
+    details = {
+        "weights": weights_hash(state),
+        "token": token,
+        **_looks(look),
+        "runtime": encoder.runtime,
+        "config": asdict(method.config),
+        **_provenance(source, adapted),
+    }
+    return MethodPredictor(method, encoder, token, look), details
+
+
+def _served(opening: Opening, adapted: Path | None, token: TokenRule, look: Look) -> tuple[Predictor, dict[str, Any]]:
+    from livesam.engine.files.hashing import weights_hash
+    from livesam.export.formats.source import DecoderSource
+    from livesam.export.opening import decoder_compiler, open_encoder
+
+    source = DecoderSource.open(opening.model, checkpoint=opening.checkpoint, adapted=adapted)
+    encoder = open_encoder(opening)
+    decoder = decoder_compiler(opening)(source.weights)
+    weights: dict[str, npt.NDArray[np.float32]] = dict(source.weights)
+    details = {
+        "decoder_weights": weights_hash(weights),
+        "token": token,
+        **_looks(look),
+        "runtime": f"{encoder.runtime}, {decoder.runtime}",
+        **_provenance(source, adapted),
+    }
+    return DecoderPredictor(encoder, decoder, token, look), details
+
+
+def _looks(look: Look) -> dict[str, bool]:
+    """In the order that results have had from the first."""
+    return {"edges": look.edges, "zoom": look.zoom, "obey": look.obey}
+
+
+def _provenance(source: DecoderSource, adapted: Path | None) -> dict[str, Any]:
+    """Nothing for a base's own decoder, so results without an adapted one keep their form."""
+    from livesam.engine.models.adapted import base_hash
+
+    if adapted is None:
+        return {}
+    return {
+        "adapted": {
+            "file": adapted.name,
+            "weights": base_hash(source.weights),
+            "base": base_hash(source.base),
+            "method": source.info.method,
+            "domain": source.info.domain,
+        }
+    }

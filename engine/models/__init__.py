@@ -1,0 +1,1 @@
+"""The models: what they are, how they are built, and how their weights are read."""

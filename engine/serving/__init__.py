@@ -1,0 +1,1 @@
+"""Which decoder answers, how its weights are exchanged, and why no click waits for that."""

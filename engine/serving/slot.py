@@ -1,0 +1,305 @@
+"""The one place where serving weights change.
+
+Two decoders: clicks lease the active one, new weights go into the other, and when it has proven itself the two change
+places. The change is one assignment, and a click takes no lock that a publisher takes, so it never waits for a swap; a
+click in flight finishes on the decoder that it leased, and that decoder is not touched before.
+
+Why no click is answered by a decoder that is being filled: a click enters the place that it sees active, and then looks
+whether that is still the active one; if not, it leaves and looks again. A publisher takes a place out of service first,
+and fills it only after it has then seen nobody inside. So of a click and a publisher at one place at least one sees the
+other: either the click was inside before the publisher looked, who waits for it, or it looks after the change, and
+leaves. If the place was filled and became active again meanwhile, the click simply gets the new version. All of it
+rests on attributes and lists being read and written in one order that all threads agree on, as they are with the GIL.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from livesam.engine.files.hashing import weights_hash
+from livesam.engine.serving.occupancy import Occupancy
+from livesam.engine.serving.weight_copies import WeightCopies
+from livesam.engine.values.errors import SessionError, SwapError
+
+if TYPE_CHECKING:
+    from livesam.engine.serving.probe import Probe
+    from livesam.engine.values.protocols import DecoderCompiler, DecoderWeights, MaskDecoder
+
+BASE, CANDIDATE, STABLE = "base", "candidate", "stable"
+MOVABLE_LABELS = (CANDIDATE, STABLE)
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A decoder for the length of one click, and the version of its weights."""
+
+    version: int
+    decoder: MaskDecoder
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A version that can be gone back to."""
+
+    number: int
+    labels: tuple[str, ...]
+    current: bool
+
+
+class _Place:
+    """One decoder with what it holds. ``version`` is None while it holds nothing that may serve."""
+
+    def __init__(self, decoder: MaskDecoder, version: int | None) -> None:
+        self.decoder = decoder
+        self.version = version
+        self.clicks = Occupancy()
+        # A decoder for one thread at a time gets one click at a time, by a lock that none but clicks take.
+        turn = contextlib.nullcontext() if decoder.concurrent else threading.Lock()
+        self.turn: contextlib.AbstractContextManager[object] = turn
+
+
+def _go_on() -> None:
+    """Nobody to give way to."""
+
+
+class DecoderSlot:
+    """Serves one version of the decoder and takes new ones, for any runtime.
+
+    Args:
+        compile: makes a decoder of the runtime; called once at once, and once more at the first ``publish``.
+        base: the weights of version 0, label ``base``; never dropped.
+        probe: what each version is checked with before it serves; without one only names, shapes and finiteness are.
+        history: how many versions are kept to go back to; the base, the current one and labelled ones always are.
+        wait_s: how long a publish waits for the clicks that still run on the idle decoder.
+        give_way: called before each part of a publish that needs the processor; it may wait while clicks are answered.
+
+    Raises:
+        ValueError: ``history`` is below 1.
+        SwapError: the base weights are not those of a mask decoder.
+    """
+
+    def __init__(
+        self,
+        compile: DecoderCompiler,
+        base: DecoderWeights,
+        *,
+        probe: Probe | None = None,
+        history: int = 8,
+        wait_s: float = 30.0,
+        give_way: Callable[[], None] = _go_on,
+    ) -> None:
+        if history < 1:
+            raise ValueError(f"history must be at least 1, got {history}")
+        self._compile, self._probe, self._history, self._wait_s = compile, probe, history, wait_s
+        self._give_way = give_way
+        self._lock = threading.Lock()  # guards what is kept and the labels; no click takes it
+        self._swapping = threading.Lock()  # one publish or rollback at a time
+        self._copies = WeightCopies(base)
+        self._kept: dict[int, Mapping[str, npt.NDArray[np.float32]]] = {0: self._copies.base}
+        self._digests: dict[int, str] = {}
+        self._labels = {BASE: 0}
+        self._next = 1
+        self._active = _Place(compile(self._kept[0]), 0)
+        self._idle: _Place | None = None
+        self._closed = False
+
+    @property
+    def runtime(self) -> str:
+        """The runtime that really runs, with device and precision."""
+        return self._active.decoder.runtime
+
+    @property
+    def current(self) -> int:
+        """The version that the next click gets."""
+        return _served(self._active)
+
+    def versions(self) -> tuple[Version, ...]:
+        """The versions that ``rollback`` can go to, oldest first."""
+        with self._lock:
+            return tuple(
+                Version(number, tuple(k for k, v in self._labels.items() if v == number), number == self.current)
+                for number in sorted(self._kept)
+            )
+
+    def labels(self) -> dict[str, int]:
+        """Where each label points."""
+        with self._lock:
+            return dict(self._labels)
+
+    def weights(self, version: int) -> dict[str, npt.NDArray[np.float32]]:
+        """A kept version's weights; the arrays are the slot's own and read-only.
+
+        Raises:
+            ValueError: this version is not kept.
+        """
+        with self._lock:
+            return dict(self._find(version))
+
+    def digest(self, version: int) -> str:
+        """The hash of a kept version's weights, the same in every process.
+
+        Raises:
+            ValueError: this version is not kept.
+        """
+        weights = self.weights(version)
+        if version not in self._digests:
+            self._digests[version] = weights_hash(weights)
+        return self._digests[version]
+
+    @contextlib.contextmanager
+    def lease(self) -> Iterator[Lease]:
+        """The current decoder, unchanged for as long as the block lasts, whatever is published meanwhile.
+
+        Where a decoder's instance answers one thread only, the block waits for the click before it; it never waits for
+        a swap.
+
+        Raises:
+            SessionError: the slot is closed.
+        """
+        while True:
+            place = self._active
+            with place.turn:
+                place.clicks.enter()
+                try:
+                    if self._closed:
+                        raise SessionError("the decoder slot is closed: open a new session")
+                    if self._active is place:  # else a swap came in between, and this place may be being filled
+                        yield Lease(_served(place), place.decoder)
+                        return
+                finally:
+                    place.clicks.leave()
+
+    def publish(self, weights: DecoderWeights, label: str | None = CANDIDATE) -> int:
+        """Put new weights into service and return their version. Blocks the caller, never a click.
+
+        Names, shapes and values are checked, the weights are copied into the idle decoder, compared with the reference
+        on the probe, and the decoder is warm when it takes over. ``label`` moves to the new version.
+
+        Raises:
+            ValueError: there is no such label.
+            SwapError: the weights were not taken; what served before still does, and the message says why not.
+            SessionError: the slot is closed.
+        """
+        _require_label(label)
+        with self._swapping:
+            kept = self._copies.take(weights)
+            version = self._next
+            self._next += 1
+            self._switch(version, kept)
+            with self._lock:
+                if label is not None:
+                    self._labels[label] = version
+                self._trim()
+        return version
+
+    def rollback(self, version: int) -> int:
+        """Serve a kept version again, under its old number. At once if it is the one that served before.
+
+        Raises:
+            ValueError: this version is not kept; the message names those that are.
+            SwapError: the version could not be put into service; what served before still does.
+            SessionError: the slot is closed.
+        """
+        with self._swapping:
+            with self._lock:
+                weights = self._find(version)
+            if version != self._active.version:
+                self._switch(version, weights)
+                with self._lock:
+                    self._trim()
+        return version
+
+    def promote(self, version: int, label: str = STABLE) -> None:
+        """Move a label to a kept version. Labelled versions are not dropped.
+
+        Raises:
+            ValueError: there is no such label, or this version is not kept.
+        """
+        _require_label(label)
+        with self._swapping, self._lock:
+            self._find(version)
+            self._labels[label] = version
+            self._trim()
+
+    def close(self) -> None:
+        """Free both decoders once the clicks in flight are answered; later leases raise ``SessionError``."""
+        with self._swapping:
+            if self._closed:
+                return
+            self._closed = True
+            for place in (self._active, self._idle):
+                if place is not None:
+                    place.clicks.wait_empty(self._wait_s)
+                    place.decoder.close()
+
+    def _switch(self, version: int, weights: Mapping[str, npt.NDArray[np.float32]]) -> None:
+        """Put weights into the idle decoder and let it take over; ``_swapping`` is held."""
+        if self._closed:
+            raise SessionError("the decoder slot is closed: open a new session")
+        place = self._free_place(version, weights)
+        if place.version != version:
+            place.version = None  # whatever fails from here on, this decoder may not serve before it is filled anew
+            try:
+                self._give_way()
+                place.decoder.load_weights(weights)
+                if self._probe is not None:
+                    self._probe.check(place.decoder, weights, self._give_way)
+            except SwapError as error:
+                raise SwapError(
+                    f"version {version} was not taken, version {self.current} serves on: {error}"
+                ) from error
+            except Exception as error:  # runtimes' exceptions have no common base but Exception
+                raise SwapError(
+                    f"version {version} was not taken, version {self.current} serves on: the decoder failed: {error}"
+                ) from error
+        with self._lock:
+            self._kept[version] = weights
+            place.version = version
+            self._active, self._idle = place, self._active
+
+    def _free_place(self, version: int, weights: DecoderWeights) -> _Place:
+        """The idle decoder with no click left on it."""
+        if self._idle is None:
+            try:
+                self._idle = _Place(self._compile(weights), None)
+            except Exception as error:  # runtimes' exceptions have no common base but Exception
+                raise SwapError(
+                    f"version {version} was not taken, version {self.current} serves on: no second decoder: {error}"
+                ) from error
+        if not self._idle.clicks.wait_empty(self._wait_s):
+            raise SwapError(
+                f"version {version} was not taken, version {self.current} serves on: a click has held the idle decoder "
+                f"for more than {self._wait_s:g} s"
+            )
+        return self._idle
+
+    def _find(self, version: int) -> Mapping[str, npt.NDArray[np.float32]]:
+        if version not in self._kept:
+            kept = ", ".join(str(number) for number in sorted(self._kept))
+            raise ValueError(f"version {version} is not kept: choose one of {kept}")
+        return self._kept[version]
+
+    def _trim(self) -> None:
+        """Drop the oldest versions that no label holds."""
+        protected = {self.current, *self._labels.values()}
+        for number in sorted(self._kept):
+            if len(self._kept) > self._history and number not in protected:
+                del self._kept[number]
+                self._digests.pop(number, None)
+
+
+def _served(place: _Place) -> int:
+    if place.version is None:
+        raise SessionError("a decoder without weights is in service: this is a mistake in livesam, report it")
+    return place.version
+
+
+def _require_label(label: str | None) -> None:
+    if label is not None and label not in MOVABLE_LABELS:
+        raise ValueError(f"unknown label {label!r}: choose {' or '.join(MOVABLE_LABELS)} ({BASE} stays where it is)")

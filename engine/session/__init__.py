@@ -1,0 +1,1 @@
+"""One user at one image."""

@@ -1,0 +1,241 @@
+"""One object of one image: what the user says about it, what the decoder is asked, and what the user sees.
+
+No thread, lock, slot or clock is in here. ``Session`` adds those; the evaluator adds a method that learns between two
+clicks. Both go through this, so what is measured is what is used::
+
+    dialogue.begin_image(View.whole(embedding, pixels))
+    question = dialogue.ask(prompt)                       # which view, which mask is fed back
+    output = decoder.decode(question.view.embedding, [question.seen])
+    shown = dialogue.hear(question, output, version)      # which token, corrected, drawn; the dialogue is a step longer
+    dialogue.interaction(question.view)                   # for whoever learns
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+from livesam.engine.values.embedding import ImageEmbedding
+from livesam.engine.values.errors import SessionError
+from livesam.engine.values.interaction import Interaction
+from livesam.engine.values.prompt import Box, Click, Prompt
+from livesam.engine.values.result import DecoderOutput
+from livesam.engine.values.step import Step
+from livesam.engine.values.window import Window
+from livesam.engine.view.look import PLAIN, Look
+from livesam.engine.view.points import check_prompt, fitted
+from livesam.engine.view.selection import Rule, select_token
+from livesam.engine.view.view import Logits, Mask, Pixels, View
+from livesam.engine.view.zoom import Zoom
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Question:
+    """What the decoder is asked.
+
+    Attributes:
+        view: what it looks at.
+        prompt: clicks and box in pixels of the whole image; the fed-back mask is the view's.
+    """
+
+    view: View
+    prompt: Prompt
+
+    @property
+    def seen(self) -> Prompt:
+        """The prompt as the decoder gets it, in pixels of the view."""
+        return self.view.inside(self.prompt)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shown:
+    """An answer as the user sees it.
+
+    Attributes:
+        mask: bool ``(H, W)`` of the whole image.
+        low_res_logits: float32 ``(4h, 4w)`` of the window.
+        iou: the decoder's own estimate.
+        window: the part of the image that the decoder looked at.
+        stages: milliseconds of each stage of drawing.
+    """
+
+    mask: Mask
+    low_res_logits: Logits
+    iou: float
+    window: Window
+    stages: Mapping[str, float] = field(default_factory=dict)
+
+
+class Dialogue:
+    """What is said about one object after another. For one thread at a time.
+
+    Args:
+        encode: encodes a window of the image, where ``look`` zooms.
+        look: may be changed between two questions.
+        rule: which of the decoder's four masks is shown.
+        feed_back: give the decoder its last answer's low-res logits with the next prompt, as SAM was trained.
+    """
+
+    def __init__(
+        self,
+        encode: Callable[[Pixels], ImageEmbedding],
+        look: Look = PLAIN,
+        rule: Rule = "official",
+        *,
+        feed_back: bool = True,
+    ) -> None:
+        self.look, self.rule = look, rule
+        self._feed_back, self._zoom = feed_back, Zoom(encode)
+        self._whole: View | None = None  # read from other threads too
+        self._steps: list[Step] = []
+        self._mask: npt.NDArray[np.bool_] | None = None  # of the last step, while it is at hand; nobody else's
+        self.number = 0
+
+    @property
+    def whole(self) -> View:
+        """The view of the whole image.
+
+        Raises:
+            SessionError: no image is set.
+        """
+        if self._whole is None:
+            raise SessionError("no image is set: call set_image first")
+        return self._whole
+
+    @property
+    def steps(self) -> Sequence[Step]:
+        """Every prompt of the object and its answer, oldest first."""
+        return self._steps
+
+    @property
+    def prompt(self) -> Prompt | None:
+        """What was said about the object so far, without a fed-back mask that is of a window only; None at first."""
+        if not self._steps:
+            return None
+        last = self._steps[-1]
+        return last.prompt if last.window == self.whole.window else last.prompt.with_mask(None)
+
+    def begin_image(self, whole: View) -> None:
+        """Take another image; what was said about an object of the last one must have been ended before."""
+        self._zoom.forget()
+        self._whole = whole
+
+    def begin_object(self, number: int, steps: Iterable[Step] = ()) -> None:
+        """Forget what was said, and go on from these steps, which fit the image (``View.check``).
+
+        Args:
+            number: tells this object from the others.
+        """
+        self._steps, self._mask, self.number = list(steps), None, number
+
+    def clicked(self, click: Click) -> Prompt:
+        """All that was said so far, and a click."""
+        last = self.prompt
+        return Prompt((click,)) if last is None else last.with_click(click)
+
+    def boxed(self, box: Box) -> Prompt:
+        """All that was said so far, with this box in place of an earlier one."""
+        last = self.prompt
+        return Prompt(box=box) if last is None else replace(last, box=box)
+
+    def ask(self, prompt: Prompt) -> Question:
+        """What to ask the decoder; encodes a window of the image where the view has moved.
+
+        Args:
+            prompt: all that is said about the object, in pixels of the whole image; a mask in it is not used. A box is
+                clipped where it reaches outside of the image by at most one pixel.
+
+        Raises:
+            SessionError: no image is set.
+            ValueError: the prompt does not belong to this image.
+        """
+        view = self.whole
+        prompt = fitted(prompt.with_mask(None), view.hw)
+        check_prompt(prompt, view.hw, view.low_res_hw)
+        if not self._steps:
+            return Question(view, prompt)
+        last = self._steps[-1]
+        if self.look.zoom:
+            view = self._zoom.look(view, last, self.mask()[0], prompt)
+        if self._feed_back and np.isfinite(last.low_res_logits).all():
+            prompt = prompt.with_mask(view.fed_back(last))
+        return Question(view, prompt)
+
+    def hear(self, question: Question, output: DecoderOutput, version: int = 0, token: int | None = None) -> Shown:
+        """Take the decoder's answer to a question as the object's next step.
+
+        Args:
+            version: the decoder slot's version that answered.
+            token: which of the four masks to show; None leaves that to the rule.
+        """
+        view, prompt = question.view, question.prompt
+        if token is None:
+            token = select_token(output.ious[0], question.seen, self.rule)
+        shown = show(view, prompt.clicks, output, 0, token, self.look)
+        # A copy: what the caller does to its arrays does not reach the next question.
+        self._steps.append(Step(prompt, shown.low_res_logits.copy(), shown.iou, version, view.window))
+        # A plain mask is drawn anew when the object is accepted (1.2 ms); a copy would cost every click 0.2 ms.
+        self._mask = shown.mask.copy() if self.look.needs_pixels else None
+        return shown
+
+    def undo(self) -> None:
+        """Take the last step back.
+
+        Raises:
+            SessionError: there is none.
+        """
+        if not self._steps:
+            raise SessionError("there is nothing to undo: click first")
+        self._steps.pop()
+        self._mask = None
+
+    def mask(self) -> tuple[Mask, Mapping[str, float]]:
+        """The last step's mask, drawn anew where it is not at hand, and the milliseconds that took; not to be changed.
+
+        Raises:
+            SessionError: there is no step.
+        """
+        if not self._steps:
+            raise SessionError("there is no mask: click first")
+        stages: Mapping[str, float] = {}
+        if self._mask is None:
+            last = self._steps[-1]
+            view = replace(self.whole, window=last.window)
+            self._mask, stages = view.mask(last.low_res_logits, last.prompt.clicks, edges=self.look.edges)
+        return self._mask, stages
+
+    def interaction(
+        self, view: View | None = None, accepted: Mask | None = None, *, domain: str = "default", given_up: bool = False
+    ) -> Interaction:
+        """The object as far as it has come, for whoever learns.
+
+        Args:
+            view: what the last answer looked at; None, once the object is over, for the whole image.
+            accepted: the mask that the user took.
+        """
+        view = self.whole if view is None else view
+        last = self._steps[-1]
+        return Interaction(
+            view.embedding,
+            view.prompts(self._steps),
+            view.fed_back(last),
+            accepted,
+            last.decoder_version,
+            domain=domain,
+            given_up=given_up,
+            number=self.number,
+        )
+
+
+def show(view: View, clicks: Sequence[Click], output: DecoderOutput, index: int, token: int, look: Look) -> Shown:
+    """One of the decoder's masks as the user sees it.
+
+    Args:
+        clicks: in pixels of the whole image.
+        index: which of the prompts of the output.
+        token: which of its four masks.
+    """
+    logits, mask, stages = view.shown(output.low_res_logits[index, token], clicks, look)
+    return Shown(mask, logits, float(output.ious[index, token]), view.window, stages)

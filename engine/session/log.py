@@ -1,0 +1,125 @@
+"""A session on disk: one safetensors file, with the clicks as JSON in its header and the logits as tensors."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from livesam.engine.files.atomic import atomic_write
+from livesam.engine.values.errors import SessionError
+from livesam.engine.values.prompt import Box, Click, Prompt
+from livesam.engine.values.step import Step
+from livesam.engine.values.window import Window
+from livesam.engine.view.view import View
+
+FORMAT = "livesam-session-2"
+BEFORE_WINDOWS = "livesam-session-1"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SessionLog:
+    """Everything that a session is."""
+
+    image_hash: str
+    original_hw: tuple[int, int]
+    embedding_key: str
+    domain: str
+    steps: tuple[Step, ...]
+
+    def write(self, path: Path) -> None:
+        """Write the file, whole or not at all.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        from safetensors.numpy import save
+
+        tensors: dict[str, npt.NDArray[np.float32]] = {}
+        steps = []
+        for i, step in enumerate(self.steps):
+            tensors[f"answer.{i}"] = np.ascontiguousarray(step.low_res_logits)
+            mask = step.prompt.mask_logits
+            fed_back = i > 0 and mask is self.steps[i - 1].low_res_logits
+            if mask is not None and not fed_back:
+                tensors[f"mask.{i}"] = np.ascontiguousarray(mask)
+            steps.append(
+                {
+                    "clicks": [[click.x, click.y, click.positive] for click in step.prompt.clicks],
+                    "box": None if step.prompt.box is None else step.prompt.box.as_tuple(),
+                    "mask": "previous" if fed_back else "given" if mask is not None else None,
+                    "iou": step.iou,
+                    "decoder_version": step.decoder_version,
+                    "window": astuple(step.window),
+                }
+            )
+        head = {
+            "format": FORMAT,
+            "image_hash": self.image_hash,
+            "original_hw": self.original_hw,
+            "embedding_key": self.embedding_key,
+            "domain": self.domain,
+            "steps": steps,
+        }
+        with atomic_write(path) as file:
+            file.write(save(tensors, {"livesam": json.dumps(head)}))
+
+    def check(self, view: View) -> None:
+        """Refuse steps that this image and model cannot have had.
+
+        Raises:
+            ValueError: one of them does not fit.
+        """
+        for step in self.steps:
+            view.check(step)
+
+    @classmethod
+    def read(cls, path: Path) -> SessionLog:
+        """Read and check a file.
+
+        Raises:
+            SessionError: it is missing, damaged or no session.
+        """
+        from safetensors import safe_open
+
+        try:
+            with safe_open(path, framework="numpy") as file:
+                head = json.loads((file.metadata() or {}).get("livesam", "{}"))
+                names = list(file.keys())
+                tensors = {name: file.get_tensor(name) for name in names}
+            if head.get("format") not in (FORMAT, BEFORE_WINDOWS):
+                raise ValueError(f"its format is {head.get('format')!r}, not {FORMAT!r}")
+            height, width = (int(n) for n in head["original_hw"])
+            steps: list[Step] = []
+            for i, raw in enumerate(head["steps"]):
+                raw.setdefault("window", (0, 0, width, height))
+                steps.append(_step(raw, i, tensors, steps))
+            texts = (str(head[name]) for name in ("image_hash", "embedding_key", "domain"))
+            image_hash, embedding_key, domain = texts
+        except Exception as error:  # safetensors raises its own types for damage
+            raise SessionError(f"{path} is not a saved session that can be read: {error}") from error
+        return cls(image_hash, (height, width), embedding_key, domain, tuple(steps))
+
+
+def _step(raw: dict[str, Any], index: int, tensors: dict[str, npt.NDArray[Any]], before: list[Step]) -> Step:
+    answer = _logits(tensors[f"answer.{index}"])
+    mask = None
+    if raw["mask"] == "previous":
+        mask = before[-1].low_res_logits
+    elif raw["mask"] == "given":
+        mask = _logits(tensors[f"mask.{index}"])
+    elif raw["mask"] is not None:
+        raise ValueError(f"step {index} has a mask of an unknown kind, {raw['mask']!r}")
+    clicks = tuple(Click(float(x), float(y), bool(positive)) for x, y, positive in raw["clicks"])
+    box = None if raw["box"] is None else Box(*(float(value) for value in raw["box"]))
+    window = Window(*(int(value) for value in raw["window"]))
+    return Step(Prompt(clicks, box, mask), answer, float(raw["iou"]), int(raw["decoder_version"]), window)
+
+
+def _logits(array: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    if array.ndim != 2 or array.dtype != np.float32 or not np.isfinite(array).all():
+        raise ValueError(f"logits must be a finite 2-D float32 array, got {array.dtype} {array.shape}")
+    return array

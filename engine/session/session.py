@@ -1,0 +1,323 @@
+"""One user at one image: clicks in, masks out, with undo, and a log from which all of it can be rebuilt."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from livesam.engine.files.image import image_hash
+from livesam.engine.files.number_format import as_rgb
+from livesam.engine.serving.right_of_way import RightOfWay
+from livesam.engine.session.cached_encoder import CachedEncoder
+from livesam.engine.session.decoding import decode
+from livesam.engine.session.dialogue import Dialogue, show
+from livesam.engine.session.log import SessionLog
+from livesam.engine.values.embedding import ImageEmbedding
+from livesam.engine.values.errors import SessionError
+from livesam.engine.values.interaction import Interaction
+from livesam.engine.values.prompt import Box, Click, Prompt
+from livesam.engine.values.result import MaskResult
+from livesam.engine.view.look import PLAIN, Look
+from livesam.engine.view.points import fitted
+from livesam.engine.view.selection import Rule, select_token
+from livesam.engine.view.view import View
+
+if TYPE_CHECKING:
+    from livesam.engine.serving.slot import DecoderSlot
+    from livesam.engine.session.cache import EmbeddingCache
+    from livesam.engine.values.protocols import ImageEncoder
+
+log = logging.getLogger(__name__)
+_numbers = itertools.count()  # of objects, in all sessions of the process
+
+
+class Session:
+    """Interactive segmentation of one image at a time. Its methods may be called from several threads.
+
+    What is said and answered is a ``Dialogue``; the session adds the decoder slot, the right of way, clock and lock.
+    Where it zooms and the window moves, other calls wait for an encoding, but not previews: they see the whole image.
+
+    Args:
+        encoder: runs once per image.
+        slot: gives the decoder for each click; several sessions may share one.
+        cache: where embeddings are looked up and kept; None encodes every image anew.
+        right_of_way: clicks announce themselves here, so that learning gives way.
+        on_interaction: called after each answer and when an object is over (``accept``, ``reset``, ``set_image``). It
+            must not block; what it raises is logged.
+        domain: a name for where the images come from, handed on to whoever learns.
+        look: how answers are looked for and drawn.
+        feed_back: give the decoder its last answer's low-res logits with the next click, as SAM was trained.
+    """
+
+    def __init__(
+        self,
+        encoder: ImageEncoder,
+        slot: DecoderSlot,
+        cache: EmbeddingCache | None = None,
+        *,
+        right_of_way: RightOfWay | None = None,
+        on_interaction: Callable[[Interaction], object] | None = None,
+        domain: str = "default",
+        look: Look = PLAIN,
+        feed_back: bool = True,
+    ) -> None:
+        self.encoder, self.slot = CachedEncoder(encoder, cache), slot
+        self.right_of_way = RightOfWay() if right_of_way is None else right_of_way
+        self.on_interaction, self.domain = on_interaction, domain
+        self._dialogue = Dialogue(self.encoder.window, look, feed_back=feed_back)
+        self._dialogue.begin_object(next(_numbers))
+        self._lock = threading.RLock()
+        self._digest = ""
+
+    @property
+    def runtime(self) -> str:
+        """The runtimes that really run: the encoder's, and the decoder's if it is another."""
+        first, second = self.encoder.runtime, self.slot.runtime
+        return first if first == second else f"{first}, {second}"
+
+    @property
+    def look(self) -> Look:
+        """How answers are looked for and drawn. May be set at any time; zoom and edges work from the next image on."""
+        return self._dialogue.look
+
+    @look.setter
+    def look(self, look: Look) -> None:
+        with self._lock:
+            self._dialogue.look = look
+
+    @property
+    def embedding(self) -> ImageEmbedding:
+        """The image that is set.
+
+        Raises:
+            SessionError: there is none.
+        """
+        return self._dialogue.whole.embedding
+
+    @property
+    def prompt(self) -> Prompt | None:
+        """What the user has said about the current object so far, None before the first click.
+
+        Fit for ``predict``: without a fed-back mask that is of a window only.
+        """
+        with self._lock:
+            return self._dialogue.prompt
+
+    def set_image(self, image: npt.NDArray[Any]) -> ImageEmbedding:
+        """Take an image, RGB uint8 ``(H, W, 3)``, and begin a new object. Encodes it unless the cache has it.
+
+        Grey, RGBA and other number formats become that by the rule of ``engine/files/number_format.py``.
+
+        Raises:
+            ValueError: the image has no such format or shape, or is empty or too thin.
+        """
+        image = as_rgb(image)
+        encoded = self.encoder.encode(image)
+        whole = self._view(encoded.embedding, image)
+        with self._lock:
+            given_up = self._give_up()
+            self._dialogue.begin_image(whole)
+            self._digest = encoded.digest
+        self._hand_over(given_up)
+        return encoded.embedding
+
+    def click(self, x: float, y: float, positive: bool = True) -> MaskResult:
+        """Add a click on (or, not ``positive``, off) the object, in pixels of the original image.
+
+        Raises:
+            SessionError: no image is set.
+            ValueError: the click is outside of the image, or not finite.
+        """
+        click = Click(x, y, positive)
+        with self._lock:
+            return self._advance(self._dialogue.clicked(click))
+
+    def box(self, x0: float, y0: float, x1: float, y1: float) -> MaskResult:
+        """Set the object's box (replacing an earlier one); clicks stay.
+
+        A box that reaches outside of the image by at most one pixel is clipped to it.
+
+        Raises:
+            SessionError: no image is set.
+            ValueError: the box is empty, reversed, not finite, or reaches farther outside.
+        """
+        box = Box(x0, y0, x1, y1)
+        with self._lock:
+            return self._advance(self._dialogue.boxed(box))
+
+    def predict(self, prompt: Prompt, rule: Rule = "official") -> MaskResult:
+        """Answer a prompt without making it part of the session (a hover preview, a script).
+
+        Raises:
+            SessionError: no image is set.
+            ValueError: the prompt does not belong to this image, or there is no such rule.
+        """
+        return self.predict_many([prompt], rule)[0]
+
+    def predict_many(self, prompts: Sequence[Prompt], rule: Rule = "official") -> list[MaskResult]:
+        """Answer several prompts on the image with one decoder version, one mask each; ``decode`` is their common time.
+
+        Raises:
+            SessionError: no image is set.
+            ValueError: there is no prompt, one does not belong to this image, or there is no such rule.
+        """
+        started, view, look = time.perf_counter(), self._dialogue.whole, self.look
+        prompts = [fitted(prompt, view.hw) for prompt in prompts]
+        with self.right_of_way.click():
+            decoded = decode(self.slot, view, prompts)
+            tokens = [select_token(decoded.output.ious[i], prompt, rule) for i, prompt in enumerate(prompts)]
+            return [
+                decoded.result(show(view, prompt.clicks, decoded.output, i, tokens[i], look), started)
+                for i, prompt in enumerate(prompts)
+            ]
+
+    def predict_all(self, prompt: Prompt) -> tuple[MaskResult, ...]:
+        """The decoder's own four masks for a prompt: token 0, then 1 to 3 (SamPredictor's ``multimask_output=True``).
+
+        Raises:
+            SessionError: no image is set.
+            ValueError: the prompt does not belong to this image.
+        """
+        started, view = time.perf_counter(), self._dialogue.whole
+        with self.right_of_way.click():
+            decoded = decode(self.slot, view, [fitted(prompt, view.hw)])
+            return tuple(decoded.result(show(view, (), decoded.output, 0, token, PLAIN), started) for token in range(4))
+
+    def undo(self) -> MaskResult | None:
+        """Take the last click or box back; the answer before it, or None if there is none left.
+
+        Raises:
+            SessionError: there is nothing to undo.
+        """
+        with self._lock:
+            self._dialogue.undo()
+            return self.answer()
+
+    def answer(self) -> MaskResult | None:
+        """The current object's last answer; None before the first click."""
+        with self._lock:
+            if not self._dialogue.steps:
+                return None
+            started, step = time.perf_counter(), self._dialogue.steps[-1]
+            mask, stages = self._dialogue.mask()
+            timings = {"wait": 0.0, "decode": 0.0, **stages, "total": (time.perf_counter() - started) * 1e3}
+            logits = step.low_res_logits.copy()
+            return MaskResult(mask.copy(), logits, step.iou, step.decoder_version, step.window, timings)
+
+    def reset(self) -> None:
+        """Forget the current object's clicks; the image stays."""
+        with self._lock:
+            given_up = self._give_up()
+        self._hand_over(given_up)
+
+    def accept(self) -> Interaction:
+        """The user takes the mask as it is: hand the object over to whoever learns, and begin the next one.
+
+        Raises:
+            SessionError: there is no answer to accept.
+        """
+        with self._lock:
+            if not self._dialogue.steps:
+                raise SessionError("there is no mask to accept: click first")
+            interaction = self._dialogue.interaction(accepted=self._dialogue.mask()[0], domain=self.domain)
+            self._dialogue.begin_object(next(_numbers))
+        self._hand_over(interaction)
+        return interaction
+
+    def save(self, path: Path) -> None:
+        """Write the session's log: which image, every prompt, its answer and its decoder version. Whole or not at all.
+
+        Raises:
+            SessionError: no image is set.
+            OSError: the file cannot be written.
+        """
+        with self._lock:
+            found = self.embedding
+            steps = tuple(self._dialogue.steps)
+            record = SessionLog(self._digest, found.original_hw, found.key, self.domain, steps)
+        record.write(path)
+
+    def restore(self, path: Path, image: npt.NDArray[Any] | None = None) -> MaskResult | None:
+        """Take up a saved session, in any process: its image, its clicks, its last answer (None if it had none).
+
+        The image is ``image``, the one that is set, or one that the cache still has. The answers are the decoder's of
+        then, whatever it is now; the next click is answered by the current version. Drawing to edges, zoom and obeying
+        need the pixels, which a cache has not: give ``image``.
+
+        Raises:
+            SessionError: the file is missing or damaged, or is about another image than the one at hand.
+        """
+        record = SessionLog.read(path)
+        image = None if image is None else as_rgb(image)
+        with self._lock:
+            whole = self._at_hand(record, image, path)
+            try:
+                record.check(whole)
+            except ValueError as error:
+                raise SessionError(f"{path} does not fit the model or the image: {error}") from error
+            given_up = self._give_up()
+            self._dialogue.begin_image(whole)
+            self._dialogue.begin_object(next(_numbers), record.steps)
+            self._digest, self.domain = record.image_hash, record.domain
+            answer = self.answer()
+        self._hand_over(given_up)
+        return answer
+
+    def close(self) -> None:
+        """Free the encoder and the decoder slot."""
+        self.encoder.close()
+        self.slot.close()
+
+    def _advance(self, prompt: Prompt) -> MaskResult:
+        """The object's next answer."""
+        started = time.perf_counter()
+        with self.right_of_way.click():
+            looked = self.look.zoom and bool(self._dialogue.steps)
+            question = self._dialogue.ask(prompt)
+            zoomed = {"zoom": (time.perf_counter() - started) * 1e3} if looked else {}
+            decoded = decode(self.slot, question.view, [question.seen])
+            shown = self._dialogue.hear(question, decoded.output, decoded.version)
+            result = decoded.result(shown, started, zoomed)
+        if self.on_interaction is not None:
+            self._hand_over(self._dialogue.interaction(question.view, domain=self.domain))
+        return result
+
+    def _view(self, embedding: ImageEmbedding, image: npt.NDArray[np.uint8]) -> View:
+        """Of a whole image, with its pixels where they are looked at again: the caller's array may change."""
+        keep = self.look.needs_pixels
+        return View.whole(embedding, image.copy() if keep else image, keep=keep)
+
+    def _at_hand(self, record: SessionLog, image: npt.NDArray[np.uint8] | None, path: Path) -> View:
+        """The view of a log's image: the one that is given, that is set, or that the cache has."""
+        if image is not None:
+            if image_hash(image) != record.image_hash:
+                raise SessionError(f"{path} is about another image: give the one that the session was saved with")
+            return self._view(self.encoder.encode(image).embedding, image)
+        if self._digest == record.image_hash:
+            return self._dialogue.whole
+        found = self.encoder.find(record.image_hash)
+        if found is None:
+            raise SessionError(f"the image of {path} is not at hand: give it to restore, or set it first")
+        return View.whole(found, None)
+
+    def _give_up(self) -> Interaction | None:
+        """Forget the object's clicks; what is to be handed over of that, if it had any."""
+        told = self._dialogue.steps and self.on_interaction is not None
+        interaction = self._dialogue.interaction(domain=self.domain, given_up=True) if told else None
+        self._dialogue.begin_object(next(_numbers))
+        return interaction
+
+    def _hand_over(self, interaction: Interaction | None) -> None:
+        if self.on_interaction is None or interaction is None:
+            return
+        try:
+            self.on_interaction(interaction)
+        except Exception:  # learning must never cost the user an answer
+            log.exception("an interaction could not be handed over")

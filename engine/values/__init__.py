@@ -1,0 +1,1 @@
+"""What everybody speaks of: prompts, answers, embeddings, and the protocols between the rooms."""

@@ -1,0 +1,53 @@
+"""What the session hands to whoever learns from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from livesam.engine.values.embedding import ImageEmbedding
+from livesam.engine.values.prompt import Prompt
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Interaction:
+    """One object as far as the user has come with it: every prompt so far, and the last answer.
+
+    Handed over after each answer, and once more when the object is over: the user accepts the mask, or gives it up.
+
+    Attributes:
+        embedding: of what the decoder looked at: the image, or a window of it where the session zooms; always the image
+            once the object is over.
+        prompts: the prompt after each click or box, oldest first, in pixels of what is embedded, without what lies
+            beyond it; with the mask that was fed back, if that is of the same window.
+        answer: the low-res logits of the mask that the user was shown last, float32 ``(4h, 4w)`` of what is embedded.
+        accepted_mask: bool ``(H, W)`` of the image once the user has said "this is it", else None.
+        decoder_version: the decoder slot's version that gave the last answer.
+        domain: a name for where the image comes from, so that what is learnt can be kept apart.
+        given_up: the user went on to something else without accepting a mask.
+        number: the same for everything about one object; None where image and first prompt tell objects apart.
+    """
+
+    embedding: ImageEmbedding
+    prompts: tuple[Prompt, ...]
+    answer: npt.NDArray[np.float32]
+    accepted_mask: npt.NDArray[np.bool_] | None
+    decoder_version: int
+    domain: str = "default"
+    given_up: bool = False
+    number: int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.prompts:
+            raise ValueError("an interaction needs at least one prompt, got none")
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the user has accepted a mask."""
+        return self.accepted_mask is not None
+
+    @property
+    def over(self) -> bool:
+        """Whether no more clicks on this object follow."""
+        return self.accepted or self.given_up

@@ -1,0 +1,1 @@
+"""What the decoder looks at, and how its answer becomes a mask."""

@@ -1,0 +1,29 @@
+"""How a session looks for an answer and draws it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Three ways to better answers, each off unless asked for; they go with any model and any method.
+
+    Attributes:
+        zoom: from an object's second click or box on, encode its surroundings for themselves and look there
+            (``engine/view/zoom.py``); one more encoding where the window moves, once or twice an object.
+        obey: correct masks where they contradict clicks (``engine/view/obey.py``); 0.3 to 1 ms a click.
+        edges: draw masks to the image's own edges (``engine/view/edges.py``); tens of milliseconds a click.
+    """
+
+    zoom: bool = False
+    obey: bool = False
+    edges: bool = False
+
+    @property
+    def needs_pixels(self) -> bool:
+        """Whether the image's pixels are looked at again after it was encoded."""
+        return self.zoom or self.edges
+
+
+PLAIN = Look()

@@ -1,0 +1,1 @@
+"""What every written file has: a manifest, and all of itself or nothing."""

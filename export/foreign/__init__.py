@@ -1,0 +1,1 @@
+"""Weights and graphs from elsewhere: looked at without trust, imported, merged."""

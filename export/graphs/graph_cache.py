@@ -1,0 +1,162 @@
+"""Exported graphs of a checkpoint, kept between processes: made once, found by the hash of the weights.
+
+What is found needs no torch: graphs, manifests, and the decoder's base weights as safetensors.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from livesam.engine.files.atomic import atomic_write
+from livesam.engine.files.hashing import file_sha256
+from livesam.engine.files.places import default_cache_dir
+from livesam.engine.models import loading as models
+from livesam.engine.models.adapted import program_version
+from livesam.engine.models.checkpoints import check_file
+from livesam.engine.models.spec import DECODER_TENSORS, spec
+from livesam.engine.values.errors import CheckpointError, ExportError
+from livesam.export.files.manifest import GRAPH_VERSION, Manifest, manifest_path
+
+if TYPE_CHECKING:
+    from livesam.export.graphs.attention import RelPos
+    from segment_anything.modeling import Sam
+
+Progress = Callable[[str], None]
+Weights = dict[str, npt.NDArray[np.float32]]
+
+# Files up to this size are hashed at every start; for larger ones their existence and size have to do.
+VERIFY_BYTES = 100_000_000
+
+
+def quiet(stage: str) -> None:
+    """No progress."""
+
+
+class GraphCache:
+    """The graphs of one model and checkpoint; the model itself is loaded only when something has to be exported.
+
+    Without a checkpoint they are those of nano's bundled weights, or of the file that ``livesam download`` has fetched.
+
+    Raises:
+        ValueError: there is no such model.
+        CheckpointError: the checkpoint is missing, or cannot be one.
+    """
+
+    def __init__(
+        self, model: str, checkpoint: Path | None = None, cache_dir: Path | None = None, progress: Progress = quiet
+    ) -> None:
+        self.spec = spec(model)
+        self.root = default_cache_dir() if cache_dir is None else Path(cache_dir)
+        self.progress = progress
+        self._checkpoint = models.downloaded(model) if checkpoint is None else Path(checkpoint)
+        self._sam: Sam | None = None
+        self.weights_key = self._hash_weights()
+        name = f"{model}-{self.weights_key[:20]}-g{GRAPH_VERSION}-{program_version()}"
+        self.folder = self.root / "graphs" / name
+
+    def sam(self) -> Sam:
+        """The model in PyTorch, loaded once."""
+        if self._sam is None:
+            self.progress(f"loading {self.spec.name}")
+            self._sam = models.load(self.spec.name, self._checkpoint)
+        return self._sam
+
+    def encoder(self, precision: str = "fp32", rel_pos: RelPos = "bias", *, one: bool = True) -> Path:
+        """The encoder graph in this precision, exported if it is not there.
+
+        Args:
+            rel_pos: as in ``export.attention``.
+            one: for one image at a time; else with a dynamic batch.
+
+        Raises:
+            CheckpointError: the checkpoint cannot be used.
+            ExportError: the graph could not be written, or differs from PyTorch.
+        """
+        path = self.folder / f"encoder-{precision}-{rel_pos}{'' if one else '-batch'}.onnx"
+        if not _complete(path):
+            from livesam.export.graphs.encoder import export_encoder
+
+            self.progress(f"exporting the encoder of {self.spec.name} ({precision})")
+            export_encoder(self.sam(), self.spec, path, precision, rel_pos=rel_pos, batch=1 if one else None)
+        return path
+
+    def decoder(self, precision: str = "fp32", weights_as_inputs: bool = True) -> Path:
+        """The serving decoder graph in this precision, exported if it is not there. Raises as ``encoder`` does."""
+        path = self.folder / f"decoder-{precision}{'' if weights_as_inputs else '-constant'}.onnx"
+        if not _complete(path):
+            from livesam.export.graphs.decoder_graph import export_serving_decoder
+
+            self.progress(f"exporting the decoder of {self.spec.name} ({precision})")
+            export_serving_decoder(self.sam(), self.spec, path, weights_as_inputs, precision)
+        return path
+
+    def base_weights(self) -> Weights:
+        """The checkpoint's own 120 decoder tensors, float32."""
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file, save
+
+        path = self.folder / "decoder-weights.safetensors"
+        try:
+            found: Weights = load_file(str(path))
+            if len(found) == DECODER_TENSORS:
+                return found
+        except (OSError, SafetensorError):
+            pass  # not there yet, or damaged: made again
+        weights = models.decoder_weights(self.sam())
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with atomic_write(path) as file:
+                file.write(save({name: np.ascontiguousarray(value) for name, value in weights.items()}))
+        except OSError as error:
+            raise ExportError(
+                f"cannot write {path}: {error.strerror or error}; set LIVESAM_CACHE to a folder that can be written"
+            ) from error
+        return weights
+
+    def _hash_weights(self) -> str:
+        """SHA-256 of the checkpoint. Hashing 2.5 GB takes seconds, so it is remembered by path, size and time."""
+        if self._checkpoint is None and self.spec.name == "nano":
+            return file_sha256(models.bundled_nano())
+        if self._checkpoint is None or not self._checkpoint.exists():
+            models.load(self.spec.name, self._checkpoint)  # says what is missing and where to get it
+            raise CheckpointError(f"{self._checkpoint} does not exist: pass the path of a checkpoint")
+        files = sorted(self._checkpoint.glob("*")) if self._checkpoint.is_dir() else [self._checkpoint]
+        stamp = [(str(f.resolve()), f.stat().st_size, f.stat().st_mtime_ns) for f in files if f.is_file()]
+        name = hashlib.sha256(json.dumps(stamp).encode()).hexdigest()
+        note = self.root / "hashes" / name
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            known = note.read_text()
+            if len(known) == 64:
+                return known
+        check_file(self._checkpoint, self.spec.name)  # before gigabytes are hashed
+        try:
+            hashes = [file_sha256(f) for f in files if f.is_file()]
+        except OSError as error:
+            raise CheckpointError(f"cannot read {self._checkpoint}: {error.strerror or error}") from error
+        key = hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
+        with contextlib.suppress(OSError):
+            note.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_write(note) as file:
+                file.write(key.encode())
+        return key
+
+
+def _complete(path: Path) -> bool:
+    """Whether a graph and its manifest are there and whole; a damaged one is exported again."""
+    if not (path.is_file() and manifest_path(path).is_file()):
+        return False
+    try:
+        manifest = Manifest.read(path)
+        sizes = [(path.parent / name).stat().st_size for name in manifest.files]
+        if sum(sizes) <= VERIFY_BYTES:
+            manifest.verify(path.parent)
+    except (ExportError, OSError):
+        return False
+    return all(sizes)

@@ -6,7 +6,7 @@ EXTRAS ?= cpu,rtx,app,train,dev
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-FOLDERS := engine export adapter benchmarks app
+FOLDERS := api engine export adapter benchmarks app
 
 .PHONY: run test lint venv clean FORCE
 .DELETE_ON_ERROR:

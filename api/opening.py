@@ -163,7 +163,7 @@ def export_decoder(session: Session, format: str, out: Path | str, **options: An
         RuntimeUnavailable: the format needs a library or a GPU that is not there.
         ExportError: the file could not be written. ParityError: it gave other answers than PyTorch; nothing was kept.
     """
-    from livesam.engine.values.origin import known
+    from livesam.engine.models.origin import known
     from livesam.export.decoder_export import export_sam
 
     origin = known(session.origin)

@@ -134,11 +134,15 @@ def open_session(
     probe = Probe.standard(graphs.spec.embedding_hw, _Reference(graphs), TOLERANCE[for_decoder.precision])
     right_of_way = RightOfWay()
     slot = DecoderSlot(_compiler(graphs, for_decoder, swap), base, probe=probe, give_way=right_of_way.give_way)
+    cache = EmbeddingCache(ram_mib << 20, folder)
+    session = Session(encoder, slot, cache, right_of_way=right_of_way, look=look, origin=graphs)
     if adapted is not None:
-        from livesam.engine.models.adapted import load_adapted
+        from livesam.engine.models.adapted import read_adapted
 
-        slot.publish(load_adapted(Path(adapted), base), label=STABLE)
-    return Session(encoder, slot, EmbeddingCache(ram_mib << 20, folder), right_of_way=right_of_way, look=look)
+        decoder = read_adapted(Path(adapted))
+        slot.publish(decoder.resolve(base), label=STABLE)
+        session.provenance = decoder.info
+    return session
 
 
 class _Reference:

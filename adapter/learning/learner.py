@@ -3,98 +3,156 @@
 from __future__ import annotations
 
 import contextlib
-import threading
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from livesam.adapter.learning.loop import AdaptationLoop
+from livesam.adapter.learning.priority import low_priority
+from livesam.adapter.learning.store import DecoderStore
 from livesam.adapter.method import obeys
 from livesam.adapter.registry import config_of, create
+from livesam.engine.files.hashing import weights_hash
+from livesam.engine.models.adapted import AdaptedInfo
+from livesam.engine.models.loading import decoder_weights
+from livesam.engine.models.origin import known
+from livesam.engine.serving.slot import BASE
+from livesam.engine.values.errors import SessionError
 
 if TYPE_CHECKING:
-    from livesam.adapter.learning.loop_state import LoopConfig
-    from livesam.adapter.learning.store import DecoderStore
+    from livesam.adapter.learning.loop_state import LoopConfig, LoopStats
     from livesam.engine.session.session import Session
-    from segment_anything.modeling import Sam
+    from livesam.engine.values.interaction import Interaction
+    from livesam.engine.values.protocols import DecoderWeights
+
+CLOSING_S = 120.0  # a publish that is on its way needs the slot, which the caller may close next
 
 
-_counting = threading.Lock()  # of PyTorch's threads
+class Learner:
+    """Learns from one session. Made by ``learn``; all calls are thread-safe.
+
+    Attributes:
+        loop: the background thread.
+    """
+
+    def __init__(self, session: Session, method: str, loop: AdaptationLoop) -> None:
+        self._session, self._method, self.loop = session, method, loop
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until everything that the session was told is learned and in service.
+
+        Returns:
+            False after ``timeout`` seconds, and when what was learned could not be published: then the decoder of
+            before serves, and ``stats().last_error`` says why.
+        """
+        return self.loop.wait(timeout)
+
+    def stats(self) -> LoopStats:
+        """Counts and times of this moment."""
+        return self.loop.stats()
+
+    def rollback(self, version: int) -> None:
+        """Serve a version of the session's slot again, and learn on from it; 0 is the model's own decoder.
+
+        Raises:
+            ValueError: the slot does not keep this version; ``session.slot.versions()`` lists those it does.
+        """
+        self.loop.rollback(self._session.slot.weights(version))
+
+    def pause(self, timeout: float | None = 0.0) -> bool:
+        """Learn nothing until ``resume``; what the session is told waits. False if a step did not end in time."""
+        return self.loop.pause(timeout)
+
+    def resume(self) -> None:
+        """Go on after ``pause``."""
+        self.loop.resume()
+
+    # What the session calls
+
+    def submit(self, interaction: Interaction) -> bool:
+        """Take what the user said; never blocks on learning."""
+        return self.loop.submit(interaction)
+
+    def switch(self, domain: str) -> None:
+        """Let this domain's decoder serve, soon."""
+        self.loop.switch(domain)
+
+    def info(self) -> AdaptedInfo:
+        """Where the weights that are published come from."""
+        stats = self.loop.stats()
+        config = config_of(self._method)
+        return AdaptedInfo(
+            model=known(self._session.origin).spec.name,
+            method=self._method,
+            domain=stats.domain,
+            settings=asdict(config),
+            counts=stats.methods.get(stats.domain, {}),
+        )
 
 
 @contextlib.contextmanager
-def learning(
+def learn(
     session: Session,
-    sam: Sam,
     method: str = "live",
-    device: str = "cpu",
     *,
-    store: DecoderStore | None = None,
+    keep: Path | None = None,
+    device: str = "cpu",
     config: LoopConfig | None = None,
-) -> Iterator[AdaptationLoop]:
+) -> Iterator[Learner]:
     """Learn from everything that the session is told, and publish to its slot, for the length of the block.
 
+    It begins with what the session serves now. ``livesam.learn`` has the arguments and errors.
+
     Where ``live`` learns, the session obeys clicks meanwhile (``engine/view/obey.py``).
-
-    Args:
-        sam: the weights that the session's decoder started from; copied, not changed.
-        store: where what is learned is saved, and taken up again the next time.
-        config: how the loop behaves. By default it only gets what processor time nobody else wants: on a machine that
-            others keep busy give ``LoopConfig(nice=0)``.
-
-    Raises:
-        ValueError: there is no such method.
     """
-    clicks_obeyed = obeys(config_of(method))
+    origin, chosen = known(session.origin), config_of(method)
+    base = session.slot.weights(session.slot.labels()[BASE])
+    sam = origin.sam()
+    if weights_hash(decoder_weights(sam)) != weights_hash(base):
+        raise ValueError("the session's decoder slot has another base than its model: open the session anew")
+    store = None if keep is None else DecoderStore(keep, base, model=origin.spec.name, method=method)
+    start = _start(session, store)
     loop = AdaptationLoop(
         lambda _: create(method, sam, device=device, give_way=session.right_of_way.give_way),
         session.slot.publish,
         gate=session.right_of_way,
         config=config,
         store=store,
-        learning=_low_priority(device),
+        learning=low_priority(device),
         domain=session.domain,
+        start=start,
     )
-    before, look = session.on_interaction, session.look
+    learner, look = Learner(session, method, loop), session.look
+    session.listeners.attach(learner)
     try:
         loop.start()
-        session.on_interaction, session.look = loop.submit, replace(look, obey=look.obey or clicks_obeyed)
-        yield loop
+        session.look = replace(look, obey=look.obey or obeys(chosen))
+        yield learner
     finally:
-        session.on_interaction, session.look = before, look
-        loop.close(timeout=120)  # a publish that is on its way needs the slot, which the caller may close next
+        if session.slot.current != session.slot.labels()[BASE]:
+            session.provenance = learner.info()
+        session.listeners.detach()
+        session.look = look
+        loop.close(timeout=CLOSING_S)
 
 
-def _low_priority(device: str) -> Callable[[], contextlib.AbstractContextManager[object]]:
-    """On a GPU a stream that clicks overtake; never run on one yet. On the CPU one core, in the loop's niced thread."""
-    if not device.startswith("cuda"):
-        return _one_core
+def _start(session: Session, store: DecoderStore | None) -> Mapping[str, DecoderWeights]:
+    """What the session's domain begins with: what serves now, unless that is the base; the store's files otherwise.
 
-    def stream() -> contextlib.AbstractContextManager[object]:
-        import torch
-
-        lowest = torch.cuda.Stream(device, priority=0)  # type: ignore[no-untyped-call]  # TensorRT's clicks: -1
-        return torch.cuda.stream(lowest)
-
-    return stream
-
-
-@contextlib.contextmanager
-def _one_core() -> Iterator[None]:
-    """Let the calling thread's PyTorch work on one core; what other threads have, and those to come, stays.
-
-    A core that now and then has nothing to do takes over who waits at another: with learning on all of them the threads
-    of a click's decoder stay crowded on one for seconds.
+    Raises:
+        SessionError: the session and the store have different decoders, and one would be lost.
+        CheckpointError: the domain's file is damaged, or of another base.
     """
-    import torch
+    serving = session.slot.weights(session.slot.current)
+    if session.slot.current == session.slot.labels()[BASE]:
+        return {}
+    saved = None if store is None else store.load(session.domain)
+    if store is not None and saved is not None and weights_hash(dict(saved)) != weights_hash(serving):
+        raise SessionError(
+            f"the session serves version {session.slot.current}, but {store.path(session.domain)} has another decoder "
+            f"of domain {session.domain!r}, which would be lost: open the session without adapted=, or learn under "
+            "another domain or in another folder"
+        )
+    return {session.domain: serving}
 
-    with _counting:
-        before = torch.get_num_threads()  # asked first: PyTorch gives a thread its count when it is first used there
-        torch.set_num_threads(1)  # this thread's own, and what threads to come begin with; the latter is put back
-        other = threading.Thread(target=torch.set_num_threads, args=(before,))
-        other.start()
-        other.join()
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -19,7 +19,7 @@ import logging
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
@@ -58,6 +58,7 @@ class AdaptationLoop:
         on_error: Callable[[Exception], None] | None = None,
         learning: Callable[[], AbstractContextManager[object]] = nullcontext,
         domain: str = "default",
+        start: Mapping[str, DecoderWeights] | None = None,
     ) -> None:
         """
         Args:
@@ -68,11 +69,13 @@ class AdaptationLoop:
             on_error: is told every exception, on the loop's thread.
             learning: a context for the thread's whole life, e.g. a low-priority CUDA stream.
             domain: the domain that is published first.
+            start: what domains begin with that the store has not, where that is not the base.
         """
         self.config = config or LoopConfig()
         self._make_method, self._publish, self._gate, self._store = make_method, publish, gate, store
         self._on_error, self._learning = on_error, learning
         self._domains: dict[str, Domain] = {}
+        self._start = dict(start or {})
         self._active = domain
         self._published_domain: str | None = None
         self._served: DecoderWeights = {}  # what was published last
@@ -305,8 +308,9 @@ class AdaptationLoop:
             method = self._make_method(name)
             try:
                 saved = self._store.load(name) if self._store is not None else None
-                if saved is not None:
-                    method.load_domain(saved)
+                begin = self._start.get(name) if saved is None else saved
+                if begin is not None:
+                    method.load_domain(begin)
             except (CheckpointError, ValueError) as error:
                 self._unsaved.add(name)
                 self._report(error)

@@ -17,7 +17,7 @@ from livesam.benchmarks.latency.turns import Entrant, run_turns
 from livesam.benchmarks.reports.environment import environment
 
 if TYPE_CHECKING:
-    from livesam.adapter.learning.loop import AdaptationLoop
+    from livesam.adapter.learning.learner import Learner
     from livesam.engine.session.session import Session
     from livesam.export.opening import Opening
 
@@ -41,7 +41,7 @@ def measure_latency(
     facts = environment()
     entrants: list[Entrant] = []
     features: Any = None
-    loop: AdaptationLoop | None = None
+    loop: Learner | None = None
     with ExitStack() as stack:
         for mode in modes:
             session = open_session(opening)
@@ -96,15 +96,14 @@ def print_latency(runs: Sequence[LatencyRun], content: Mapping[str, Any]) -> Non
         console.print(f"{name}: median {ratio:.1f} times ours (learning off)", highlight=False)
 
 
-def _learning(session: Session, opening: Opening, method: str, stack: ExitStack) -> tuple[Entrant, AdaptationLoop]:
+def _learning(session: Session, opening: Opening, method: str, stack: ExitStack) -> tuple[Entrant, Learner]:
     """A session that learns in its own turns only, and its learner."""
-    from livesam.adapter.learning.learner import learning
-    from livesam.engine.models.loading import load
+    from livesam.adapter.learning.learner import learn
 
-    sam = load(opening.model, opening.checkpoint)
-    loop = stack.enter_context(learning(session, sam, method, opening.device or "cpu"))
+    learner = stack.enter_context(learn(session, method, device=opening.device or "cpu"))
     # None: its last micro-step or publish ends before the next one's turn begins.
-    return Entrant(SessionTarget(session, opening.model), "on", None, loop.resume, lambda: loop.pause(None)), loop
+    target = SessionTarget(session, opening.model)
+    return Entrant(target, "on", None, learner.resume, lambda: learner.pause(None)), learner
 
 
 def _peers(model: str, checkpoint: Path | None, features: Any, stack: ExitStack) -> list[Entrant]:

@@ -22,10 +22,10 @@ from livesam.app.options import (
 )
 
 if TYPE_CHECKING:
-    from livesam.app.overlay import Pixels
     from livesam.app.photos import Photo, ScriptedObject
     from livesam.engine.session.session import Session
     from livesam.engine.values.result import MaskResult
+    from livesam.engine.view.overlay import Pixels
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +114,9 @@ def _segment(session: Session, item: ScriptedObject) -> list[Answer]:
 
 def _write_pictures(runs: Sequence[PhotoRun], out: Path) -> dict[str, str]:
     """An overlay for each photo, and one sheet with all of them."""
-    from livesam.app.overlay import Layer, caption, draw, save, tile
+    from livesam.app.sheet import caption, tile
+    from livesam.engine.files.picture import write_picture
+    from livesam.engine.view.overlay import Layer, draw
 
     names: dict[str, str] = {}
     pictures = []
@@ -122,11 +124,11 @@ def _write_pictures(runs: Sequence[PhotoRun], out: Path) -> dict[str, str]:
         layers = [Layer(run.answers[item.name][-1].result.mask, item.clicks, item.box) for item in run.photo.objects]
         picture = draw(run.image, layers)
         names[run.photo.name] = f"{run.photo.name}.png"
-        save(out / names[run.photo.name], picture)
+        write_picture(out / names[run.photo.name], picture)
         click_ms = sorted(answer.latency_ms for answers in run.answers.values() for answer in answers)
         pictures.append(caption(picture, f"{len(click_ms)} prompts, {click_ms[len(click_ms) // 2]:.0f} ms each"))
     names["overview"] = "overview.jpg"
-    save(out / names["overview"], tile(pictures, columns=3, cell_hw=(400, 560)))
+    write_picture(out / names["overview"], tile(pictures, columns=3, cell_hw=(400, 560)))
     return names
 
 

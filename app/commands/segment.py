@@ -93,9 +93,10 @@ def segment(
 
     write_mask(out, result.mask)  # first: an overlay without its mask would look like an answer
     if overlay is not None:
-        from livesam.app.overlay import Layer, draw, save
+        from livesam.engine.files.picture import write_picture
+        from livesam.engine.view.overlay import Layer, draw
 
-        save(overlay, draw(pixels, [Layer(result.mask, prompt.clicks, prompt.box)]))
+        write_picture(overlay, draw(pixels, [Layer(result.mask, prompt.clicks, prompt.box)]))
 
     # The session's stages are those of a click; here the image was encoded, or its embedding read, for this one answer.
     stages = {

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from livesam.adapter.learning.learner import learning
+from livesam.adapter.learning.learner import learn
 from livesam.benchmarks.latency.samples import learning_ratios
 from livesam.benchmarks.latency.stream import Pace, click_stream
 from livesam.benchmarks.latency.targets import SessionTarget
@@ -15,12 +15,10 @@ from livesam.benchmarks.latency.turns import Entrant, run_turns
 
 if TYPE_CHECKING:
     from livesam.engine.session.session import Session
-    from segment_anything.modeling import Sam
 
 
 def clicks_beside_a_learner(
     session: Session,
-    sam: Sam,
     model: str,
     image: npt.NDArray[np.uint8],
     device: str,
@@ -36,15 +34,15 @@ def clicks_beside_a_learner(
     session.set_image(image)
     events = click_stream(clicks, pace=Pace(think_ms=think_ms))
     target, image_hw = SessionTarget(session, model), session.embedding.original_hw
-    with learning(session, sam, method, device) as loop:
+    with learn(session, method, device=device) as learner:
 
         def pause() -> bool:
-            return loop.pause(None)
+            return learner.pause(None)
 
         pause()
-        off, on = run_turns([Entrant(target), Entrant(target, "on", None, loop.resume, pause)], events, image_hw)
-        loop.resume()
-        stats = asdict(loop.stats())
+        off, on = run_turns([Entrant(target), Entrant(target, "on", None, learner.resume, pause)], events, image_hw)
+        learner.resume()
+        stats = asdict(learner.stats())
     return {
         "off": off.to_json(),
         "on": on.to_json(),

@@ -151,7 +151,7 @@ class ModelBench:
         from livesam.benchmarks.gpu.learning import clicks_beside_a_learner
 
         with contextlib.closing(self._session("torch")) as session:
-            return clicks_beside_a_learner(session, self.sam, self.model, self.image, self.device, clicks=self.clicks)
+            return clicks_beside_a_learner(session, self.model, self.image, self.device, clicks=self.clicks)
 
     def _throughput(self, runtime: str) -> Mapping[str, Any]:
         _require(runtime)

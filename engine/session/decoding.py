@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from livesam.engine.serving.slot import DecoderSlot
     from livesam.engine.session.dialogue import Shown
     from livesam.engine.values.prompt import Prompt
-    from livesam.engine.view.view import View
+    from livesam.engine.view.view import Pixels, View
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,11 +24,14 @@ class Decoded:
     output: DecoderOutput
     version: int
     stages: Mapping[str, float]
+    image: Pixels | None  # of the view
 
-    def result(self, shown: Shown, started: float, before: Mapping[str, float] = {}) -> MaskResult:
-        """One of its masks as an answer; ``started`` is when the user asked, by ``time.perf_counter``."""
+    def result(self, shown: Shown, prompt: Prompt, started: float, before: Mapping[str, float] = {}) -> MaskResult:
+        """One of its masks as an answer to a prompt; ``started`` is when the user asked, by ``time.perf_counter``."""
         timings = {**before, **self.stages, **shown.stages, "total": (time.perf_counter() - started) * 1e3}
-        return MaskResult(shown.mask, shown.low_res_logits, shown.iou, self.version, shown.window, timings)
+        return MaskResult(
+            shown.mask, shown.low_res_logits, shown.iou, self.version, shown.window, timings, prompt, self.image
+        )
 
 
 def decode(slot: DecoderSlot, view: View, prompts: Sequence[Prompt]) -> Decoded:
@@ -46,4 +49,5 @@ def decode(slot: DecoderSlot, view: View, prompts: Sequence[Prompt]) -> Decoded:
         output = lease.decoder.decode(view.embedding, prompts)
         version = lease.version
     decoded = time.perf_counter()
-    return Decoded(output, version, {"wait": (leased - asked) * 1e3, "decode": (decoded - leased) * 1e3})
+    stages = {"wait": (leased - asked) * 1e3, "decode": (decoded - leased) * 1e3}
+    return Decoded(output, version, stages, view.pixels)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -12,33 +11,33 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from livesam.engine.files.image import image_hash
+from livesam.engine.files.image import image_hash, read_image
 from livesam.engine.files.number_format import as_rgb
 from livesam.engine.serving.right_of_way import RightOfWay
 from livesam.engine.session.cached_encoder import CachedEncoder
 from livesam.engine.session.decoding import decode
-from livesam.engine.session.dialogue import Dialogue, show
+from livesam.engine.session.dialogue import Dialogue
+from livesam.engine.session.listeners import Listeners
 from livesam.engine.session.log import SessionLog
+from livesam.engine.session.previews import Previews
 from livesam.engine.values.embedding import ImageEmbedding
 from livesam.engine.values.errors import SessionError
 from livesam.engine.values.interaction import Interaction
 from livesam.engine.values.prompt import Box, Click, Prompt
 from livesam.engine.values.result import MaskResult
 from livesam.engine.view.look import PLAIN, Look
-from livesam.engine.view.points import fitted
-from livesam.engine.view.selection import Rule, select_token
 from livesam.engine.view.view import View
 
 if TYPE_CHECKING:
+    from livesam.engine.models.adapted import AdaptedInfo
     from livesam.engine.serving.slot import DecoderSlot
     from livesam.engine.session.cache import EmbeddingCache
-    from livesam.engine.values.protocols import ImageEncoder
+    from livesam.engine.values.protocols import ImageEncoder, Origin
 
-log = logging.getLogger(__name__)
 _numbers = itertools.count()  # of objects, in all sessions of the process
 
 
-class Session:
+class Session(Previews):
     """Interactive segmentation of one image at a time. Its methods may be called from several threads.
 
     What is said and answered is a ``Dialogue``; the session adds the decoder slot, the right of way, clock and lock.
@@ -49,11 +48,14 @@ class Session:
         slot: gives the decoder for each click; several sessions may share one.
         cache: where embeddings are looked up and kept; None encodes every image anew.
         right_of_way: clicks announce themselves here, so that learning gives way.
-        on_interaction: called after each answer and when an object is over (``accept``, ``reset``, ``set_image``). It
-            must not block; what it raises is logged.
         domain: a name for where the images come from, handed on to whoever learns.
         look: how answers are looked for and drawn.
         feed_back: give the decoder its last answer's low-res logits with the next click, as SAM was trained.
+        origin: the model that encoder and slot came from, for learning and export.
+
+    Attributes:
+        listeners: who is told each answer and each object that is over (``accept``, ``reset``, ``set_image``).
+        provenance: where the decoder's weights come from, if not from the model itself.
     """
 
     def __init__(
@@ -63,15 +65,16 @@ class Session:
         cache: EmbeddingCache | None = None,
         *,
         right_of_way: RightOfWay | None = None,
-        on_interaction: Callable[[Interaction], object] | None = None,
         domain: str = "default",
         look: Look = PLAIN,
         feed_back: bool = True,
+        origin: Origin | None = None,
     ) -> None:
-        self.encoder, self.slot = CachedEncoder(encoder, cache), slot
-        self.right_of_way = RightOfWay() if right_of_way is None else right_of_way
-        self.on_interaction, self.domain = on_interaction, domain
-        self._dialogue = Dialogue(self.encoder.window, look, feed_back=feed_back)
+        self.encoder = CachedEncoder(encoder, cache)
+        self.listeners, self.origin, self._domain = Listeners(), origin, domain
+        self.provenance: AdaptedInfo | None = None
+        dialogue = Dialogue(self.encoder.window, look, feed_back=feed_back)
+        super().__init__(slot, RightOfWay() if right_of_way is None else right_of_way, dialogue)
         self._dialogue.begin_object(next(_numbers))
         self._lock = threading.RLock()
         self._digest = ""
@@ -93,6 +96,26 @@ class Session:
             self._dialogue.look = look
 
     @property
+    def on_interaction(self) -> Callable[[Interaction], object] | None:
+        """The application's own listener; must not block. Learning leaves it alone."""
+        return self.listeners.on_interaction
+
+    @on_interaction.setter
+    def on_interaction(self, told: Callable[[Interaction], object] | None) -> None:
+        self.listeners.on_interaction = told
+
+    @property
+    def domain(self) -> str:
+        """Where the images come from. Whoever learns keeps a decoder for each domain, and that of this one serves."""
+        return self._domain
+
+    @domain.setter
+    def domain(self, domain: str) -> None:
+        changed, self._domain = domain != self._domain, domain
+        if changed:
+            self.listeners.switch(domain)
+
+    @property
     def embedding(self) -> ImageEmbedding:
         """The image that is set.
 
@@ -110,14 +133,22 @@ class Session:
         with self._lock:
             return self._dialogue.prompt
 
-    def set_image(self, image: npt.NDArray[Any]) -> ImageEmbedding:
-        """Take an image, RGB uint8 ``(H, W, 3)``, and begin a new object. Encodes it unless the cache has it.
+    def set_image(self, image: npt.NDArray[Any] | Path | str, *, bands: Sequence[int] | None = None) -> ImageEmbedding:
+        """Take an image, RGB uint8 ``(H, W, 3)`` or a path, and begin a new object. Encodes it unless the cache has it.
 
-        Grey, RGBA and other number formats become that by the rule of ``engine/files/number_format.py``.
+        Grey, RGBA and other number formats become RGB by the rule of ``engine/files/number_format.py``.
+
+        Args:
+            bands: of a file, as ``read_image`` takes them.
 
         Raises:
-            ValueError: the image has no such format or shape, or is empty or too thin.
+            ValueError: the array has no such format or shape, is empty or too thin, or ``bands`` are given with it.
+            ImageError: the file cannot be read.
         """
+        if isinstance(image, (str, Path)):
+            image = read_image(Path(image), bands=bands)
+        elif bands is not None:
+            raise ValueError("bands are of a file: choose those of an array by its last axis, image[..., [2, 1, 0]]")
         image = as_rgb(image)
         encoded = self.encoder.encode(image)
         whole = self._view(encoded.embedding, image)
@@ -125,7 +156,7 @@ class Session:
             given_up = self._give_up()
             self._dialogue.begin_image(whole)
             self._digest = encoded.digest
-        self._hand_over(given_up)
+        self.listeners.tell(given_up)
         return encoded.embedding
 
     def click(self, x: float, y: float, positive: bool = True) -> MaskResult:
@@ -152,44 +183,6 @@ class Session:
         with self._lock:
             return self._advance(self._dialogue.boxed(box))
 
-    def predict(self, prompt: Prompt, rule: Rule = "official") -> MaskResult:
-        """Answer a prompt without making it part of the session (a hover preview, a script).
-
-        Raises:
-            SessionError: no image is set.
-            ValueError: the prompt does not belong to this image, or there is no such rule.
-        """
-        return self.predict_many([prompt], rule)[0]
-
-    def predict_many(self, prompts: Sequence[Prompt], rule: Rule = "official") -> list[MaskResult]:
-        """Answer several prompts on the image with one decoder version, one mask each; ``decode`` is their common time.
-
-        Raises:
-            SessionError: no image is set.
-            ValueError: there is no prompt, one does not belong to this image, or there is no such rule.
-        """
-        started, view, look = time.perf_counter(), self._dialogue.whole, self.look
-        prompts = [fitted(prompt, view.hw) for prompt in prompts]
-        with self.right_of_way.click():
-            decoded = decode(self.slot, view, prompts)
-            tokens = [select_token(decoded.output.ious[i], prompt, rule) for i, prompt in enumerate(prompts)]
-            return [
-                decoded.result(show(view, prompt.clicks, decoded.output, i, tokens[i], look), started)
-                for i, prompt in enumerate(prompts)
-            ]
-
-    def predict_all(self, prompt: Prompt) -> tuple[MaskResult, ...]:
-        """The decoder's own four masks for a prompt: token 0, then 1 to 3 (SamPredictor's ``multimask_output=True``).
-
-        Raises:
-            SessionError: no image is set.
-            ValueError: the prompt does not belong to this image.
-        """
-        started, view = time.perf_counter(), self._dialogue.whole
-        with self.right_of_way.click():
-            decoded = decode(self.slot, view, [fitted(prompt, view.hw)])
-            return tuple(decoded.result(show(view, (), decoded.output, 0, token, PLAIN), started) for token in range(4))
-
     def undo(self) -> MaskResult | None:
         """Take the last click or box back; the answer before it, or None if there is none left.
 
@@ -200,6 +193,16 @@ class Session:
             self._dialogue.undo()
             return self.answer()
 
+    def redo(self) -> MaskResult | None:
+        """Take the last undone click or box up again; its answer of then.
+
+        Raises:
+            SessionError: there is nothing to redo.
+        """
+        with self._lock:
+            self._dialogue.redo()
+            return self.answer()
+
     def answer(self) -> MaskResult | None:
         """The current object's last answer; None before the first click."""
         with self._lock:
@@ -208,14 +211,16 @@ class Session:
             started, step = time.perf_counter(), self._dialogue.steps[-1]
             mask, stages = self._dialogue.mask()
             timings = {"wait": 0.0, "decode": 0.0, **stages, "total": (time.perf_counter() - started) * 1e3}
-            logits = step.low_res_logits.copy()
-            return MaskResult(mask.copy(), logits, step.iou, step.decoder_version, step.window, timings)
+            mask, logits, image = mask.copy(), step.low_res_logits.copy(), self._dialogue.whole.pixels
+            return MaskResult(
+                mask, logits, step.iou, step.decoder_version, step.window, timings, step.prompt.with_mask(None), image
+            )
 
     def reset(self) -> None:
         """Forget the current object's clicks; the image stays."""
         with self._lock:
             given_up = self._give_up()
-        self._hand_over(given_up)
+        self.listeners.tell(given_up)
 
     def accept(self) -> Interaction:
         """The user takes the mask as it is: hand the object over to whoever learns, and begin the next one.
@@ -228,7 +233,7 @@ class Session:
                 raise SessionError("there is no mask to accept: click first")
             interaction = self._dialogue.interaction(accepted=self._dialogue.mask()[0], domain=self.domain)
             self._dialogue.begin_object(next(_numbers))
-        self._hand_over(interaction)
+        self.listeners.tell(interaction)
         return interaction
 
     def save(self, path: Path) -> None:
@@ -239,8 +244,7 @@ class Session:
             OSError: the file cannot be written.
         """
         with self._lock:
-            found = self.embedding
-            steps = tuple(self._dialogue.steps)
+            found, steps = self.embedding, tuple(self._dialogue.steps)
             record = SessionLog(self._digest, found.original_hw, found.key, self.domain, steps)
         record.write(path)
 
@@ -267,7 +271,7 @@ class Session:
             self._dialogue.begin_object(next(_numbers), record.steps)
             self._digest, self.domain = record.image_hash, record.domain
             answer = self.answer()
-        self._hand_over(given_up)
+        self.listeners.tell(given_up)
         return answer
 
     def close(self) -> None:
@@ -284,9 +288,9 @@ class Session:
             zoomed = {"zoom": (time.perf_counter() - started) * 1e3} if looked else {}
             decoded = decode(self.slot, question.view, [question.seen])
             shown = self._dialogue.hear(question, decoded.output, decoded.version)
-            result = decoded.result(shown, started, zoomed)
-        if self.on_interaction is not None:
-            self._hand_over(self._dialogue.interaction(question.view, domain=self.domain))
+            result = decoded.result(shown, prompt, started, zoomed)
+        if self.listeners.any:
+            self.listeners.tell(self._dialogue.interaction(question.view, domain=self.domain))
         return result
 
     def _view(self, embedding: ImageEmbedding, image: npt.NDArray[np.uint8]) -> View:
@@ -309,15 +313,7 @@ class Session:
 
     def _give_up(self) -> Interaction | None:
         """Forget the object's clicks; what is to be handed over of that, if it had any."""
-        told = self._dialogue.steps and self.on_interaction is not None
+        told = self._dialogue.steps and self.listeners.any
         interaction = self._dialogue.interaction(domain=self.domain, given_up=True) if told else None
         self._dialogue.begin_object(next(_numbers))
         return interaction
-
-    def _hand_over(self, interaction: Interaction | None) -> None:
-        if self.on_interaction is None or interaction is None:
-            return
-        try:
-            self.on_interaction(interaction)
-        except Exception:  # learning must never cost the user an answer
-            log.exception("an interaction could not be handed over")

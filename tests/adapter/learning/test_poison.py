@@ -10,12 +10,14 @@ from copy import deepcopy
 import numpy as np
 import pytest
 import torch
-from livesam.adapter.learning.learner import learning
+from livesam.adapter.learning.learner import learn
 from livesam.adapter.learning.loop_state import LoopConfig
 from livesam.adapter.losses import dice, soft_iou, sparse_bce
 from livesam.adapter.registry import create
 from livesam.adapter.torch_decoder import Decoding, FlatDecoder
 from livesam.engine.models.loading import decoder_weights
+from livesam.engine.models.origin import LoadedModel
+from livesam.engine.models.spec import ModelSpec
 from livesam.engine.runtimes.torch import TorchGraph
 from livesam.engine.serving.probe import Probe
 from livesam.engine.serving.slot import DecoderSlot
@@ -230,8 +232,8 @@ def chain(skilled):
     """A session that learns, and has learned from three honest objects."""
     graph = TorchGraph(skilled)
     slot = DecoderSlot(graph, decoder_weights(skilled), probe=Probe.standard((16, 16), graph.reference))
-    session = Session(Scenes(), slot)
-    with learning(session, skilled, config=LoopConfig(nice=0)) as loop:  # whatever else this machine has to do
+    session = Session(Scenes(), slot, origin=LoadedModel(ModelSpec("vit_small", 256, None), skilled))
+    with learn(session, config=LoopConfig(nice=0)) as loop:  # whatever else this machine has to do
         made = Chain(session, loop)
         assert session.look.obey, "live obeys clicks"
         teach(made, range(20, 23))

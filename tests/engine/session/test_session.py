@@ -19,6 +19,7 @@ from livesam.engine.view.edges import draw_to_edges
 from livesam.engine.view.geometry import postprocess
 from livesam.engine.view.look import Look
 from livesam.engine.view.points import geometry_of
+from PIL import Image
 from segment_anything import SamPredictor
 from segment_anything.modeling import Sam
 
@@ -46,8 +47,10 @@ def encoder(tiny_sam: Sam) -> Counting:
 
 @pytest.fixture
 def make(encoder: Counting, compilers: dict[str, Any], weights_of: Weights) -> Callable[..., Session]:
-    def session(**options: Any) -> Session:
-        return Session(encoder, DecoderSlot(compilers["onnxruntime"], weights_of(0)), **options)
+    def session(on_interaction: Any = None, **options: Any) -> Session:
+        made = Session(encoder, DecoderSlot(compilers["onnxruntime"], weights_of(0)), **options)
+        made.on_interaction = on_interaction
+        return made
 
     return session
 
@@ -268,6 +271,18 @@ def test_images_of_other_formats_follow_the_rule_of_files(
     assert answer is not None
     same(answer, want)
     other.set_image(whole[..., 0] > 100)
+
+
+def test_bands_are_chosen_of_files_and_not_of_arrays(
+    make: Callable[..., Session], image: np.ndarray, tmp_path: Path
+) -> None:
+    Image.fromarray(image[..., ::-1]).save(tmp_path / "a.png")
+    one, other = make(), make()
+    one.set_image(image)
+    other.set_image(tmp_path / "a.png", bands=(3, 2, 1))
+    same(other.click(60, 40), one.click(60, 40))
+    with pytest.raises(ValueError, match="bands are of a file"):
+        other.set_image(image, bands=(3, 2, 1))
 
 
 def test_masks_are_drawn_to_edges_when_asked(make: Callable[..., Session], image: np.ndarray, tmp_path: Path) -> None:

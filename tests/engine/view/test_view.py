@@ -162,7 +162,8 @@ def test_undo_goes_back_to_where_the_answer_came_from(image: np.ndarray) -> None
 
 def test_what_is_learned_from_is_told_in_its_own_pixels(image: np.ndarray) -> None:
     got: list[Interaction] = []
-    session, _, decoder = open_session(look=ZOOM, on_interaction=got.append)
+    session, _, decoder = open_session(look=ZOOM)
+    session.on_interaction = got.append
     second = click_twice(session, image)
     session.accept()
     whole, zoomed, accepted = got

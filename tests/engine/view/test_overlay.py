@@ -4,8 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from livesam.app.overlay import Layer, draw, save, tile
+from livesam.app.sheet import tile
+from livesam.engine.files.picture import write_picture
 from livesam.engine.values.prompt import Box, Click
+from livesam.engine.view.overlay import Layer, draw
 from PIL import Image
 
 
@@ -56,7 +58,7 @@ def test_sheet() -> None:
 @pytest.mark.parametrize("name", ["a.png", "a.jpg"])
 def test_saved_pictures_open(tmp_path: Path, name: str) -> None:
     picture = np.zeros((8, 12, 3), np.uint8)
-    save(tmp_path / name, picture)
+    write_picture(tmp_path / name, picture)
     with Image.open(tmp_path / name) as opened:
         assert opened.size == (12, 8)
     assert [path.name for path in tmp_path.iterdir()] == [name]

@@ -1,0 +1,44 @@
+"""Where learning runs so that clicks overtake it."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+
+_counting = threading.Lock()  # of PyTorch's threads
+
+
+def low_priority(device: str) -> Callable[[], contextlib.AbstractContextManager[object]]:
+    """A context for the learning thread's whole life: on a GPU a low-priority stream, on the CPU one core."""
+    if not device.startswith("cuda"):
+        return _one_core
+
+    def stream() -> contextlib.AbstractContextManager[object]:
+        import torch
+
+        lowest = torch.cuda.Stream(device, priority=0)  # type: ignore[no-untyped-call]  # TensorRT's clicks: -1
+        return torch.cuda.stream(lowest)
+
+    return stream
+
+
+@contextlib.contextmanager
+def _one_core() -> Iterator[None]:
+    """Let the calling thread's PyTorch work on one core; what other threads have, and those to come, stays.
+
+    A core that now and then has nothing to do takes over who waits at another: with learning on all of them the threads
+    of a click's decoder stay crowded on one for seconds.
+    """
+    import torch
+
+    with _counting:
+        before = torch.get_num_threads()  # asked first: PyTorch gives a thread its count when it is first used there
+        torch.set_num_threads(1)  # this thread's own, and what threads to come begin with; the latter is put back
+        other = threading.Thread(target=torch.set_num_threads, args=(before,))
+        other.start()
+        other.join()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

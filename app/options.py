@@ -53,3 +53,11 @@ ObeyOption: TypeAlias = Annotated[
 EdgesOption: TypeAlias = Annotated[
     bool, typer.Option("--edges/--no-edges", help="Draw masks to the image's own edges.")
 ]
+BandsOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--bands",
+        help="Read these bands, from 1 on, of images that do not say which are colours: red, green and blue, or one.",
+        metavar="N[,N,N]",
+    ),
+]

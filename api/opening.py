@@ -182,7 +182,7 @@ def _click(given: Click | Sequence[float]) -> Click:
         return given
     if len(given) not in (2, 3):
         raise ValueError(f"a click is (x, y) or (x, y, positive), got {tuple(given)}")
-    return Click(float(given[0]), float(given[1]), bool(given[2]) if len(given) == 3 else True)
+    return Click(given[0], given[1], given[2] if len(given) == 3 else True)  # type: ignore[arg-type]
 
 
 def _box(given: Box | Sequence[float] | None) -> Box | None:
@@ -190,4 +190,4 @@ def _box(given: Box | Sequence[float] | None) -> Box | None:
         return given
     if len(given) != 4:
         raise ValueError(f"a box is (x0, y0, x1, y1), got {tuple(given)}")
-    return Box(*(float(v) for v in given))
+    return Box(*given)

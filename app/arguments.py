@@ -1,4 +1,4 @@
-"""Command-line values to prompts: ``X,Y``, ``X,Y,-`` and ``X0,Y0,X1,Y1``."""
+"""Command-line values to prompts: ``X,Y``, ``X,Y,-`` and ``X0,Y0,X1,Y1``; to bands and paths."""
 
 from __future__ import annotations
 
@@ -49,6 +49,20 @@ def build_prompt(clicks: Sequence[str], box: str | None) -> Prompt:
     if not parsed and corners is None:
         raise ValueError("nothing says which object is meant: give at least one --click X,Y or a --box X0,Y0,X1,Y1")
     return Prompt(parsed, corners)
+
+
+def parse_bands(text: str | None) -> tuple[int, ...] | None:
+    """``3,2,1`` or ``4``, bands counted from 1; None where none are given.
+
+    Raises:
+        ValueError: another form.
+    """
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) not in (1, 3) or not all(part.isdecimal() and int(part) >= 1 for part in parts):
+        raise ValueError(f"--bands wants one or three numbers from 1 on, e.g. 3,2,1, got {text!r}")
+    return tuple(int(part) for part in parts)
 
 
 def check_output(path: Path, option: str, suffixes: Sequence[str]) -> Path:

@@ -51,5 +51,13 @@ ObeyOption: TypeAlias = Annotated[
     bool, typer.Option("--obey/--no-obey", help="Correct the mask around clicks that it contradicts.")
 ]
 EdgesOption: TypeAlias = Annotated[
-    bool, typer.Option("--edges/--no-edges", help="Draw masks to the image's own edges: finer for nano, slower.")
+    bool, typer.Option("--edges/--no-edges", help="Draw masks to the image's own edges.")
+]
+BandsOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--bands",
+        help="Read these bands, from 1 on, of images that do not say which are colours: red, green and blue, or one.",
+        metavar="N[,N,N]",
+    ),
 ]

@@ -6,14 +6,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from livesam.app.options import CheckpointOption, DeviceOption, ModelOption, PrecisionOption, Runtime, RuntimeOption
+from livesam.app.options import (
+    BandsOption,
+    CheckpointOption,
+    DeviceOption,
+    ModelOption,
+    PrecisionOption,
+    Runtime,
+    RuntimeOption,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from livesam.engine.session.cached_encoder import CachedEncoder
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 INDEX = "index.json"
 
 
@@ -25,12 +32,19 @@ def embed(
     runtime: RuntimeOption = Runtime.auto,
     precision: PrecisionOption = None,
     device: DeviceOption = None,
+    bands: BandsOption = None,
 ) -> None:
-    """Encode images ahead of time; run again, it goes on where it stopped."""
+    """Encode images ahead of time; run again, it goes on where it stopped.
+
+    Files that cannot be used are named and left out, and the exit code is then 1. Files whose name begins with a dot
+    are no images.
+    """
+    from livesam.app.arguments import parse_bands
     from livesam.app.opening import opening_of
     from livesam.app.progress import counting, working
     from livesam.engine.values.errors import ImageError, LivesamError
 
+    chosen = parse_bands(bands)
     images = find_images(paths)
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out names a file, a folder is wanted: {str(out)!r}")
@@ -45,12 +59,13 @@ def embed(
     encoder = CachedEncoder(opened, EmbeddingCache(0, out, required=True))
     index = _read_index(out / INDEX)
     before = dict(index)
-    done, skipped, bad = 0, 0, []
+    done, skipped = 0, 0
+    bad: list[str] = []
     try:
         with counting("encoding", len(images)) as progress:
             for position, path in enumerate(images):
                 try:
-                    key, was_there = _embed_one(encoder, path, out)
+                    key, was_there = _embed_one(encoder, path, out, chosen)
                 except ImageError as error:
                     bad.append(str(error))
                 else:
@@ -63,21 +78,28 @@ def embed(
             _write_index(out / INDEX, index)
     typer.echo(f"{out}: {done} encoded, {skipped} were there already, {encoder.runtime}")
     if bad:
-        more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
-        raise LivesamError(f"{len(bad)} of {len(images)} images were left out: {bad[0]}{more}")
+        for reason in bad[:-1]:
+            typer.echo(f"livesam: left out: {reason}", err=True)
+        raise LivesamError(f"{len(bad)} of {len(images)} images were left out: {bad[-1]}")
 
 
 def find_images(paths: Sequence[Path]) -> list[Path]:
     """The images among files and below folders, each once, folders in sorted order.
 
+    A file that is named is taken whatever its name; below a folder those are taken that have an image's suffix, but
+    none whose name, or whose folder's name, begins with a dot (``._photo.jpg``, ``.thumbnails``).
+
     Raises:
         ValueError: a path does not exist, or there is no image at all.
     """
+    from livesam.engine.files.image import SUFFIXES
+
     found: dict[Path, None] = {}
     for path in paths:
         if path.is_dir():
             inside = (p for p in sorted(path.rglob("*")) if p.suffix.lower() in SUFFIXES and p.is_file())
-            found.update(dict.fromkeys(inside))
+            seen = (p for p in inside if not any(part.startswith(".") for part in p.relative_to(path).parts))
+            found.update(dict.fromkeys(seen))
         elif path.exists():
             found[path] = None
         else:
@@ -87,14 +109,16 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
     return list(found)
 
 
-def _embed_one(encoder: CachedEncoder, path: Path, out: Path) -> tuple[str, bool]:
+def _embed_one(encoder: CachedEncoder, path: Path, out: Path, bands: tuple[int, ...] | None) -> tuple[str, bool]:
     """The key of an image's embedding, and whether it was there already; a damaged file is encoded anew."""
     from livesam.engine.files.image import read_image
-    from livesam.engine.values.errors import LivesamError
+    from livesam.engine.values.errors import ImageError, LivesamError
 
-    image = read_image(path)
+    image = read_image(path, bands=bands)
     try:
         encoded = encoder.encode(image)
+    except ValueError as error:  # too thin for the encoder
+        raise ImageError(f"{path}: {error}") from error
     except OSError as error:
         raise LivesamError(
             f"the embedding of {path} could not be written to {out}: {error.strerror or error}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from livesam.app.options import (
+    BandsOption,
     CheckpointOption,
     DeviceOption,
     EdgesOption,
@@ -27,7 +28,7 @@ PICTURES = (".png", ".jpg", ".jpeg")
 
 
 def segment(
-    image: Annotated[Path, typer.Argument(help="JPEG, PNG, WebP, BMP or TIFF.", metavar="IMAGE")],
+    image: Annotated[Path, typer.Argument(help="JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF...", metavar="IMAGE")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Mask to write: PNG, 0/255, the image's size.")],
     click: Annotated[
         list[str] | None,
@@ -41,6 +42,7 @@ def segment(
     device: DeviceOption = None,
     edges: EdgesOption = False,
     obey: ObeyOption = False,
+    bands: BandsOption = None,
     embeddings: Annotated[
         Path | None,
         typer.Option(
@@ -56,10 +58,10 @@ def segment(
     as_json: Annotated[bool, typer.Option("--json", help="Describe the answer as JSON on stdout.")] = False,
 ) -> None:
     """Segment one object of IMAGE from clicks, a box, or both, and write its mask."""
-    from livesam.app.arguments import build_prompt, check_not_input, check_output
+    from livesam.app.arguments import build_prompt, check_not_input, check_output, parse_bands
 
     # Everything that can be said without an engine is said before one is loaded.
-    prompt = build_prompt(click or [], box)
+    prompt, chosen = build_prompt(click or [], box), parse_bands(bands)
     check_output(out, "--out", (".png",))
     check_not_input(out, "--out", image)
     if overlay is not None:
@@ -72,9 +74,10 @@ def segment(
         raise ValueError(f"--embeddings: there is no folder {str(embeddings)!r}, make it with `livesam embed`")
 
     from livesam.engine.files.image import read_image, write_mask
-    from livesam.engine.view.points import check_prompt
+    from livesam.engine.view.points import check_prompt, fitted
 
-    pixels = read_image(image)
+    pixels = read_image(image, bands=chosen)
+    prompt = fitted(prompt, (pixels.shape[0], pixels.shape[1]))
     check_prompt(prompt, (pixels.shape[0], pixels.shape[1]), low_res_hw=(0, 0))
 
     from livesam.app.opening import open_session, opening_of

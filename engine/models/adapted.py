@@ -113,9 +113,14 @@ class AdaptedDecoder:
         """
         found = base_hash(base)
         if found != self.base_sha256:
+            model = self.info.model
+            how = f"give the checkpoint of {model} that it was learned on"
+            if model == "nano":  # its bundled weights are other ones in other versions
+                how = "open it with the livesam, or the nano checkpoint, that it was learned with"
             raise CheckpointError(
-                f"this adapted decoder belongs to another base of model {self.info.model}: it wants the decoder with "
-                f"hash {self.base_sha256[:16]}, got {found[:16]}; load the checkpoint that it was adapted from"
+                f"this adapted decoder belongs to another base: it was learned on the {model} whose decoder has the "
+                f"hash {self.base_sha256[:16]}, by livesam {self.livesam[:20]} of {self.saved_at[:10]}, and the one at "
+                f"hand has {found[:16]}; {how}, or learn it anew on this one"
             )
         if {k: v.shape for k, v in self.tensors.items()} != {k: v.shape for k, v in base.items()}:
             raise CheckpointError("this adapted decoder's tensors have other names or shapes than its base's")
@@ -240,7 +245,11 @@ def load_adapted(path: Path, base: DecoderWeights) -> dict[str, npt.NDArray[np.f
     Raises:
         CheckpointError: the file is missing or damaged, or belongs to another base.
     """
-    return read_adapted(path).resolve(base)
+    adapted = read_adapted(path)
+    try:
+        return adapted.resolve(base)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
 
 
 def program_version() -> str:

@@ -7,23 +7,27 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from livesam.engine.models.hf_layout import from_hf, is_hf
+from livesam.engine.models.adapted import FORMAT as ADAPTED_FORMAT
+from livesam.engine.models.contents import PARTS, Contents, find_weights
+from livesam.engine.models.weight_files import MAX_HEADER_BYTES, weight_files
 from livesam.engine.values.errors import CheckpointError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Kind: TypeAlias = Literal["torch", "safetensors"]
-
-MAX_FILE_BYTES = 8 * 2**30  # vit_h is 2.6 GB, 5.1 GB in float64
 MAX_TENSORS = 4096  # vit_h has 594
-MAX_HEADER_BYTES = 16 * 2**20
-HF_FILE = "model.safetensors"
-HF_INDEX = "model.safetensors.index.json"
+
+
+class Entry(NamedTuple):
+    """What a safetensors header says of a tensor."""
+
+    shape: tuple[int, ...]
+    dtype: str
+
 
 _VIT_BY_WIDTH = {768: "vit_b", 1024: "vit_l", 1280: "vit_h"}
 
@@ -33,28 +37,82 @@ def read_checkpoint(
 ) -> dict[str, Tensor]:
     """The tensors of a weights file under SAM's official names, checked; float32 on the CPU, contiguous, all finite.
 
-    Large float32 tensors stay mapped from the file (private pages: writing to them does not change the file, and the
-    file must not be changed in place while the model lives). The small prompt encoder and mask decoder are copied.
+    Where in the file they are is ``engine/models/contents.py``'s rule. Large float32 tensors stay mapped from the file
+    (private pages: writing to them does not change the file, and the file must not be changed in place while the model
+    lives). The small prompt encoder and mask decoder are copied.
 
     Args:
         path: a ``.pth``/``.pt`` of ``torch.save``, a safetensors file, or a folder with Hugging Face's ``SamModel``.
         shapes: the names and shapes that the model needs, e.g. from ``models.state_shapes``.
         name: the model's name, for messages.
+        skip: leave names that begin so unread.
 
     Raises:
         CheckpointError: the file is missing, damaged, unsafe, or not one of this model.
     """
-    state: dict[str, Tensor] = {}
+    contents = read_contents(path)
+    _check_names(path, contents, shapes, name)
+    wanted = {key: shape for key, shape in shapes.items() if skip is None or not key.startswith(skip)}
+    return {key: _checked(path, key, contents.tensors.get(key), shape, name) for key, shape in wanted.items()}
+
+
+def read_parts(
+    path: Path, shapes: Mapping[str, tuple[int, ...]], name: str
+) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """The same of a file that may hold a mask decoder alone, or with its prompt encoder; and which parts it holds.
+
+    Raises:
+        CheckpointError: as ``read_checkpoint``, or there is no mask decoder.
+    """
+    contents = read_contents(path)
+    parts = contents.parts
+    if "mask_decoder" not in parts:
+        raise CheckpointError(f"{path} holds no mask decoder, only {' and '.join(parts).replace('_', ' ')}")
+    if "image_encoder" in parts:
+        parts = PARTS
+    wanted = {key: shape for key, shape in shapes.items() if key.partition(".")[0] in parts}
+    _check_names(path, contents, wanted, name)
+    return {key: _checked(path, key, contents.tensors.get(key), shape, name) for key, shape in wanted.items()}, parts
+
+
+def read_contents(path: Path) -> Contents[Tensor]:
+    """What a weights file or folder holds of SAM; the tensors are not looked into yet.
+
+    Raises:
+        CheckpointError: the file is missing, damaged or unsafe, or holds nothing of SAM.
+    """
+    loaded: dict[Any, Any] = {}
     try:
-        for file, kind in _files(path):
-            state.update(_torch_tensors(file) if kind == "torch" else _safetensors(file))
+        for file, kind in weight_files(path):
+            loaded.update(_torch_entries(file) if kind == "torch" else _safetensors(file))
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
-    if is_hf(state):
-        state = from_hf(state)
-    _check_names(path, state, shapes, name)
-    wanted = {key: shape for key, shape in shapes.items() if skip is None or not key.startswith(skip)}
-    return {key: _checked(path, key, state.get(key), shape, name) for key, shape in wanted.items()}
+    return _found(path, loaded)
+
+
+def read_header(path: Path) -> Contents[Entry]:
+    """The same of safetensors without reading any tensor, nor importing torch.
+
+    Raises:
+        CheckpointError: as ``read_contents``.
+    """
+    entries: dict[str, Entry] = {}
+    for file, _ in weight_files(path):
+        _refuse_adapted(file)
+        for key, entry in _header(file).items():
+            if key != "__metadata__":
+                entries[key] = Entry(tuple(entry["shape"]), str(entry["dtype"]))
+    return _found(path, entries)
+
+
+def read_metadata(path: Path) -> Mapping[str, Any]:
+    """The metadata of a safetensors file, checked as its header is.
+
+    Raises:
+        CheckpointError: the file is truncated or damaged.
+    """
+    metadata = _header(path).get("__metadata__")
+    return metadata if isinstance(metadata, dict) else {}
 
 
 def check_file(path: Path, name: str) -> None:
@@ -66,14 +124,20 @@ def check_file(path: Path, name: str) -> None:
     from livesam.engine.models.torch_file import check_torch_file
 
     try:
-        for file, kind in _files(path):
-            if kind == "torch":
-                check_torch_file(file)
-            else:
-                shapes = {key: tuple(entry["shape"]) for key, entry in _header(file).items() if key != "__metadata__"}
-                _check_model(file, shapes, name)
+        kinds = {kind for _, kind in weight_files(path)}
+        if "torch" in kinds:
+            check_torch_file(path)
+        else:
+            _check_model(path, read_header(path), name)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def misfit(contents: Contents[Any], shapes: Mapping[str, tuple[int, ...]]) -> str:
+    """Which names a file lacks or has too many for a model of these names and shapes; empty where it has them all."""
+    missing = [key for key in shapes if key not in contents.tensors and not _is_counter(key)]
+    unknown = [key for key in contents.tensors if key not in shapes]
+    return f"{_count(missing)} missing and {_count(unknown)} unknown" if missing or unknown else ""
 
 
 def identify(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
@@ -90,96 +154,42 @@ def identify(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
         return "vit_t"
     if any(name.startswith("image_encoder.lateral8.") for name in names):
         return "nano"
-    if names and not any(name.startswith("image_encoder.") for name in names):
-        decoder = [name.removeprefix("mask_decoder.") for name in names]
-        if "iou_token.weight" in decoder:
-            return "a mask decoder without its image encoder"
+    decoder = "mask_decoder.iou_token.weight" in names or "iou_token.weight" in names
+    if decoder and not any(name.startswith("image_encoder.") for name in names):
+        return "a mask decoder without its image encoder"
     return None
 
 
-def _files(path: Path) -> list[tuple[Path, Kind]]:
-    """The files that hold the tensors, by their first bytes; more than one in a folder of Hugging Face's."""
-    return _folder(path) if path.is_dir() else [(path, _kind(path))]
-
-
-def _kind(path: Path) -> Kind:
-    if not path.exists():
-        raise CheckpointError(f"there is no file {path}: give the path of a checkpoint")
-    if not path.is_file():
-        raise CheckpointError(f"{path} is not a regular file: give the path of a checkpoint")
-    size = path.stat().st_size
-    if size == 0:
-        raise CheckpointError(f"{path} is empty: get it again")
-    if size > MAX_FILE_BYTES:
-        raise CheckpointError(f"{path} has {size} bytes, a SAM checkpoint has at most {MAX_FILE_BYTES}")
-    with open(path, "rb") as file:
-        head = file.read(64)
-    if head.startswith(b"PK"):
-        return "torch"
-    if path.suffix == ".safetensors" or head[8:9] == b"{":
-        return "safetensors"
-    if head.startswith(b"version https://git-lfs"):
-        raise CheckpointError(f"{path} is a Git LFS pointer, not the weights: fetch the file itself")
-    if head.lstrip()[:1] == b"<":
-        raise CheckpointError(f"{path} is a web page, not the weights: download the file itself")
-    if head[:1] == b"\x80":
-        raise CheckpointError(
-            f"{path} is a bare pickle, which may run code, so it was not opened: "
-            "save it again as safetensors, or with torch.save of a recent torch"
-        )
-    raise CheckpointError(f"{path} is not a weights file: give a .pth or .pt of torch.save, or safetensors")
-
-
-def _folder(path: Path) -> list[tuple[Path, Kind]]:
-    if (path / HF_FILE).exists():
-        return [(path / HF_FILE, _kind(path / HF_FILE))]
-    if not (path / HF_INDEX).is_file():
-        raise CheckpointError(
-            f"{path} is a folder without {HF_FILE}: give a weights file or a folder from Hugging Face's save_pretrained"
-        )
-    try:
-        index = json.loads((path / HF_INDEX).read_bytes()[:MAX_HEADER_BYTES])
-        shards = sorted(set(index["weight_map"].values()))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{path / HF_INDEX} is damaged: get the folder again") from error
-    for shard in shards:
-        if not isinstance(shard, str) or Path(shard).name != shard or not shard.endswith(".safetensors"):
-            raise CheckpointError(f"{path / HF_INDEX} names {shard!r}, which is not a safetensors file of that folder")
-    return [(path / shard, _kind(path / shard)) for shard in shards]
-
-
-def _torch_tensors(path: Path) -> dict[str, Tensor]:
+def _torch_entries(path: Path) -> dict[Any, Any]:
     from livesam.engine.models.torch_file import load_torch_file
 
-    return _flat(path, load_torch_file(path))
-
-
-def _flat(path: Path, loaded: Any) -> dict[str, Tensor]:
-    """A flat dict of tensors, or the sentence that says what else it is."""
-    import torch
-
+    loaded = load_torch_file(path)
     if not isinstance(loaded, dict):
         raise CheckpointError(f"{path} holds a {type(loaded).__name__}, not a dict of tensors: save a state dict")
-    for key, value in loaded.items():
-        if isinstance(value, dict) and any(isinstance(inner, torch.Tensor) for inner in value.values()):
-            raise CheckpointError(
-                f"{path} is wrapped: its weights are under {key!r}. Take them out once, with "
-                f"torch.save(torch.load(file, weights_only=True)[{key!r}], new_file), and give the new file"
-            )
-    if len(loaded) > MAX_TENSORS:
-        raise CheckpointError(f"{path} has {len(loaded)} entries, a SAM checkpoint has at most {MAX_TENSORS}")
-    strange = [key for key, value in loaded.items() if not (isinstance(key, str) and isinstance(value, torch.Tensor))]
-    if strange or not loaded:
-        shown = ", ".join(repr(key) for key in strange[:3]) or "nothing at all"
-        raise CheckpointError(f"{path} holds other things than tensors ({shown}): save a state dict alone")
-    return dict(loaded)
+    return loaded
+
+
+def _found(path: Path, loaded: Mapping[Any, Any]) -> Contents[Any]:
+    try:
+        contents = find_weights(loaded)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path} is no checkpoint of SAM: {error}") from error
+    if contents is None:
+        shown = ", ".join(repr(key) for key in list(loaded)[:3]) or "nothing at all"
+        raise CheckpointError(
+            f"{path} holds {shown}{', ...' if len(loaded) > 3 else ''}, but nowhere the tensors of a SAM: give a state "
+            "dict with its names"
+        )
+    if len(contents.tensors) > MAX_TENSORS:
+        raise CheckpointError(f"{path} has {len(contents.tensors)} tensors, a SAM checkpoint has at most {MAX_TENSORS}")
+    return contents
 
 
 def _safetensors(path: Path) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    _header(path)
+    _refuse_adapted(path)
     try:
         state: dict[str, Tensor] = load_file(path)
     except (SafetensorError, ValueError, KeyError) as error:
@@ -196,18 +206,32 @@ def _header(path: Path) -> dict[str, Any]:
         with open(path, "rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
             if length > min(MAX_HEADER_BYTES, size - 8):
-                raise CheckpointError(f"{path} is truncated or not safetensors: get it again")
+                raise CheckpointError(
+                    f"{path} is truncated or not safetensors (its header claims {length} bytes): get it again"
+                )
             header = json.loads(file.read(length))
         if not isinstance(header, dict) or len(header) > MAX_TENSORS + 1:
             raise CheckpointError(f"{path} has more entries than a SAM checkpoint: at most {MAX_TENSORS} are allowed")
         with safe_open(path, framework="numpy"):  # checks all of the header against the length of the file
-            return header
+            pass
     except (SafetensorError, struct.error, ValueError, KeyError, RecursionError) as error:
         raise CheckpointError(f"{path} is truncated or damaged ({error}): get it again") from error
+    return header
 
 
-def _check_model(path: Path, shapes: Mapping[str, tuple[int, ...]], name: str) -> None:
-    found = identify(shapes)
+def _refuse_adapted(path: Path) -> None:
+    if read_metadata(path).get("format") == ADAPTED_FORMAT:
+        raise CheckpointError(f"{path} is an adapted decoder of livesam, no checkpoint: give it with --adapted")
+
+
+def _check_model(path: Path, contents: Contents[Any], name: str) -> None:
+    if "image_encoder" not in contents.parts and "mask_decoder" in contents.parts:
+        prompt = " and its prompt encoder" if "prompt_encoder" in contents.parts else ""
+        raise CheckpointError(
+            f"{path} looks like a mask decoder{prompt} without its image encoder, and {name} needs all: "
+            f"`livesam import --model {name}` makes it an adapted decoder, for --adapted"
+        )
+    found = identify({key: tuple(value.shape) for key, value in contents.tensors.items()})
     if found is not None and found != name:
         what = f"of {found}" if found in {*_VIT_BY_WIDTH.values(), "vit_t", "nano"} else f"which looks like {found}"
         raise CheckpointError(
@@ -215,20 +239,14 @@ def _check_model(path: Path, shapes: Mapping[str, tuple[int, ...]], name: str) -
         )
 
 
-def _check_names(path: Path, state: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]], name: str) -> None:
-    missing = [key for key in shapes if key not in state and not _is_counter(key)]
-    unknown = [key for key in state if key not in shapes]
-    if not missing and not unknown:
+def _check_names(path: Path, contents: Contents[Any], shapes: Mapping[str, tuple[int, ...]], name: str) -> None:
+    wrong = misfit(contents, shapes)
+    if not wrong:
         return
-    _check_model(path, {key: tuple(value.shape) for key, value in state.items()}, name)
-    prefix = _common_prefix(state)
-    if prefix and {key.removeprefix(prefix) for key in state} >= {key for key in shapes if not _is_counter(key)}:
-        raise CheckpointError(
-            f"every name in {path} begins with {prefix!r}: save it again with key.removeprefix({prefix!r})"
-        )
+    if any(key.startswith("image_encoder.") for key in shapes):
+        _check_model(path, contents, name)
     raise CheckpointError(
-        f"{path} does not fit {name}: {_count(missing)} missing and {_count(unknown)} unknown; "
-        "give an official checkpoint or one with the same tensor names"
+        f"{path} does not fit {name}: {wrong}; give an official checkpoint or one with the same tensor names"
     )
 
 
@@ -260,12 +278,6 @@ def _checked(path: Path, key: str, value: Tensor | None, shape: tuple[int, ...],
 
 def _is_counter(key: str) -> bool:
     return key.endswith(".num_batches_tracked")
-
-
-def _common_prefix(names: Collection[str]) -> str:
-    first = next(iter(names), "").partition(".")
-    prefix = first[0] + first[1]
-    return prefix if prefix and all(name.startswith(prefix) for name in names) else ""
 
 
 def _count(names: list[str]) -> str:

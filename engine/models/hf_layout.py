@@ -14,6 +14,8 @@ from livesam.engine.values.errors import CheckpointError
 
 T = TypeVar("T")
 
+_HF_ONLY = ("vision_encoder.", "prompt_encoder.point_embed.", "mask_decoder.upscale_conv1.")  # one of each part
+
 OFFICIAL_POSITION = "prompt_encoder.pe_layer.positional_encoding_gaussian_matrix"
 HF_POSITION = "shared_image_embedding.positional_embedding"
 HF_POSITION_TIED = "prompt_encoder.shared_embedding.positional_embedding"
@@ -60,7 +62,7 @@ _PAIRS: tuple[tuple[str, str], ...] = (
 
 def is_hf(names: Iterable[str]) -> bool:
     """Whether these tensor names are Hugging Face's."""
-    return any(name.startswith("vision_encoder.") or name == HF_POSITION for name in names)
+    return any(name.startswith(_HF_ONLY) or name == HF_POSITION for name in names)
 
 
 def to_hf(state: Mapping[str, T]) -> dict[str, T]:

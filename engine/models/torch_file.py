@@ -17,10 +17,15 @@ from livesam.engine.values.errors import CheckpointError
 MAX_PICKLE_BYTES = 16 * 2**20  # vit_h's is 0.1 MiB
 MAX_ENTRIES = 8192  # vit_h's archive has 600
 
-_STORAGES = ("FloatStorage", "HalfStorage", "BFloat16Storage", "DoubleStorage", "LongStorage")
+_STORAGES = (
+    *("FloatStorage", "HalfStorage", "BFloat16Storage", "DoubleStorage", "LongStorage"),
+    # Beside the weights: states of random generators, counters of optimisers.
+    *("IntStorage", "ShortStorage", "CharStorage", "ByteStorage", "BoolStorage"),
+)
 ALLOWED_GLOBALS = frozenset(
     {
         "collections OrderedDict",
+        "collections Counter",
         "torch._utils _rebuild_tensor_v2",
         "torch._utils _rebuild_parameter",
         *(f"torch {storage}" for storage in _STORAGES),

@@ -25,7 +25,7 @@ from livesam.engine.values.result import DecoderOutput
 from livesam.engine.values.step import Step
 from livesam.engine.values.window import Window
 from livesam.engine.view.look import PLAIN, Look
-from livesam.engine.view.points import check_prompt
+from livesam.engine.view.points import check_prompt, fitted
 from livesam.engine.view.selection import Rule, select_token
 from livesam.engine.view.view import Logits, Mask, Pixels, View
 from livesam.engine.view.zoom import Zoom
@@ -145,13 +145,15 @@ class Dialogue:
         """What to ask the decoder; encodes a window of the image where the view has moved.
 
         Args:
-            prompt: all that is said about the object, in pixels of the whole image; a mask in it is not used.
+            prompt: all that is said about the object, in pixels of the whole image; a mask in it is not used. A box is
+                clipped where it reaches outside of the image by at most one pixel.
 
         Raises:
             SessionError: no image is set.
             ValueError: the prompt does not belong to this image.
         """
-        view, prompt = self.whole, prompt.with_mask(None)
+        view = self.whole
+        prompt = fitted(prompt.with_mask(None), view.hw)
         check_prompt(prompt, view.hw, view.low_res_hw)
         if not self._steps:
             return Question(view, prompt)
@@ -177,7 +179,7 @@ class Dialogue:
         self._steps.append(Step(prompt, shown.low_res_logits.copy(), shown.iou, version, view.window))
         self._undone.clear()
         # A plain mask is drawn anew when the object is accepted (1.2 ms); a copy would cost every click 0.2 ms.
-        self._mask = shown.mask.copy() if self.look.needs_pixels else None
+        self._mask = shown.mask.copy() if self.look.zoom else None
         return shown
 
     def undo(self) -> None:
@@ -214,7 +216,7 @@ class Dialogue:
         if self._mask is None:
             last = self._steps[-1]
             view = replace(self.whole, window=last.window)
-            self._mask, stages = view.mask(last.low_res_logits, last.prompt.clicks, edges=self.look.edges)
+            self._mask, stages = view.mask(last.low_res_logits)
         return self._mask, stages
 
     def interaction(

@@ -11,6 +11,7 @@ from livesam.engine.session.dialogue import Dialogue, show
 from livesam.engine.values.prompt import Click, Prompt
 from livesam.engine.values.result import MaskResult
 from livesam.engine.view.look import PLAIN
+from livesam.engine.view.points import fitted
 from livesam.engine.view.selection import Rule, select_token
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class Previews:
             SessionError: no image is set.
             ValueError: the click is outside of the image, or not finite.
         """
-        return self.predict(Prompt((Click(float(x), float(y), positive),)))
+        return self.predict(Prompt((Click(x, y, positive),)))
 
     def predict(self, prompt: Prompt, rule: Rule = "official") -> MaskResult:
         """Answer a prompt without making it part of the session (a hover preview, a script).
@@ -50,6 +51,7 @@ class Previews:
             ValueError: there is no prompt, one does not belong to this image, or there is no such rule.
         """
         started, view, look = time.perf_counter(), self._dialogue.whole, self._dialogue.look
+        prompts = [fitted(prompt, view.hw) for prompt in prompts]
         with self.right_of_way.click():
             decoded = decode(self.slot, view, prompts)
             tokens = [select_token(decoded.output.ious[i], prompt, rule) for i, prompt in enumerate(prompts)]
@@ -66,6 +68,7 @@ class Previews:
             ValueError: the prompt does not belong to this image.
         """
         started, view = time.perf_counter(), self._dialogue.whole
+        prompt = fitted(prompt, view.hw)
         with self.right_of_way.click():
             decoded = decode(self.slot, view, [prompt])
             shown = [show(view, (), decoded.output, 0, token, PLAIN) for token in range(4)]

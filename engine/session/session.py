@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 from livesam.engine.files.image import image_hash, read_image
+from livesam.engine.files.number_format import as_rgb
 from livesam.engine.serving.right_of_way import RightOfWay
 from livesam.engine.session.cached_encoder import CachedEncoder
 from livesam.engine.session.decoding import decode
@@ -86,7 +87,7 @@ class Session(Previews):
 
     @property
     def look(self) -> Look:
-        """How answers are looked for and drawn. May be set at any time; zoom and edges work from the next image on."""
+        """How answers are looked for and drawn. May be set at any time; zoom works from the next image on."""
         return self._dialogue.look
 
     @look.setter
@@ -132,15 +133,23 @@ class Session(Previews):
         with self._lock:
             return self._dialogue.prompt
 
-    def set_image(self, image: npt.NDArray[np.uint8] | Path | str) -> ImageEmbedding:
+    def set_image(self, image: npt.NDArray[Any] | Path | str, *, bands: Sequence[int] | None = None) -> ImageEmbedding:
         """Take an image, RGB uint8 ``(H, W, 3)`` or a path, and begin a new object. Encodes it unless the cache has it.
 
+        Grey, RGBA and other number formats become RGB by the rule of ``engine/files/number_format.py``.
+
+        Args:
+            bands: of a file, as ``read_image`` takes them.
+
         Raises:
-            ValueError: the array is not uint8 ``(H, W, 3)``, empty, or too thin.
+            ValueError: the array has no such format or shape, is empty or too thin, or ``bands`` are given with it.
             ImageError: the file cannot be read.
         """
         if isinstance(image, (str, Path)):
-            image = read_image(Path(image))
+            image = read_image(Path(image), bands=bands)
+        elif bands is not None:
+            raise ValueError("bands are of a file: choose those of an array by its last axis, image[..., [2, 1, 0]]")
+        image = as_rgb(image)
         encoded = self.encoder.encode(image)
         whole = self._view(encoded.embedding, image)
         with self._lock:
@@ -157,18 +166,20 @@ class Session(Previews):
             SessionError: no image is set.
             ValueError: the click is outside of the image, or not finite.
         """
-        click = Click(float(x), float(y), positive)
+        click = Click(x, y, positive)
         with self._lock:
             return self._advance(self._dialogue.clicked(click))
 
     def box(self, x0: float, y0: float, x1: float, y1: float) -> MaskResult:
         """Set the object's box (replacing an earlier one); clicks stay.
 
+        A box that reaches outside of the image by at most one pixel is clipped to it.
+
         Raises:
             SessionError: no image is set.
-            ValueError: the box is empty, reversed, not finite, or reaches outside of the image.
+            ValueError: the box is empty, reversed, not finite, or reaches farther outside.
         """
-        box = Box(float(x0), float(y0), float(x1), float(y1))
+        box = Box(x0, y0, x1, y1)
         with self._lock:
             return self._advance(self._dialogue.boxed(box))
 
@@ -237,7 +248,7 @@ class Session(Previews):
             record = SessionLog(self._digest, found.original_hw, found.key, self.domain, steps)
         record.write(path)
 
-    def restore(self, path: Path, image: npt.NDArray[np.uint8] | None = None) -> MaskResult | None:
+    def restore(self, path: Path, image: npt.NDArray[Any] | None = None) -> MaskResult | None:
         """Take up a saved session, in any process: its image, its clicks, its last answer (None if it had none).
 
         The image is ``image``, the one that is set, or one that the cache still has. The answers are the decoder's of
@@ -248,6 +259,7 @@ class Session(Previews):
             SessionError: the file is missing or damaged, or is about another image than the one at hand.
         """
         record = SessionLog.read(path)
+        image = None if image is None else as_rgb(image)
         with self._lock:
             whole = self._at_hand(record, image, path)
             try:
@@ -283,7 +295,7 @@ class Session(Previews):
 
     def _view(self, embedding: ImageEmbedding, image: npt.NDArray[np.uint8]) -> View:
         """Of a whole image, with its pixels where they are looked at again: the caller's array may change."""
-        keep = self.look.needs_pixels
+        keep = self.look.zoom
         return View.whole(embedding, image.copy() if keep else image, keep=keep)
 
     def _at_hand(self, record: SessionLog, image: npt.NDArray[np.uint8] | None, path: Path) -> View:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 from livesam.engine.models.spec import PATCH
 from livesam.engine.values.embedding import ImageEmbedding
-from livesam.engine.values.prompt import Prompt
+from livesam.engine.values.prompt import Box, Prompt
 from livesam.engine.view.geometry import ResizeGeometry
 
 BACKGROUND, FOREGROUND, TOP_LEFT, BOTTOM_RIGHT, PADDING = 0.0, 1.0, 2.0, 3.0, -1.0
@@ -80,6 +80,26 @@ def check_prompt(prompt: Prompt, original_hw: tuple[int, int], low_res_hw: tuple
             )
     if prompt.mask_logits is not None and prompt.mask_logits.shape != low_res_hw:
         raise ValueError(f"mask_logits must have the shape {low_res_hw}, got {prompt.mask_logits.shape}")
+
+
+def fitted(prompt: Prompt, original_hw: tuple[int, int]) -> Prompt:
+    """The prompt with its box clipped to an image of this size, where it lies outside by at most one pixel.
+
+    Every drawing tool makes such boxes at an image's border. The prompt itself where there is nothing to clip; boxes
+    that reach farther out are left for ``check_prompt`` to refuse.
+
+    Raises:
+        ValueError: it is no ``Prompt``, or nothing of the box is within the image.
+    """
+    if not isinstance(prompt, Prompt):
+        raise ValueError(f"a prompt is a Prompt(clicks, box, mask_logits), got {prompt!r}")
+    if prompt.box is None:
+        return prompt
+    (height, width), (x0, y0, x1, y1) = original_hw, prompt.box.as_tuple()
+    inside = x0 >= 0 and y0 >= 0 and x1 <= width and y1 <= height
+    if inside or min(x0, y0) < -1 or x1 > width + 1 or y1 > height + 1:
+        return prompt
+    return replace(prompt, box=Box(max(x0, 0), max(y0, 0), min(x1, width), min(y1, height)))
 
 
 def prompts_to_arrays(prompts: Sequence[Prompt], geometry: ResizeGeometry) -> list[PromptGroup]:

@@ -28,8 +28,8 @@ def import_weights(
 
     A file whose image encoder and prompt encoder are the base's, bit for bit, becomes an adapted decoder (``--adapted``
     takes it); one with an encoder of its own becomes a base, a flat checkpoint with official names (``--checkpoint``
-    takes it). Wrapped dictionaries (``{"model": ...}``) and prefixes (``module.``) are taken off. A lone mask decoder
-    is fine too.
+    takes it). Where in the file they are is ``engine/models/contents.py``'s rule. A lone mask decoder, or one with its
+    prompt encoder, is fine too.
 
     The file is opened in a process with limits on memory and time (``livesam.export.foreign.import_child``); this one
     reads only the checked copy that it hands over.
@@ -60,22 +60,22 @@ def import_weights(
         # Beside the result: where that fits, so does the copy.
         with tempfile.TemporaryDirectory(prefix=f".{out.name}.", suffix=".tmp", dir=out.parent) as work:
             target = Path(work) / "checked.safetensors"
-            decoder_only = checked_copy(path, model, target)
+            parts = checked_copy(path, model, target)
             shapes = models.state_shapes(model)
-            if decoder_only:
-                shapes = {key: shape for key, shape in shapes.items() if key.startswith("mask_decoder.")}
+            shapes = {key: shape for key, shape in shapes.items() if key.partition(".")[0] in parts}
             state = _read(target, shapes, model)
-            return _write(path, state, model, out, checkpoint, into, decoder_only)
+            return _write(path, state, model, out, checkpoint, into)
     except OSError as error:
         raise ExportError(f"cannot write {out}: {error.strerror or error}") from error
 
 
 def _write(
-    path: Path, state: dict[str, Tensor], model: str, out: Path, checkpoint: Path | None, into: As, decoder_only: bool
+    path: Path, state: dict[str, Tensor], model: str, out: Path, checkpoint: Path | None, into: As
 ) -> Literal["base", "decoder"]:
     """What the tensors are here, and the file."""
     from livesam.engine.models import loading as models
 
+    decoder_only = not any(key.startswith("image_encoder.") for key in state)
     if decoder_only and into == "base":
         raise CheckpointError(f"{path} holds a mask decoder alone: a base needs the encoders too")
     has_base = checkpoint is not None or model == "nano"
@@ -84,14 +84,15 @@ def _write(
         if into == "decoder" or decoder_only:
             raise CheckpointError(f"a decoder belongs to a base: give the checkpoint of {model} that it was made from")
         return _write_base(state, out)
-    frozen = {} if decoder_only else {k: v for k, v in state.items() if not k.startswith("mask_decoder.")}
+    frozen = {key: value for key, value in state.items() if not key.startswith("mask_decoder.")}
     other = _first_difference(frozen, base.state_dict())
-    if into == "base" or (into == "auto" and other):
+    if not decoder_only and (into == "base" or (into == "auto" and other)):
         return _write_base(state, out)
     if other:
+        what = "give the checkpoint that it was made from" if decoder_only else "import it as a base"
         raise CheckpointError(
             f"{path} was trained with other encoders than this base ({other} differs), so its decoder is of no use "
-            "with it: import it as a base"
+            f"with it: {what}"
         )
     weights = {
         key.removeprefix("mask_decoder."): value.numpy()
@@ -103,11 +104,11 @@ def _write(
     return "decoder"
 
 
-def checked_copy(path: Path, model: str, target: Path) -> bool:
+def checked_copy(path: Path, model: str, target: Path) -> tuple[str, ...]:
     """Have ``path`` opened and checked by a process with limits on memory and time, which writes it anew to ``target``.
 
     Returns:
-        Whether it is a mask decoder alone.
+        Which of SAM's parts it holds.
 
     Raises:
         CheckpointError, ExportError: the file was refused; one sentence.
@@ -118,9 +119,7 @@ def checked_copy(path: Path, model: str, target: Path) -> bool:
         raise CheckpointError(f"{path} is neither a file nor a folder")
     if path.is_file() and path.stat().st_size > MAX_FILE_BYTES:
         raise CheckpointError(f"{path} has {path.stat().st_size} bytes, a SAM checkpoint has at most {MAX_FILE_BYTES}")
-    return bool(
-        ask("livesam.export.foreign.import_child", path, [model, str(target)], timeout_s=TIMEOUT_S)["decoder_only"]
-    )
+    return tuple(ask("livesam.export.foreign.import_child", path, [model, str(target)], timeout_s=TIMEOUT_S)["parts"])
 
 
 def _read(target: Path, shapes: Mapping[str, tuple[int, ...]], model: str) -> dict[str, Tensor]:

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import json
-import struct
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from livesam.engine.models.contents import PARTS
+from livesam.engine.models.weight_files import HF_FILE, HF_INDEX
 from livesam.engine.values.errors import CheckpointError, ExportError
 from livesam.export.foreign.child import answer
 from livesam.export.foreign.inspect import Inspection
 
 if TYPE_CHECKING:
+    from livesam.engine.models.contents import Contents
     from livesam.export.files.manifest import Manifest
 
-PREFIXES = ("module.", "sam.", "model.")  # what data parallelism and training wrappers leave
 _FLOATS = {"F32": "fp32", "F16": "fp16", "BF16": "bf16", "F64": "fp64"}
-_TORCH_FLOATS = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16", "float64": "fp64"}
+_FLOATS |= {"torch.float32": "fp32", "torch.float16": "fp16", "torch.bfloat16": "bf16", "torch.float64": "fp64"}
 _CONTRACT = ("image_embeddings", "point_coords", "point_labels", "mask_input", "has_mask_input", "orig_im_size")
 _SERVING = ("embedding", "point_coords", "point_labels", "mask_input", "has_mask")
 
@@ -118,63 +119,18 @@ def _by_manifest(path: Path, size: int, kind: str) -> Inspection:
 
 
 def _torch(path: Path, size: int) -> Inspection:
-    from livesam.engine.models.torch_file import load_torch_file
+    from livesam.engine.models.checkpoints import read_contents
 
-    loaded = load_torch_file(path)
-    import torch
-
-    if not isinstance(loaded, dict):
-        raise CheckpointError(f"{path} holds a {type(loaded).__name__}, not a dict of tensors")
-    warnings = []
-    inner = [key for key, value in loaded.items() if isinstance(value, dict)]
-    if inner and not any(isinstance(value, torch.Tensor) for value in loaded.values()):
-        warnings.append(f"its weights are wrapped under {inner[0]!r}: `livesam import` takes them out")
-        loaded = loaded[inner[0]]
-    tensors = {str(k): v for k, v in loaded.items() if isinstance(v, torch.Tensor)}
-    if not tensors:
-        raise CheckpointError(f"{path} holds no tensors")
-    prefix = next((p for p in PREFIXES if all(key.startswith(p) for key in tensors)), "")
-    if prefix:
-        warnings.append(f"every name begins with {prefix!r}: `livesam import` takes it off")
-    shapes = {key.removeprefix(prefix): tuple(value.shape) for key, value in tensors.items()}
-    types = {_TORCH_FLOATS.get(str(v.dtype).removeprefix("torch."), str(v.dtype)) for v in tensors.values()}
-    manifest, more = _manifest(path)
-    return _weights(path, size, shapes, types, manifest, [*warnings, *more])
+    return _weights(path, size, read_contents(path))
 
 
 def _safetensors(path: Path, size: int) -> Inspection:
-    header = _safetensors_header(path, size)
-    metadata = header.pop("__metadata__", {}) or {}
-    if isinstance(metadata, dict) and metadata.get("format") == "livesam-adapted-decoder":
+    from livesam.engine.models.adapted import FORMAT
+    from livesam.engine.models.checkpoints import read_header, read_metadata
+
+    if read_metadata(path).get("format") == FORMAT:
         return _adapted(path, size)
-    try:
-        shapes = {key: tuple(int(d) for d in entry["shape"]) for key, entry in header.items()}
-        types = {_FLOATS.get(entry["dtype"], str(entry["dtype"])) for entry in header.values()}
-        ends = [int(entry["data_offsets"][1]) for entry in header.values()]
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise CheckpointError(f"{path} is damaged: its header is not safetensors'") from error
-    with open(path, "rb") as file:
-        (length,) = struct.unpack("<Q", file.read(8))
-    if 8 + length + max(ends, default=0) != size:
-        raise CheckpointError(f"{path} is truncated: its header declares other sizes than the file has")
-    manifest, warnings = _manifest(path)
-    return _weights(path, size, shapes, types, manifest, warnings)
-
-
-def _safetensors_header(path: Path, size: int) -> dict[str, Any]:
-    from livesam.engine.models.checkpoints import MAX_HEADER_BYTES, MAX_TENSORS
-
-    try:
-        with open(path, "rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            if length > min(MAX_HEADER_BYTES, size - 8):
-                raise CheckpointError(f"{path} is truncated or not safetensors: its header claims {length} bytes")
-            header = json.loads(file.read(length))
-    except (struct.error, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} is damaged or not safetensors") from error
-    if not isinstance(header, dict) or len(header) > MAX_TENSORS + 1:
-        raise CheckpointError(f"{path} has more entries than a SAM checkpoint: at most {MAX_TENSORS} are allowed")
-    return header
+    return _weights(path, size, read_header(path))
 
 
 def _adapted(path: Path, size: int) -> Inspection:
@@ -207,47 +163,53 @@ def _adapted(path: Path, size: int) -> Inspection:
     )
 
 
-def _weights(
-    path: Path,
-    size: int,
-    shapes: Mapping[str, tuple[int, ...]],
-    types: set[str],
-    manifest: Mapping[str, Any],
-    warnings: list[str],
-) -> Inspection:
-    """A plain dict of tensors, official or Hugging Face's names."""
+def _weights(path: Path, size: int, contents: Contents[Any]) -> Inspection:
+    """A checkpoint, or a part of one."""
     from livesam.engine.models.checkpoints import identify
     from livesam.engine.models.download import OFFICIAL_FILES
-    from livesam.engine.models.hf_layout import from_hf, is_hf
 
-    layout = "official names"
-    if is_hf(shapes):
-        shapes, layout = from_hf(shapes), "Hugging Face's names"
-    found = identify(shapes)
-    digest = _digest(path)
+    manifest, warnings = _manifest(path) if path.is_file() else ({}, [])
+    found = identify({key: tuple(value.shape) for key, value in contents.tensors.items()})
+    digest = _digest(path if path.is_file() else path / HF_INDEX)
     official = next((name for name, file in OFFICIAL_FILES.items() if file.sha256 == digest), None)
-    if found is None:
-        raise CheckpointError(f"{path} holds {len(shapes)} tensors, but not those of a SAM that livesam knows")
-    decoder = found.startswith("a mask decoder")
-    known = found in {"nano", "vit_t", "vit_b", "vit_l", "vit_h"}
-    precision = "/".join(sorted(types & set(_FLOATS.values()))) or "/".join(sorted(types))
-    summary = f"{found}, {len(shapes)} tensors by {layout}"
-    if known:
-        summary = f"full checkpoint of {found}, {len(shapes)} tensors by {layout}"
-    if official:
-        summary += "; the official file, bit for bit"
+    lacking = [part for part in PARTS if part not in contents.parts]
+    known = found if found in {"nano", "vit_t", "vit_b", "vit_l", "vit_h"} else None
+    what = f"full checkpoint of {known}" if known and not lacking else found or "weights of a SAM of no known size"
+    if known and lacking:
+        what = f"{known} without its {' and '.join(part.replace('_', ' ') for part in lacking)}"
+    if found is not None and found.startswith("a mask decoder") and "prompt_encoder" in contents.parts:
+        what = "a mask decoder and its prompt encoder, without the image encoder"
+    summary = f"{what}, {len(contents.tensors)} tensors by {contents.layout}"
+    types = {_FLOATS.get(str(value.dtype), str(value.dtype)) for value in contents.tensors.values()}
     return Inspection(
         path=str(path),
-        kind="mask decoder" if decoder else "checkpoint",
-        summary=summary,
-        model=found if known else None,
+        kind="checkpoint" if "image_encoder" in contents.parts else "mask decoder",
+        summary=summary + ("; the official file, bit for bit" if official else ""),
+        model=known,
         size_bytes=size,
         sha256=digest,
-        precision=precision,
-        details={"tensors": len(shapes), "layout": layout, "official": bool(official)},
-        warnings=tuple(warnings),
+        precision="/".join(sorted(types & set(_FLOATS.values()))) or "/".join(sorted(types)),
+        details={"tensors": len(contents.tensors), "layout": contents.layout, "official": bool(official)},
+        warnings=(*contents.notes, *_misfit(contents, known), *warnings),
         **_origin(manifest),
     )
+
+
+def _misfit(contents: Contents[Any], known: str | None) -> list[str]:
+    """Why no command would open the file, although it looks like this model's."""
+    from livesam.engine.models.checkpoints import misfit
+    from livesam.engine.models.loading import state_shapes
+
+    alone = "image_encoder" not in contents.parts
+    if known is None and not alone:
+        return []
+    shapes = state_shapes(known or "nano")  # all models have the same decoder
+    wanted = {key: shape for key, shape in shapes.items() if not alone or key.partition(".")[0] in contents.parts}
+    wrong = misfit(contents, wanted)
+    other = [key for key, shape in wanted.items() if key in contents.tensors and contents.tensors[key].shape != shape]
+    if not wrong and other:
+        wrong = f"{len(other)} tensors of another shape, {other[0]} among them"
+    return [f"it does not fit {known or 'any model'}, so it cannot be opened or imported: {wrong}"] if wrong else []
 
 
 def _onnx(path: Path, size: int) -> Inspection:
@@ -303,8 +265,12 @@ def _folder(path: Path) -> Inspection:
     beside = path / "manifest.json"
     size = sum(p.stat().st_size for p in path.rglob("*") if p.is_file() and not p.is_symlink())
     if not beside.is_file():
-        if (path / "model.safetensors").is_file():
-            return look(path / "model.safetensors")
+        from livesam.engine.models.checkpoints import read_header
+
+        if (path / HF_FILE).is_file():
+            return look(path / HF_FILE)
+        if (path / HF_INDEX).is_file():
+            return _weights(path, size, read_header(path))
         raise CheckpointError(f"{path} is a folder without manifest.json or model.safetensors: name a file in it")
     from livesam.export.files.manifest import Manifest
 

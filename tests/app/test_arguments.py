@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from livesam.app.arguments import build_prompt, check_output, parse_box, parse_click
+from livesam.app.arguments import build_prompt, check_output, parse_bands, parse_box, parse_click
 from livesam.engine.values.prompt import Box, Click
 
 
@@ -35,6 +35,15 @@ def test_box() -> None:
 def test_malformed_boxes(text: str) -> None:
     with pytest.raises(ValueError, match="box"):
         parse_box(text)
+
+
+def test_bands() -> None:
+    assert parse_bands(None) is None
+    assert parse_bands("4") == (4,)
+    assert parse_bands(" 3, 2,1") == (3, 2, 1)
+    for text in ("", "0", "1,2", "1,2,3,4", "1,2,x", "-1", "1.0", "1,2,"):
+        with pytest.raises(ValueError, match="--bands wants one or three numbers"):
+            parse_bands(text)
 
 
 def test_prompt_of_everything() -> None:

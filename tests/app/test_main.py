@@ -230,7 +230,7 @@ def test_asking_for_a_gpu_that_is_not_there_fails(
 def test_unforeseen_errors_are_one_sentence_too(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    def explode(_: object) -> None:
+    def explode(*_: object, **__: object) -> None:
         raise RuntimeError("two\nlines")
 
     monkeypatch.setattr("livesam.engine.files.image.read_image", explode)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from livesam.app.commands.embed import find_images
 from livesam.app.main import run
 from livesam.engine.files.image import image_hash, read_image
@@ -79,6 +80,41 @@ def test_bad_images_are_named_and_cost_no_other(folder: Path, capsys: pytest.Cap
     assert "1 of 4" in captured.err
     assert "aa.png" in captured.err
     assert len(list((folder / "out").glob("*.safetensors"))) == 3
+
+
+def test_whatever_is_wrong_with_an_image_it_is_left_out_by_name(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inside = folder / "in"
+    Image.new("L", (1100, 1)).save(inside / "thin_strip.png")  # nothing is left of it at the encoder's size
+    (inside / "empty.tif").touch()
+    (inside / "text.jpg").write_text("no image")
+    tifffile.imwrite(inside / "five.tif", np.zeros((32, 40, 5), np.uint8), planarconfig="contig")
+    tifffile.imwrite(inside / "nan.tif", np.full((32, 40), np.nan, np.float32))
+    for _ in range(2):
+        assert run(["embed", str(inside), "--out", str(folder / "out")]) == 1
+        captured = capsys.readouterr()
+        for name in ("thin_strip.png", "empty.tif", "text.jpg", "five.tif", "nan.tif"):
+            assert sum(name in line for line in captured.err.splitlines()) == 1
+        assert "5 of 8 images were left out" in captured.err
+        assert captured.err.count("left out: ") == 5
+    assert "0 encoded, 3 were there already" in captured.out
+    index = json.loads((folder / "out" / "index.json").read_text())
+    assert len(index) == 3
+    # With bands, the one that is sound is read.
+    assert run(["embed", str(inside / "five.tif"), "--out", str(folder / "out"), "--bands", "3,2,1"]) == 0
+
+
+def test_files_that_begin_with_a_dot_are_no_images(folder: Path) -> None:
+    inside = folder / "in"
+    (inside / "._a.png").write_bytes(b"Mac OS X resource fork")
+    (inside / ".thumbnails").mkdir()
+    Image.new("L", (20, 20)).save(inside / ".thumbnails" / "a.png")
+    assert [path.name for path in find_images([inside])] == ["a.png", "b.jpg", "c.png"]
+    assert find_images([inside / "._a.png"]) == [inside / "._a.png"]  # named on purpose
+    (folder / ".hidden").mkdir()
+    Image.new("L", (20, 20)).save(folder / ".hidden" / "b.png")
+    assert len(find_images([folder / ".hidden"])) == 1
 
 
 def test_a_disk_that_takes_nothing_is_told(
@@ -172,3 +208,19 @@ def test_a_folder_of_embeddings_that_is_none(
         with pytest.raises(ValueError, match="`livesam embed`"):
             open_session(Opening(), embeddings=tmp_path / name)
     assert not (tmp_path / "m.png").exists()
+
+
+def test_segment_reads_what_is_asked_for(tmp_path: Path, photo: np.ndarray, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.fromarray(photo).save(tmp_path / "photo.png")
+    assert run(_segment(tmp_path, "--box=-0.5,0,400,512.5")) == 0
+    want = (tmp_path / "m.png").read_bytes()
+    blue_first = np.concatenate([photo[..., ::-1], photo[..., :2]], 2)
+    tifffile.imwrite(tmp_path / "photo.tif", blue_first, planarconfig="contig", photometric="minisblack")
+    words = ["--box", "0,0,400,512"]
+    assert run(_segment(tmp_path, *words, picture="photo.tif")) == 1
+    assert "5 bands of 8-bit unsigned integers" in capsys.readouterr().err
+    assert run(_segment(tmp_path, *words, "--bands", "3,2,1", picture="photo.tif")) == 0
+    assert (tmp_path / "m.png").read_bytes() == want
+    assert run(_segment(tmp_path, *words, "--bands", "1,2", picture="photo.tif")) == 2
+    assert run(_segment(tmp_path, "--box=-1.5,0,400,512")) == 2
+    assert "outside of the image" in capsys.readouterr().err

@@ -2,10 +2,12 @@
 
 import json
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from livesam.engine.models.adapted import AdaptedInfo, base_hash, load_adapted, read_adapted, write_adapted
+from livesam.engine.models.loading import decoder_weights
 from livesam.engine.values.errors import CheckpointError
 from safetensors.numpy import load, save
 
@@ -57,8 +59,28 @@ def test_another_base_is_refused(tmp_path, base, learned):
     other = {k: v.copy() for k, v in base.items()}
     other["b.bias"][3] += 1e-6
     assert base_hash(other) != base_hash(base)
-    with pytest.raises(CheckpointError, match="another base"):
+    with pytest.raises(CheckpointError, match="another base") as caught:
         load_adapted(path, other)
+    sentence = str(caught.value)
+    assert str(path) in sentence
+    assert base_hash(base)[:16] in sentence
+    assert base_hash(other)[:16] in sentence
+    assert sentence.endswith(
+        "open it with the livesam, or the nano checkpoint, that it was learned with, or learn it anew on this one"
+    )
+    write_adapted(path, learned, base, replace(INFO, model="vit_b"))
+    with pytest.raises(CheckpointError, match="give the checkpoint of vit_b that it was learned on, or learn it anew"):
+        load_adapted(path, other)
+
+
+def test_a_decoder_learned_on_an_earlier_nano_is_refused_by_a_session(nano_sam, tmp_path):
+    """The bundled weights are other ones than those that it was learned on."""
+    from livesam.export.opening import Opening, open_session
+
+    earlier = decoder_weights(nano_sam)
+    write_adapted(tmp_path / "mine.safetensors", earlier, earlier, replace(INFO, model="nano"))
+    with pytest.raises(CheckpointError, match=r"mine\.safetensors: .*another base.* or learn it anew on this one"):
+        open_session(Opening("nano", runtime="torch", cache_dir=tmp_path), adapted=tmp_path / "mine.safetensors")
 
 
 def test_writing_refuses_what_cannot_be_read_back(tmp_path, base, learned):

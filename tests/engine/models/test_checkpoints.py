@@ -10,8 +10,9 @@ import zipfile
 
 import pytest
 import torch
-from livesam.engine.models import checkpoints
+from livesam.engine.models import checkpoints, weight_files
 from livesam.engine.models import loading as models
+from livesam.engine.models.adapted import AdaptedInfo, write_adapted
 from livesam.engine.models.checkpoints import identify, read_checkpoint
 from livesam.engine.values.errors import CheckpointError
 from safetensors.torch import save_file
@@ -167,16 +168,11 @@ def test_damaged_index(plain_bytes, read, tmp_path):
     refused(read, tmp_path / "w.pth", "damaged")
 
 
-@pytest.mark.parametrize("wrapper", ["model", "state_dict"])
-def test_a_wrapped_file_says_how_to_unwrap_it(state, read, tmp_path, wrapper):
-    torch.save({"epoch": 3, wrapper: state}, tmp_path / "w.pth")
-    refused(read, tmp_path / "w.pth", rf"weights are under '{wrapper}'.*weights_only=True\)\['{wrapper}'\]")
-
-
-def test_other_things_than_tensors(state, read, tmp_path):
+def test_files_without_weights(state, read, tmp_path):
     for content, pattern in [
-        (changed(state, epoch=3), r"other things than tensors \('epoch'\)"),
-        ({}, "nothing at all"),
+        ({}, "holds nothing at all, but nowhere the tensors of a SAM"),
+        ({"epoch": 3, "fc.weight": torch.zeros(3)}, r"holds 'epoch', 'fc.weight', but nowhere"),
+        ({"model": {"epoch": 3}}, "holds 'model', but nowhere"),
         ([1, 2], "holds a list"),
         (torch.zeros(3), "holds a Tensor"),
     ]:
@@ -184,10 +180,29 @@ def test_other_things_than_tensors(state, read, tmp_path):
         refused(read, tmp_path / "w.pth", pattern)
 
 
-@pytest.mark.parametrize("prefix", ["module.", "sam."])
-def test_a_prefix_is_named(state, read, tmp_path, prefix):
-    save_file({prefix + key: value for key, value in state.items()}, tmp_path / "w.safetensors")
-    refused(read, tmp_path / "w.safetensors", rf"begins with '{prefix}'.*removeprefix")
+def test_what_lies_around_the_weights_is_passed_over(state, shapes, read, tmp_path):
+    """What training programs save beside weights, generators' states and schedulers' counters among it."""
+    torch.save(
+        {
+            "step": torch.tensor(9),
+            "optimizer": {"state": {0: {"exp_avg": torch.zeros(3)}}, "param_groups": [{"lr": 1e-3}]},
+            "scheduler": {"milestones": collections.Counter([3, 4])},
+            "rng": torch.get_rng_state(),
+            "model": {f"module.{key}": value for key, value in state.items()},
+        },
+        tmp_path / "w.pth",
+    )
+    loaded = read(tmp_path / "w.pth")
+    assert list(loaded) == list(shapes)
+    assert all(torch.equal(value, state[key]) for key, value in loaded.items())
+
+
+def test_an_adapted_decoder_is_no_checkpoint(small_sam, read, tmp_path):
+    base = models.decoder_weights(small_sam)
+    write_adapted(tmp_path / "a.safetensors", base, base, AdaptedInfo(model="nano", method="live"))
+    refused(read, tmp_path / "a.safetensors", "is an adapted decoder of livesam, no checkpoint: give it with --adapted")
+    with pytest.raises(CheckpointError, match="give it with --adapted"):
+        checkpoints.check_file(tmp_path / "a.safetensors", "nano")
 
 
 def test_wrong_names_and_shapes(state, read, tmp_path):
@@ -301,7 +316,7 @@ def test_folders(read, tmp_path):
 
 def test_a_file_beyond_the_cap_is_not_opened(read, tmp_path):
     with open(tmp_path / "w.pth", "wb") as file:
-        file.truncate(checkpoints.MAX_FILE_BYTES + 1)  # sparse
+        file.truncate(weight_files.MAX_FILE_BYTES + 1)  # sparse
     refused(read, tmp_path / "w.pth", "a SAM checkpoint has at most")
 
 

@@ -15,10 +15,12 @@ from livesam.engine.values.errors import SessionError
 from livesam.engine.values.interaction import Interaction
 from livesam.engine.values.prompt import Box, Click, Prompt
 from livesam.engine.values.result import MaskResult
-from livesam.engine.view.edges import draw_to_edges
+from livesam.engine.view.edges import EdgeFilter
 from livesam.engine.view.geometry import postprocess
 from livesam.engine.view.look import Look
+from livesam.engine.view.obey import low_res_colours
 from livesam.engine.view.points import geometry_of
+from PIL import Image
 from segment_anything import SamPredictor
 from segment_anything.modeling import Sam
 
@@ -218,15 +220,70 @@ def test_bad_input_is_refused_and_changes_nothing(make: Callable[..., Session], 
             session.click(x, y)
     with pytest.raises(ValueError, match="finite"):
         session.click(float("nan"), 5)
-    for box in ((50, 10, 40, 20), (10, 10, 10, 20), (0, 0, 122, 20)):
+    for box in ((50, 10, 40, 20), (10, 10, 10, 20), (0, 0, 122.01, 20), ("a", 1, 2, 3)):
         with pytest.raises(ValueError, match="box"):
             session.box(*box)
+    for prompt in ((40, 50), Click(40, 50), [40, 50]):
+        with pytest.raises(ValueError, match=r"a prompt is a Prompt\("):
+            session.predict(prompt)
+    for positive in (-1, "no", None, 2):
+        with pytest.raises(ValueError, match="positive is True"):
+            session.click(60, 40, positive)
     with pytest.raises(ValueError, match="at least one"):
         session.predict_many([])
-    with pytest.raises(ValueError, match="an image must be an RGB array"):
-        session.set_image(image[..., 0])
+    with pytest.raises(ValueError, match="choose bands"):
+        session.set_image(np.zeros((90, 121, 5), np.uint8))
     same(session.answer(), first)
     assert not session.right_of_way.busy
+
+
+def test_a_box_a_hair_outside_is_clipped(make: Callable[..., Session], image: np.ndarray, tmp_path: Path) -> None:
+    one, other = make(), make()
+    for session in (one, other):
+        session.set_image(image)
+    want = one.box(0, 10, 121, 90)
+    same(other.box(-0.5, 10, 122, 90.25), want)
+    assert other.prompt is not None
+    assert other.prompt.box == Box(0, 10, 121, 90)
+    same(other.predict(Prompt(box=Box(-1, 10, 121.5, 91))), one.predict(Prompt(box=Box(0, 10, 121, 90))))
+    for clipped, plain in zip(
+        other.predict_all(Prompt(box=Box(-1, 10, 121, 91))),
+        one.predict_all(Prompt(box=Box(0, 10, 121, 90))),
+        strict=True,
+    ):
+        same(clipped, plain)
+    with pytest.raises(ValueError, match="box"):
+        other.box(-1, 10, -0.5, 20)  # nothing of it is inside
+
+
+def test_images_of_other_formats_follow_the_rule_of_files(
+    make: Callable[..., Session], image: np.ndarray, tmp_path: Path
+) -> None:
+    whole = image.copy()
+    whole[0, 0], whole[0, 1] = 0, 255
+    one, other = make(), make()
+    one.set_image(whole)
+    want = one.click(60, 40)
+    for values in (whole.astype(np.float32) / 255, whole.astype(np.uint16) * 16, whole.astype(np.int16) - 100):
+        other.set_image(values)
+        same(other.click(60, 40), want)
+    one.save(tmp_path / "a.session")
+    answer = make().restore(tmp_path / "a.session", whole.astype(np.float64) / 255)
+    assert answer is not None
+    same(answer, want)
+    other.set_image(whole[..., 0] > 100)
+
+
+def test_bands_are_chosen_of_files_and_not_of_arrays(
+    make: Callable[..., Session], image: np.ndarray, tmp_path: Path
+) -> None:
+    Image.fromarray(image[..., ::-1]).save(tmp_path / "a.png")
+    one, other = make(), make()
+    one.set_image(image)
+    other.set_image(tmp_path / "a.png", bands=(3, 2, 1))
+    same(other.click(60, 40), one.click(60, 40))
+    with pytest.raises(ValueError, match="bands are of a file"):
+        other.set_image(image, bands=(3, 2, 1))
 
 
 def test_masks_are_drawn_to_edges_when_asked(make: Callable[..., Session], image: np.ndarray, tmp_path: Path) -> None:
@@ -237,9 +294,10 @@ def test_masks_are_drawn_to_edges_when_asked(make: Callable[..., Session], image
     drawing.set_image(here)
     here[:] = 0  # a frame buffer that is used again
     raw, drawn = plain.click(40, 50), drawing.click(40, 50)
-    np.testing.assert_array_equal(raw.low_res_logits, drawn.low_res_logits)
-    full = postprocess(raw.low_res_logits, geometry_of(drawing.embedding))
-    np.testing.assert_array_equal(drawn.mask, draw_to_edges(image, full, [Click(40, 50)]))
+    geometry = geometry_of(drawing.embedding)
+    logits = EdgeFilter(low_res_colours(image, geometry), len(raw.low_res_logits)).drawn(raw.low_res_logits)
+    np.testing.assert_array_equal(drawn.low_res_logits, logits)
+    np.testing.assert_array_equal(drawn.mask, postprocess(logits, geometry) > 0)
     assert (drawn.mask != raw.mask).any()
     assert "edges" in drawn.timings_ms
     assert "edges" not in raw.timings_ms

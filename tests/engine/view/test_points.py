@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from livesam.engine.values.prompt import Box, Click, Prompt
 from livesam.engine.view.geometry import ResizeGeometry
-from livesam.engine.view.points import check_prompt, point_count, prompts_to_arrays
+from livesam.engine.view.points import check_prompt, fitted, point_count, prompts_to_arrays
 
 GEOMETRY = ResizeGeometry.of((100, 200), 512)
 MASK = np.ones((128, 128), np.float32)
@@ -55,3 +55,22 @@ def test_prompts_off_the_image_are_refused_with_the_allowed_range() -> None:
 def test_no_prompt_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one"):
         prompts_to_arrays([], GEOMETRY)
+
+
+def test_a_box_is_clipped_by_at_most_one_pixel() -> None:
+    hw = (100, 200)
+    for box, want in (
+        (Box(-1, 5, 9, 9), Box(0, 5, 9, 9)),
+        (Box(-0.3, -1, 200.7, 101), Box(0, 0, 200, 100)),
+        (Box(3, 3, 200.0001, 9), Box(3, 3, 200, 9)),
+    ):
+        prompt = fitted(Prompt((Click(4, 4),), box, MASK), hw)
+        assert prompt.box == want
+        assert prompt.mask_logits is MASK
+        check_prompt(prompt, hw, (128, 128))
+    for prompt in (Prompt(box=Box(0, 0, 200, 100)), Prompt((Click(300, 4),)), Prompt(box=Box(-1.01, 0, 9, 9))):
+        assert fitted(prompt, hw) is prompt  # nothing to clip, or too far out
+    with pytest.raises(ValueError, match="outside of the image"):
+        check_prompt(fitted(Prompt(box=Box(0, 0, 9, 101.5)), hw), hw, (128, 128))
+    with pytest.raises(ValueError, match=r"a prompt is a Prompt\("):
+        fitted((10, 20), hw)  # type: ignore[arg-type]

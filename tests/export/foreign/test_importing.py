@@ -149,14 +149,13 @@ def test_this_process_opens_only_the_checked_copy(nano, tmp_path, monkeypatch):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out.safetensors", "theirs.pth"]
 
 
-@pytest.mark.slow
-def test_memory_is_bounded(nano, tmp_path):
-    """Small on disk, 64 GB when its names are put right: a view that a copy would write out in full."""
+def test_a_small_file_that_claims_much_is_refused_by_its_shape(nano, in_this_process, tmp_path):
+    """64 GB where it is copied: a view of one number, under names that have to be put right."""
     wide = {f"module.{key}": value for key, value in fine_tuned(nano).items() if key.startswith("mask_decoder.")}
     wide["module.mask_decoder.iou_token.weight"] = torch.zeros(1).expand(2**17, 2**17)
     torch.save(wide, tmp_path / "wide.pth")
     assert (tmp_path / "wide.pth").stat().st_size < 20e6
-    with pytest.raises(ExportError, match="asks for more memory"):
+    with pytest.raises(CheckpointError, match=r"iou_token\.weight has shape \(131072, 131072\)"):
         import_weights(tmp_path / "wide.pth", "nano", tmp_path / "wide.safetensors")
     assert [p.name for p in tmp_path.iterdir()] == ["wide.pth"]
 

@@ -72,7 +72,7 @@ def test_checkpoints_are_known_by_their_tensors(nano_sam, tmp_path):
     )
     found = look(decoder)
     assert found.kind == "mask decoder"
-    assert "wrapped under 'model'" in found.warnings[0]
+    assert found.warnings == ("its weights are under 'model'",)
 
 
 def test_our_exports_are_known_and_a_changed_one_is_noticed(small_sam, small_spec, tmp_path, one_probe):
@@ -161,7 +161,7 @@ def test_safetensors_with_lying_headers(tmp_path):
 
 def test_weights_of_something_else(tmp_path):
     save_file({"fc.weight": np.zeros((3, 3), np.float32)}, tmp_path / "other.safetensors")
-    refused(tmp_path / "other.safetensors", "not those of a SAM")
+    refused(tmp_path / "other.safetensors", "nowhere the tensors of a SAM")
     (tmp_path / "page.pth").write_text("<html>")
     refused(tmp_path / "page.pth", "no weights file")
     refused(tmp_path, "folder without manifest")

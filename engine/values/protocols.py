@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from livesam.engine.models.adapted import AdaptedInfo
     from livesam.engine.models.spec import ModelSpec
+    from livesam.engine.values.adapted_info import AdaptedInfo
     from livesam.engine.values.embedding import ImageEmbedding
     from livesam.engine.values.interaction import Interaction
     from livesam.engine.values.prompt import Prompt

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 from livesam.engine.files.hashing import weights_hash
-from livesam.engine.models.adapted import base_hash, read_adapted
-from livesam.engine.values.adapted_info import AdaptedInfo
+from livesam.engine.models.adapted import AdaptedInfo, base_hash, read_adapted
 from livesam.engine.values.errors import CheckpointError
 from livesam.export.files.manifest import Manifest, Tensor, versions
 
@@ -94,9 +93,10 @@ class DecoderSource:
 
         base = decoder_weights(sam)
         chosen = base if weights is None else _checked(weights, base)
-        if info is None:
-            same = weights is None or weights_hash(dict(chosen)) == weights_hash(base)
-            info = AdaptedInfo(model=spec.name, method="base" if same else "unnamed")
+        if weights is None or weights_hash(dict(chosen)) == weights_hash(base):
+            info = AdaptedInfo(model=spec.name, method="base")
+        elif info is None:
+            info = AdaptedInfo(model=spec.name, method="unnamed")
         return cls(with_decoder(sam, chosen), spec, chosen, base, info)
 
     def decoder_state(self) -> dict[str, Float]:

@@ -22,6 +22,20 @@ if TYPE_CHECKING:
 
 Float = npt.NDArray[np.float32]
 
+# What is written, by the format's name.
+KINDS = {
+    "sam-pth": "checkpoint",
+    "sam-onnx": "decoder",
+    "cvat-onnx": "decoder",
+    "cvat": "model",
+    "x-anylabeling": "model",
+    "hf": "model",
+    "openvino": "decoder",
+    "tensorrt": "plan",
+    "safetensors": "decoder",
+    "triton": "repository",
+}
+
 
 @dataclass(frozen=True, eq=False)
 class DecoderSource:
@@ -109,7 +123,6 @@ class DecoderSource:
 
     def manifest(
         self,
-        kind: str,
         format_name: str,
         *,
         files: Mapping[str, str],
@@ -123,7 +136,7 @@ class DecoderSource:
         """The manifest of a file or folder in which these weights were written."""
         info = self.info
         return Manifest(
-            kind=kind,
+            kind=KINDS[format_name],
             model=self.spec.name,
             precision=precision,
             opset=opset,

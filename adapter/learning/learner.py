@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from livesam.adapter.learning.domains import Domains
 from livesam.adapter.learning.loop import AdaptationLoop
 from livesam.adapter.learning.priority import low_priority
 from livesam.adapter.learning.store import DecoderStore
@@ -21,6 +22,7 @@ from livesam.engine.values.errors import SessionError
 
 if TYPE_CHECKING:
     from livesam.adapter.learning.loop_state import LoopConfig, LoopStats
+    from livesam.adapter.method import AdaptationMethod
     from livesam.engine.session.session import Session
     from livesam.engine.values.interaction import Interaction
     from livesam.engine.values.protocols import DecoderWeights
@@ -111,16 +113,17 @@ def learn(
     if weights_hash(decoder_weights(sam)) != weights_hash(base):
         raise ValueError("the session's decoder slot has another base than its model: open the session anew")
     store = None if keep is None else DecoderStore(keep, base, model=origin.spec.name, method=method)
-    start = _start(session, store)
+
+    def begun(domain: str) -> AdaptationMethod:
+        return create(method, sam, device=device, give_way=session.right_of_way.give_way)
+
     loop = AdaptationLoop(
-        lambda _: create(method, sam, device=device, give_way=session.right_of_way.give_way),
+        Domains(begun, store, _start(session, store)),
         session.slot.publish,
-        gate=session.right_of_way,
+        right_of_way=session.right_of_way,
         config=config,
-        store=store,
         learning=low_priority(device),
         domain=session.domain,
-        start=start,
     )
     learner, look = Learner(session, method, loop), session.look
     session.listeners.attach(learner)
@@ -154,4 +157,3 @@ def _start(session: Session, store: DecoderStore | None) -> Mapping[str, Decoder
             "another domain or in another folder"
         )
     return {session.domain: serving}
-

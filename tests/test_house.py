@@ -1,4 +1,4 @@
-"""The house holds: every import follows the table of rooms, and none leads back to where it came from."""
+"""The house holds: imports follow the table of rooms, none leads back, and files and functions stay short."""
 
 from __future__ import annotations
 
@@ -107,3 +107,70 @@ def test_a_circle_would_be_found() -> None:
     assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}}) == [["b", "c"]]
     assert circles({"a": {"a"}}) == [["a"]]
     assert circles({"a": {"b", "c"}, "b": {"c"}}) == []
+
+
+MAX_FILE, MAX_FUNCTION, MAX_PARAMETERS = 300, 60, 8  # lines, lines, count
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def functions(path: Path) -> list[Function]:
+    return [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, Function)]
+
+
+def is_command(function: Function) -> bool:
+    """Whether a program's arguments are made from its signature, which then says what each is for."""
+    arguments = function.args.args + function.args.kwonlyargs
+    return any(
+        argument.annotation and ast.unparse(argument.annotation).endswith("Option") for argument in arguments
+    ) or any(
+        argument.annotation and ast.unparse(argument.annotation).startswith("Annotated[") for argument in arguments
+    )
+
+
+def length(function: Function) -> int:
+    """Lines of a function, without the signature of a command."""
+    first = function.body[0].lineno if is_command(function) else function.lineno
+    return (function.end_lineno or first) - first + 1
+
+
+def parameters(function: Function) -> int:
+    """What a caller may give; ``self`` and ``cls`` are not given."""
+    arguments = function.args
+    given = [argument.arg for argument in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)]
+    return len([name for name in given if name not in ("self", "cls")]) + sum(
+        map(bool, (arguments.vararg, arguments.kwarg))
+    )
+
+
+def everywhere() -> Iterator[tuple[str, Function]]:
+    for folder in FOLDERS:
+        for path in sources(folder):
+            for function in functions(path):
+                yield f"{path.relative_to(ROOT)}:{function.lineno} {function.name}", function
+
+
+def test_files_are_short() -> None:
+    """A longer one has more than one noun in it."""
+    lines = {path.relative_to(ROOT).as_posix(): len(path.read_text().splitlines()) for path in PATHS.values()}
+    assert {name: count for name, count in lines.items() if count > MAX_FILE} == {}
+
+
+def test_functions_are_short() -> None:
+    assert {name: length(one) for name, one in everywhere() if length(one) > MAX_FUNCTION} == {}
+
+
+def test_functions_take_few_parameters() -> None:
+    """What belongs together becomes a frozen dataclass."""
+    found = {name: parameters(one) for name, one in everywhere() if not is_command(one)}
+    assert {name: count for name, count in found.items() if count > MAX_PARAMETERS} == {}
+
+
+def test_what_is_counted() -> None:
+    source = "def run(\n    self, a, *, b: int = 1, **more\n) -> None:\n    pass\n"
+    command = "def run(\n    a: Annotated[int, 1], b: ModelOption\n) -> None:\n    pass\n"
+    plain, said = (
+        next(node for node in ast.walk(ast.parse(text)) if isinstance(node, Function)) for text in (source, command)
+    )
+    assert (is_command(plain), length(plain), parameters(plain)) == (False, 4, 3)
+    assert (is_command(said), length(said), parameters(said)) == (True, 1, 2)

@@ -13,10 +13,10 @@ from livesam.adapter.learning.priority import low_priority
 from livesam.adapter.learning.store import DecoderStore
 from livesam.adapter.registry import config_of, create, obeys
 from livesam.engine.files.hashing import weights_hash
-from livesam.engine.models.adapted import AdaptedInfo
 from livesam.engine.models.loading import decoder_weights
 from livesam.engine.models.origin import known
 from livesam.engine.serving.slot import BASE
+from livesam.engine.values.adapted_info import AdaptedInfo
 from livesam.engine.values.errors import SessionError
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from livesam.engine.models.adapted import AdaptedInfo, Kind, Precision, read_adapted, write_adapted
+from livesam.engine.models.adapted import Kind, Precision, read_adapted, write_adapted
+from livesam.engine.values.adapted_info import AdaptedInfo
 from livesam.engine.values.errors import CheckpointError
 
 if TYPE_CHECKING:

@@ -109,43 +109,60 @@ def run_swaps(
     publish(variants[-1])
     first_ms = (time.perf_counter() - started) * 1e3
     clicks: list[TimedClick] = []
-    spans: list[tuple[float, float]] = []
-    failures: list[BaseException] = []
-    done = threading.Event()
-
-    def keep_publishing() -> None:
-        with suppress(OSError, AttributeError):  # as the learner's thread is; Linux niceness is a thread's own
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
-        try:
-            for i in range(swaps):
-                if done.wait(gap_s if i else 10 * gap_s):  # at first clicks without any swap, to compare with
-                    return
-                start = time.perf_counter()
-                publish(variants[i % len(variants)])
-                spans.append((start, time.perf_counter()))
-                if progress is not None:
-                    progress(i + 1, swaps)
-        except BaseException as error:
-            failures.append(error)
-        finally:
-            done.set()
-
-    thread = threading.Thread(target=keep_publishing, name="livesam-bench-swaps")
-    thread.start()
+    publishing = _Publishing(publish, variants, swaps, gap_s, progress)
+    publishing.start()
     try:
-        while not done.is_set():
+        while not publishing.done.is_set():
             start = time.perf_counter()
             stages = click()
             latency_ms = (time.perf_counter() - start) * 1e3
             clicks.append(TimedClick(start, latency_ms, float(stages.get("wait", 0.0))))
     finally:
-        done.set()
-        thread.join()
-    if failures:
-        raise failures[0]
+        publishing.done.set()
+        publishing.join()
+    if publishing.failure is not None:
+        raise publishing.failure
+    spans = publishing.spans
     during, apart = _divide(clicks, spans)
     swap_ms = np.array([(end - start) * 1e3 for start, end in spans])
     return SwapRun(model, runtime, swap_ms, first_ms, during, apart)
+
+
+class _Publishing(threading.Thread):
+    """Publishes the variants in turn until all swaps are made, ``done`` is set, or one fails."""
+
+    def __init__(
+        self,
+        publish: Callable[[DecoderWeights], int],
+        variants: Sequence[DecoderWeights],
+        swaps: int,
+        gap_s: float,
+        progress: Progress | None,
+    ) -> None:
+        super().__init__(name="livesam-bench-swaps")
+        self._publish, self._variants, self._swaps = publish, variants, swaps
+        self._gap_s, self._progress = gap_s, progress
+        self.spans: list[tuple[float, float]] = []  # seconds, from and to
+        self.failure: BaseException | None = None
+        self.done = threading.Event()
+
+    def run(self) -> None:
+        with suppress(OSError, AttributeError):  # as the learner's thread is; Linux niceness is a thread's own
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
+        try:
+            for i in range(self._swaps):
+                # At first clicks without any swap, to compare with.
+                if self.done.wait(self._gap_s if i else 10 * self._gap_s):
+                    return
+                start = time.perf_counter()
+                self._publish(self._variants[i % len(self._variants)])
+                self.spans.append((start, time.perf_counter()))
+                if self._progress is not None:
+                    self._progress(i + 1, self._swaps)
+        except BaseException as error:
+            self.failure = error
+        finally:
+            self.done.set()
 
 
 def perturbed(

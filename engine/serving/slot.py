@@ -23,24 +23,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 from livesam.engine.files.hashing import weights_hash
-from livesam.engine.serving.occupancy import Occupancy
+from livesam.engine.serving.place import Lease, Place
 from livesam.engine.serving.weight_copies import WeightCopies
 from livesam.engine.values.errors import SessionError, SwapError
 
 if TYPE_CHECKING:
     from livesam.engine.serving.probe import Probe
-    from livesam.engine.values.protocols import DecoderCompiler, DecoderWeights, MaskDecoder
+    from livesam.engine.values.protocols import DecoderCompiler, DecoderWeights
 
 BASE, CANDIDATE, STABLE = "base", "candidate", "stable"
 MOVABLE_LABELS = (CANDIDATE, STABLE)
-
-
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """A decoder for the length of one click, and the version of its weights."""
-
-    version: int
-    decoder: MaskDecoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +42,6 @@ class Version:
     number: int
     labels: tuple[str, ...]
     current: bool
-
-
-class _Place:
-    """One decoder with what it holds. ``version`` is None while it holds nothing that may serve."""
-
-    def __init__(self, decoder: MaskDecoder, version: int | None) -> None:
-        self.decoder = decoder
-        self.version = version
-        self.clicks = Occupancy()
-        # A decoder for one thread at a time gets one click at a time, by a lock that none but clicks take.
-        turn = contextlib.nullcontext() if decoder.concurrent else threading.Lock()
-        self.turn: contextlib.AbstractContextManager[object] = turn
 
 
 def _go_on() -> None:
@@ -105,8 +85,8 @@ class DecoderSlot:
         self._digests: dict[int, str] = {}
         self._labels = {BASE: 0}
         self._next = 1
-        self._active = _Place(compile(self._kept[0]), 0)
-        self._idle: _Place | None = None
+        self._active = Place(compile(self._kept[0]), 0)
+        self._idle: Place | None = None
         self._closed = False
 
     @property
@@ -117,7 +97,7 @@ class DecoderSlot:
     @property
     def current(self) -> int:
         """The version that the next click gets."""
-        return _served(self._active)
+        return self._active.served
 
     def versions(self) -> tuple[Version, ...]:
         """The versions that ``rollback`` can go to, oldest first."""
@@ -170,7 +150,7 @@ class DecoderSlot:
                     if self._closed:
                         raise SessionError("the decoder slot is closed: open a new session")
                     if self._active is place:  # else a swap came in between, and this place may be being filled
-                        yield Lease(_served(place), place.decoder)
+                        yield Lease(place.served, place.decoder)
                         return
                 finally:
                     place.clicks.leave()
@@ -263,11 +243,11 @@ class DecoderSlot:
             place.version = version
             self._active, self._idle = place, self._active
 
-    def _free_place(self, version: int, weights: DecoderWeights) -> _Place:
+    def _free_place(self, version: int, weights: DecoderWeights) -> Place:
         """The idle decoder with no click left on it."""
         if self._idle is None:
             try:
-                self._idle = _Place(self._compile(weights), None)
+                self._idle = Place(self._compile(weights), None)
             except Exception as error:  # runtimes' exceptions have no common base but Exception
                 raise SwapError(
                     f"version {version} was not taken, version {self.current} serves on: no second decoder: {error}"
@@ -292,12 +272,6 @@ class DecoderSlot:
             if len(self._kept) > self._history and number not in protected:
                 del self._kept[number]
                 self._digests.pop(number, None)
-
-
-def _served(place: _Place) -> int:
-    if place.version is None:
-        raise SessionError("a decoder without weights is in service: this is a mistake in livesam, report it")
-    return place.version
 
 
 def _require_label(label: str | None) -> None:

@@ -126,13 +126,8 @@ def check_quantised(
             f"{what}: a mask overlaps PyTorch's by {min(overlaps):.3f} (at least {MASK_IOU} is allowed), a predicted "
             f"IoU is off by {max(ious_off):.3f} (at most {IOU_PREDICTION}); nothing was written"
         )
-    worst = max(found, key=lambda entry: entry.max_share)
     return {
-        "claim": (
-            f"in uint8 the written file's logits are off PyTorch's by up to {worst.max_share:.1%} of their range on "
-            f"{len(probes)} kinds of prompts; before that the graph was within "
-            f"{max(entry.max_share for entry in plain):.1e}"
-        ),
+        **_differences(found, plain, len(probes)),
         "against": TEXT,
         "checker": checker,
         "prompts": [probe.kind for probe in probes],
@@ -140,11 +135,22 @@ def check_quantised(
         "least_mask_iou": round(min(overlaps), 4),
         "largest_iou_prediction_error": round(max(ious_off), 5),
         "quantised_tensors": count,
+    }
+
+
+def _differences(found: list[Difference], plain: list[Difference], kinds: int) -> dict[str, Any]:
+    """What was compared, in words and numbers, after and before quantising."""
+    worst, before = (max(some, key=lambda entry: entry.max_share) for some in (found, plain))
+    return {
+        "claim": (
+            f"in uint8 the written file's logits are off PyTorch's by up to {worst.max_share:.1%} of their range on "
+            f"{kinds} kinds of prompts; before that the graph was within {before.max_share:.1e}"
+        ),
         "differences": [
             max((d for d in found if d.output.startswith(f"{name} ")), key=lambda d: d.max_share).as_dict()
             for name in ("masks", "low_res_masks")
         ],
-        "differences_before": [max(plain, key=lambda d: d.max_share).as_dict()],
+        "differences_before": [before.as_dict()],
     }
 
 

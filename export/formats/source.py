@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 from livesam.engine.files.hashing import weights_hash
-from livesam.engine.models.adapted import AdaptedInfo, base_hash, read_adapted
+from livesam.engine.models.adapted import base_hash, read_adapted
+from livesam.engine.values.adapted_info import AdaptedInfo
 from livesam.engine.values.errors import CheckpointError
 from livesam.export.files.manifest import Manifest, Tensor, versions
 

@@ -49,23 +49,10 @@ def export(
         ExportError: the graph does not build, or the file could not be written.
         ParityError: the answers differ from PyTorch's; nothing was written.
     """
-    from livesam.export.graphs.decoder_graph import export_serving_decoder
-    from livesam.export.graphs.plans import build_plan, decoder_profiles
-
     with staged(out) as target:
         work = Path(tempfile.mkdtemp(prefix="livesam-plan-"))
         try:
-            graph = work / "decoder.onnx"
-            written = export_serving_decoder(
-                source.sam, source.spec, graph, weights_as_inputs=False, precision=precision
-            )
-            plan = build_plan(
-                graph,
-                work / "plans",
-                library=library,
-                profiles=decoder_profiles(source.spec.embedding_hw),
-                capabilities=tuple(capabilities),
-            )
+            written, plan = _built(source, work, precision, library, capabilities)
             built = Manifest.read(plan)
             checked = _check_plan(source, plan, capabilities)
             told = "gave PyTorch's answers to one prompt at a time" if isinstance(checked, list) else f"was {checked}"
@@ -91,6 +78,25 @@ def export(
         manifest = replace(manifest, weights=built.weights)
         manifest.write(target)
     return manifest
+
+
+def _built(
+    source: DecoderSource, work: Path, precision: str, library: str, capabilities: Sequence[str]
+) -> tuple[Manifest, Path]:
+    """The graph's manifest, and the plan that was built from it in ``work``."""
+    from livesam.export.graphs.decoder_graph import export_serving_decoder
+    from livesam.export.graphs.plans import build_plan, decoder_profiles
+
+    graph = work / "decoder.onnx"
+    written = export_serving_decoder(source.sam, source.spec, graph, weights_as_inputs=False, precision=precision)
+    plan = build_plan(
+        graph,
+        work / "plans",
+        library=library,
+        profiles=decoder_profiles(source.spec.embedding_hw),
+        capabilities=tuple(capabilities),
+    )
+    return written, plan
 
 
 def _check_plan(source: DecoderSource, plan: Path, capabilities: Sequence[str]) -> Any:

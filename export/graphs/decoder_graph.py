@@ -91,16 +91,7 @@ def export_serving_decoder(
     model = convert(model, precision)
     with staged(path) as target:
         save_graph(model, target)
-        check, note = checkable(target, precision)
-        differences: list[Difference] = []
-        for probe in PROBES:
-            feeds = decoder_feeds(prompt.embedding_hw, probe)
-            got, checker = run_onnx(check, feeds)
-            want = reference_decode(sam, feeds)
-            differences += [difference(name, got[name], want[name], precision) for name in want]
-        if check != target:
-            check.unlink()
-        require(differences, f"{path.name} ({precision})")
+        parity = _compared(sam, target, precision, prompt.embedding_hw, path.name)
         h, w = prompt.embedding_hw
         manifest = Manifest(
             kind="decoder",
@@ -123,14 +114,33 @@ def export_serving_decoder(
             weights_hash=weights_hash(weights),
             weights_as_inputs=weights_as_inputs,
             weights=used,
-            parity={
-                "against": "segment_anything's prompt encoder and mask decoder in PyTorch float32",
-                "checker": checker,
-                "checked": note,
-                "differences": [d.as_dict() for d in differences],
-            },
+            parity=parity,
             versions=versions(),
             options={"masks": "equal to prompts, or 1 for all prompts alike", "points": "0 or more"},
         )
         manifest.write(target)
     return manifest
+
+
+def _compared(sam: Sam, target: Path, precision: str, embedding_hw: tuple[int, int], name: str) -> dict[str, Any]:
+    """The written graph's answers beside PyTorch's, for the manifest.
+
+    Raises:
+        ParityError: they differ.
+    """
+    check, note = checkable(target, precision)
+    differences: list[Difference] = []
+    for probe in PROBES:
+        feeds = decoder_feeds(embedding_hw, probe)
+        got, checker = run_onnx(check, feeds)
+        want = reference_decode(sam, feeds)
+        differences += [difference(output, got[output], want[output], precision) for output in want]
+    if check != target:
+        check.unlink()
+    require(differences, f"{name} ({precision})")
+    return {
+        "against": "segment_anything's prompt encoder and mask decoder in PyTorch float32",
+        "checker": checker,
+        "checked": note,
+        "differences": [d.as_dict() for d in differences],
+    }

@@ -11,14 +11,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from livesam.engine.files.hashing import file_sha256
 from livesam.engine.runtimes.tensorrt import Library, device_name, load_library
 from livesam.engine.values.errors import ExportError, RuntimeUnavailable
-from livesam.export.files.manifest import Manifest, manifest_path, versions
+from livesam.export.files.manifest import GRAPH_VERSION, Manifest, manifest_path, versions
 from livesam.export.files.staging import staged
 
 Shape = tuple[int, ...]
@@ -145,17 +145,10 @@ def build_plan(
     path = key.path(folder, graph)
     if _usable(path):
         return path
-    source = Manifest.read(graph)
     progress("parse")
-    trt = lib.module
-    log = _log(trt)
-    builder = trt.Builder(log)
-    typed = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)  # the default of 11, needed on 10
-    network = builder.create_network(typed)
-    parser = trt.OnnxParser(network, log)
-    if not parser.parse_from_file(str(graph)):
-        raise ExportError(f"{lib.name} {lib.version} cannot parse {graph.name}: {_parser_errors(parser)}")
-    config = _config(trt, builder, network, profiles, capabilities, refit, optimisation_level)
+    log = _log(lib.module)
+    builder, network = _parsed(lib, graph, log)
+    config = _config(lib.module, builder, network, profiles, capabilities, refit, optimisation_level)
     timing = folder / f"{lib.name}-{lib.version}-{key.device.split(':')[0]}.timing"
     if not capabilities:
         saved = timing.read_bytes() if timing.is_file() else b""
@@ -166,33 +159,44 @@ def build_plan(
         raise ExportError(f"{lib.name} {lib.version} cannot build {graph.name}: {log.last}")
     with staged(path) as target:
         target.write_bytes(memoryview(plan))
-        Manifest(
-            kind="plan",
-            model=source.model,
-            precision=source.precision,
-            opset=source.opset,
-            files={path.name: file_sha256(target)},
-            inputs=source.inputs,
-            outputs=source.outputs,
-            image_size=source.image_size,
-            weights_hash=source.weights_hash,
-            weights_as_inputs=source.weights_as_inputs,
-            weights=source.weights,
-            parity={"checked": "nothing: a plan is compared with PyTorch on the GPU that runs it"},
-            versions=versions(("livesam", "onnx", "torch")),
-            options={
-                "library": lib.name,
-                "library_version": lib.version,
-                "device": key.device,
-                "refit": refit,
-                "graph": dict(source.files),
-                "profiles": [{n: [list(s) for s in shapes] for n, shapes in p.shapes.items()} for p in profiles],
-            },
-        ).write(target)
+        _manifest(Manifest.read(graph), key, {path.name: file_sha256(target)}).write(target)
     if not capabilities:
         with staged(timing) as target:
             target.write_bytes(memoryview(config.get_timing_cache().serialize()))
     return path
+
+
+def _parsed(lib: Library, graph: Path, log: Any) -> tuple[Any, Any]:
+    """A builder, and the network that it made of the graph."""
+    trt = lib.module
+    builder = trt.Builder(log)
+    typed = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)  # the default of 11, needed on 10
+    network = builder.create_network(typed)
+    parser = trt.OnnxParser(network, log)
+    if not parser.parse_from_file(str(graph)):
+        raise ExportError(f"{lib.name} {lib.version} cannot parse {graph.name}: {_parser_errors(parser)}")
+    return builder, network
+
+
+def _manifest(source: Manifest, key: PlanKey, files: Mapping[str, str]) -> Manifest:
+    """Of the plan that was built from a graph."""
+    shapes = [{n: [list(s) for s in shapes] for n, shapes in p.shapes.items()} for p in key.profiles]
+    return replace(
+        source,
+        kind="plan",
+        files=dict(files),
+        parity={"checked": "nothing: a plan is compared with PyTorch on the GPU that runs it"},
+        versions=versions(("livesam", "onnx", "torch")),
+        options={
+            "library": key.library,
+            "library_version": key.version,
+            "device": key.device,
+            "refit": key.refit,
+            "graph": dict(source.files),
+            "profiles": shapes,
+        },
+        graph_version=GRAPH_VERSION,
+    )
 
 
 def refit_names(graph: Path) -> list[str]:

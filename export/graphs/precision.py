@@ -65,6 +65,26 @@ def convert(model: onnx.ModelProto, precision: str) -> onnx.ModelProto:
     floats = {
         i.name for i in graph.input if i.name not in initializers and i.type.tensor_type.elem_type == TensorProto.FLOAT
     }
+    nodes = _lowered(graph, wide, floats, duplicates, elem)
+    del graph.node[:]
+    graph.node.extend(nodes)
+    del graph.value_info[:]
+    if precision == "bf16" and any(n.op_type in _CONVOLUTIONS for n in graph.node):
+        model.opset_import[0].version = max(BF16_CONV_OPSET, model.opset_import[0].version)
+        model.ir_version = max(model.ir_version, helper.find_min_ir_version_for(list(model.opset_import)))
+    return model
+
+
+def _lowered(
+    graph: onnx.GraphProto, wide: set[str], floats: set[str], duplicates: set[str], elem: int
+) -> list[onnx.NodeProto]:
+    """The nodes with low-precision inputs, and the casts between them and what stays float32.
+
+    Args:
+        wide: names of nodes that stay float32; what they give is added to ``floats``.
+        floats: values that low-precision nodes must not see.
+        duplicates: initializers that have a low-precision copy ``NAME_low``.
+    """
     outputs = {o.name for o in graph.output}
     nodes: list[onnx.NodeProto] = []
     lowered: set[str] = set()
@@ -95,13 +115,7 @@ def convert(model: onnx.ModelProto, precision: str) -> onnx.ModelProto:
                 nodes.append(
                     helper.make_node("Cast", [f"{name}_low"], [name], name=f"cast_{name}", to=TensorProto.FLOAT)
                 )
-    del graph.node[:]
-    graph.node.extend(nodes)
-    del graph.value_info[:]
-    if precision == "bf16" and any(n.op_type in _CONVOLUTIONS for n in graph.node):
-        model.opset_import[0].version = max(BF16_CONV_OPSET, model.opset_import[0].version)
-        model.ir_version = max(model.ir_version, helper.find_min_ir_version_for(list(model.opset_import)))
-    return model
+    return nodes
 
 
 def _constants_to_initializers(graph: onnx.GraphProto) -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from livesam.benchmarks.peers import comparison as peers
-from livesam.benchmarks.peers.comparison import REFERENCE, Comparison, Sample, interleaved
+from livesam.benchmarks.peers import __main__ as command
+from livesam.benchmarks.peers import contestants
+from livesam.benchmarks.peers.comparison import REFERENCE, Comparison, Run, Sample, interleaved, lines
 from PIL import Image
 
 
@@ -39,20 +40,18 @@ def test_ratios_and_targets_are_of_our_best_and_never_of_the_reference() -> None
 
 
 def test_the_note_is_printed_and_says_who_lacks_which_precision() -> None:
-    note = f"reference: theirs; {peers._precisions(('fp32',))}"
-    lines = peers._lines([Comparison("encoder", {REFERENCE: Sample((1.0,), (1.0,))}, {}, note)])
-    assert lines[0] == "encoder"
-    assert "openvino here in fp32, this processor has no bf16 and no fp16" in lines[1]
-    assert "no bf16" not in peers._precisions(("fp32", "bf16"))
+    note = f"reference: theirs; {contestants.precisions(('fp32',))}"
+    shown = lines([Comparison("encoder", {REFERENCE: Sample((1.0,), (1.0,))}, {}, note)])
+    assert shown[0] == "encoder"
+    assert "openvino here in fp32, this processor has no bf16 and no fp16" in shown[1]
+    assert "no bf16" not in contestants.precisions(("fp32", "bf16"))
 
 
 def test_the_cold_starts_reference_does_the_same_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Started once; `livesam segment` itself has its own tests."""
-    from livesam.benchmarks.peers.comparison import cold_start
-
-    started: dict[str, peers.Run] = {}
-    monkeypatch.setattr(peers, "interleaved", lambda runs, _: started.update(runs) or {})
-    assert "process of its own" in cold_start(tmp_path, None, 1).note
+    started: dict[str, Run] = {}
+    monkeypatch.setattr(contestants, "interleaved", lambda runs, _: started.update(runs) or {})
+    assert "process of its own" in contestants.cold_start(tmp_path, None, 1).note
     assert list(started) == [REFERENCE, "livesam segment"]
     started[REFERENCE]()
     mask = np.asarray(Image.open(tmp_path / "peer.png"))
@@ -63,6 +62,6 @@ def test_the_cold_starts_reference_does_the_same_work(tmp_path: Path, monkeypatc
 def test_bad_usage(capsys: pytest.CaptureFixture[str]) -> None:
     for words in (["--rounds", "0"], ["--only", "nonsense"]):
         with pytest.raises(SystemExit) as caught:
-            peers.main(words)
+            command.main(words)
         assert caught.value.code == 2
     assert "nonsense" in capsys.readouterr().err

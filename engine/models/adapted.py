@@ -121,8 +121,8 @@ class AdaptedDecoder:
                 how = "open it with the livesam, or the nano checkpoint, that it was learned with"
             raise CheckpointError(
                 f"{self.path}: this adapted decoder belongs to another base: it was learned on the {model} whose "
-                f"decoder has the hash {self.base_sha256[:16]}, by livesam {self.livesam[:20]} of {self.saved_at[:10]}, "
-                f"and the one at hand has {found[:16]}; {how}, or learn it anew on this one"
+                f"decoder has the hash {self.base_sha256[:16]}, by livesam {self.livesam[:20]} of "
+                f"{self.saved_at[:10]}, and the one at hand has {found[:16]}; {how}, or learn it anew on this one"
             )
         if {k: v.shape for k, v in self.tensors.items()} != {k: v.shape for k, v in base.items()}:
             raise CheckpointError(f"{self.path}: its tensors have other names or shapes than its base's")

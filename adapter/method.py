@@ -1,4 +1,4 @@
-"""What every way of learning looks like from outside, and its numbers to turn.
+"""What every way of learning looks like from outside.
 
 A method owns decoder weights and gradients, and knows nothing of files, threads or datasets. Who drives it (the online
 evaluation, or the background loop of the product) does this for every object::
@@ -19,8 +19,8 @@ A caller may drop a half-used iterator (``close`` it): the method stays usable, 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -74,6 +74,17 @@ class StepReport:
     reason: str = ""
 
 
+class AdaptationConfig(Protocol):
+    """A method's numbers: a frozen dataclass in the method's own file."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def seed(self) -> int:
+        """Of whatever the method draws."""
+        ...
+
+
 class AdaptationMethod(Protocol):
     """One way of learning from interactions. Not thread-safe."""
 
@@ -124,157 +135,7 @@ class AdaptationMethod(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class FrozenConfig:
-    """The base decoder, unchanged."""
-
-    seed: int = 0
-
-
-ResultMask: TypeAlias = Literal["off", "eroded", "confident", "untreated"]
-
-
-@dataclass(frozen=True, slots=True)
-class PaperConfig:
-    """arXiv 2404.08421: click adaptation (CA), result mask (RM), click mask (CM). One Adam step each.
-
-    The published rates (5e-8 to 1e-6) were found for SAM ViT-B with defective labels; the default is the one that did
-    best with nano.
-
-    Attributes:
-        click_adaptation: one step on all clicks so far after every click.
-        reset: put weights and Adam's moments back to the state before the object, before the object is learned.
-        result_mask: the accepted mask as label: border band ignored, only confident pixels, or as it is.
-        click_mask: the object's clicks as labels when it is finished; a click overrules the result mask.
-        erosion: applications of the 3x3 cross to the foreground and to the background, at the original resolution.
-        confidence: ``confident`` keeps pixels with ``abs(sigmoid - 0.5)`` above this.
-        lr: Adam's rate.
-    """
-
-    click_adaptation: bool = True
-    reset: bool = True
-    result_mask: ResultMask = "eroded"
-    click_mask: bool = True
-    erosion: int = 5
-    confidence: float = 0.4
-    lr: float = 1e-4
-    seed: int = 0
-
-
-# The ten rows of the ablation script of `Schorob/wseseg`.
-PAPER_PRESETS: dict[str, PaperConfig] = {
-    "none": PaperConfig(click_adaptation=False, result_mask="off", click_mask=False),
-    "full-erosion": PaperConfig(),
-    "full-confidence": PaperConfig(result_mask="confident"),
-    "ca-reset": PaperConfig(result_mask="off", click_mask=False),
-    "ca-no-reset": PaperConfig(result_mask="off", click_mask=False, reset=False),
-    "rm-erosion": PaperConfig(click_adaptation=False, click_mask=False),
-    "rm-confidence": PaperConfig(click_adaptation=False, click_mask=False, result_mask="confident"),
-    "cm": PaperConfig(click_adaptation=False, result_mask="off"),
-    "full-cm": PaperConfig(result_mask="off"),
-    "full-untreated": PaperConfig(result_mask="untreated"),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class DcttaConfig:
-    """DC-TTA, arXiv 2506.23104 (``jihun1998/DCTTA`` @ 62b9334): clicks divided over decoder copies, then merged.
-
-    Attributes:
-        lr: AdamW's rate; the public code has 1e-5 in its README and 1e-6 as its default.
-        steps: gradient steps a unit and click.
-        merge: factor of the task arithmetic.
-        max_units: positive clicks beyond so many units join the nearest one; bounds memory and time.
-    """
-
-    lr: float = 1e-5
-    weight_decay: float = 0.01
-    steps: int = 1
-    merge: float = 0.7
-    max_units: int = 8
-    seed: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class GuardConfig:
-    """Limits of the guard; see guard.py.
-
-    Attributes:
-        max_gradient_norm: longer gradients are scaled to this L2 length.
-        trust_region: the weights' largest L2 distance from the base, relative to the base's L2 norm.
-        held_back: how many accepted masks the gate keeps.
-        hold_every: of so many accepted masks one goes to the gate; it is learned from when it leaves the gate.
-        worse_than_before: how much IoU a candidate may lose against the weights before, as a mean over the held-back
-            masks on which nothing but losses count.
-        worse_than_base: how much it may lose against the base, counted alike.
-        gain: how much it must gain against the weights before on the mean. Without that, masks of noise that were shown
-            and accepted spoiled the decoder with four of eight seeds; on the sets to tune on both need as many clicks
-            (11.2 and 11.0) and fail alike (0.23).
-        rejects: after so many candidates in a row that were worse than the base the breaker opens.
-        pause: interactions without learning while the breaker is open.
-    """
-
-    max_gradient_norm: float = 1.0
-    trust_region: float = 0.1
-    held_back: int = 4
-    hold_every: int = 4
-    worse_than_before: float = 0.06
-    worse_than_base: float = 0.02
-    gain: float = 0.01
-    rejects: int = 4
-    pause: int = 10
-
-    def __post_init__(self) -> None:
-        if min(self.max_gradient_norm, self.trust_region) <= 0 or min(self.held_back, self.hold_every) < 1:
-            raise ValueError(f"norms must be above 0 and held_back and hold_every at least 1, got {self}")
-
-
-@dataclass(frozen=True, slots=True)
-class LiveConfig:
-    """Ours: a fast copy for the object on top of a slow copy for the domain; ``methods/live.py`` says how.
-
-    Attributes:
-        obey: correct answers where they contradict clicks; who shows them does that (``engine/view/obey.py``).
-        click_lr: rate of the fast copy's Adam, which starts anew with every click.
-        click_steps: gradient steps after a click, beside obeying. Of 50 objects of the sets to tune on, 0 and 1 failed
-            on 9 and 9 by 85/20 (10.5 and 10.4 clicks each), with zoom on 6 and 9 (10.3 and 10.1), with zoom by 90/30
-            on 15 and 14 (19.3 and 19.0). 0 costs nothing and publishes no weights between two clicks.
-        keep: weight of staying with the own mask while a click is learned.
-        lr: rate of the slow copy's Adam.
-        steps: steps after an accepted object.
-        batch: lessons a step; a third of them of the newest object.
-        simulated: first clicks that are made up on an accepted mask, beside the user's own.
-        tokens: image tokens that a lesson keeps, of 16 low-res pixels each.
-        memory: accepted objects that are kept for replay.
-        border: width of the unknown band on each side of an accepted mask's border, in square roots of its area.
-        iou_weight: weight of the IoU head's regression.
-        guard: limits of the guard.
-    """
-
-    seed: int = 0
-    obey: bool = True
-    click_lr: float = 2e-4
-    click_steps: int = 0
-    keep: float = 1.0
-    lr: float = 4e-4
-    steps: int = 60
-    batch: int = 16
-    simulated: int = 4
-    tokens: int = 256
-    memory: int = 48
-    border: float = 0.04
-    iou_weight: float = 0.5
-    guard: GuardConfig = field(default_factory=GuardConfig)
-
-
-AdaptationConfig: TypeAlias = FrozenConfig | PaperConfig | DcttaConfig | LiveConfig
-
 ObjectId: TypeAlias = tuple[object, ...]
-
-
-def obeys(config: AdaptationConfig) -> bool:
-    """Whether a method's answers are to be corrected where they contradict clicks (``engine/view/obey.py``)."""
-    return isinstance(config, LiveConfig) and config.obey
 
 
 def object_id(interaction: Interaction) -> ObjectId:

@@ -1,25 +1,27 @@
-"""Methods by name."""
+"""Methods by name. A new one is a file in ``methods`` with its own configuration, and two lines here."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from livesam.adapter.method import (
-    PAPER_PRESETS,
-    AdaptationConfig,
-    DcttaConfig,
-    FrozenConfig,
-    LiveConfig,
-    PaperConfig,
-)
+from livesam.adapter.methods.dctta import DcttaConfig, DcttaMethod
+from livesam.adapter.methods.frozen import FrozenConfig, FrozenMethod
+from livesam.adapter.methods.live import LiveConfig, LiveMethod
+from livesam.adapter.methods.paper import PAPER_PRESETS, PaperConfig, PaperMethod
 
 if TYPE_CHECKING:
-    from livesam.adapter.method import AdaptationMethod
+    from livesam.adapter.method import AdaptationConfig, AdaptationMethod
     from livesam.adapter.torch_decoder import GiveWay
     from segment_anything.modeling import Sam
 
-METHODS = ("frozen", "paper", "dctta", "live")
+CONFIGS: dict[str, AdaptationConfig] = {
+    "frozen": FrozenConfig(),
+    "paper": PAPER_PRESETS["full-erosion"],
+    "dctta": DcttaConfig(),
+    "live": LiveConfig(),
+    **{f"paper/{preset}": config for preset, config in PAPER_PRESETS.items()},
+}
 
 
 def create(
@@ -37,19 +39,12 @@ def create(
     """
     config = config_of(name, **overrides)
     if isinstance(config, FrozenConfig):
-        from livesam.adapter.methods.frozen import FrozenMethod
-
         return FrozenMethod(sam, config, device=device, give_way=give_way)
     if isinstance(config, PaperConfig):
-        from livesam.adapter.methods.paper import PaperMethod
-
         return PaperMethod(sam, config, name=name, device=device, give_way=give_way)
     if isinstance(config, DcttaConfig):
-        from livesam.adapter.methods.dctta import DcttaMethod
-
         return DcttaMethod(sam, config, device=device, give_way=give_way)
-    from livesam.adapter.methods.live import LiveMethod
-
+    assert isinstance(config, LiveConfig)
     return LiveMethod(sam, config, device=device, give_way=give_way)
 
 
@@ -59,20 +54,15 @@ def config_of(name: str, **overrides: Any) -> AdaptationConfig:
     Raises:
         ValueError: there is no such method, preset or field.
     """
-    family, _, preset = name.partition("/")
-    if family not in METHODS or (preset and (family != "paper" or preset not in PAPER_PRESETS)):
-        presets = ", ".join(f"paper/{p}" for p in PAPER_PRESETS)
-        raise ValueError(f"unknown method {name!r}: choose one of {', '.join(METHODS)}, {presets}")
-    base: AdaptationConfig
-    if family == "frozen":
-        base = FrozenConfig()
-    elif family == "paper":
-        base = PAPER_PRESETS[preset or "full-erosion"]
-    elif family == "dctta":
-        base = DcttaConfig()
-    else:
-        base = LiveConfig()
+    if name not in CONFIGS:
+        raise ValueError(f"unknown method {name!r}: choose one of {', '.join(CONFIGS)}")
+    base = CONFIGS[name]
     unknown = sorted(set(overrides) - set(base.__dataclass_fields__))
     if unknown:
         raise ValueError(f"{name} has no setting {', '.join(unknown)}: it has {', '.join(base.__dataclass_fields__)}")
     return replace(base, **overrides)
+
+
+def obeys(config: AdaptationConfig) -> bool:
+    """Whether a method's answers are to be corrected where they contradict clicks (``engine/view/obey.py``)."""
+    return isinstance(config, LiveConfig) and config.obey

@@ -51,7 +51,7 @@ ObeyOption: TypeAlias = Annotated[
     bool, typer.Option("--obey/--no-obey", help="Correct the mask around clicks that it contradicts.")
 ]
 EdgesOption: TypeAlias = Annotated[
-    bool, typer.Option("--edges/--no-edges", help="Draw masks to the image's own edges: finer for nano, slower.")
+    bool, typer.Option("--edges/--no-edges", help="Draw masks to the image's own edges.")
 ]
 BandsOption: TypeAlias = Annotated[
     str | None,

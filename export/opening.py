@@ -84,8 +84,8 @@ def decoder_compiler(opening: Opening, *, swap: Swap = "inputs", progress: Progr
     """What makes serving decoders of a model out of decoder weights. Errors as ``open_encoder``, and:
 
     Args:
-        swap: ``inputs`` swaps weights that are inputs of the engine; ``refit``, TensorRT only, refits the idle one of
-            two engines. Neither has run on a GPU so far.
+        swap: ``inputs`` swaps weights that are inputs of the engine; ``refit``, TensorRT only, refits the idle
+            decoder's engine. Neither has run on a GPU so far.
 
     Raises:
         ValueError: no such way, or ``refit`` with a runtime that has none.
@@ -213,7 +213,8 @@ def _tensorrt_library(choice: Choice) -> Library:
 
 def _tensorrt_encoder(graphs: GraphCache, choice: Choice, batch: int) -> ImageEncoder:
     """Never run on a GPU so far."""
-    from livesam.engine.runtimes.tensorrt import TrtEncoder, on_gpu
+    from livesam.engine.runtimes.tensorrt import on_gpu
+    from livesam.engine.runtimes.tensorrt_encoder import TrtEncoder
     from livesam.export.graphs.plans import build_plan, encoder_profiles
 
     library, side = _tensorrt_library(choice), graphs.spec.image_size
@@ -242,9 +243,7 @@ def _tensorrt_compiler(graphs: GraphCache, choice: Choice, swap: Swap) -> Decode
 
     def compile_decoder(weights: DecoderWeights) -> MaskDecoder:
         with on_gpu(choice.gpu):
-            if refit:
-                return TrtRefitDecoder(plan, weights, library.name, probe.check)
-            decoder = TrtDecoder(plan, weights, library.name)
+            decoder = (TrtRefitDecoder if refit else TrtDecoder)(plan, weights, library.name)
         try:
             probe.check(decoder, weights)  # a graph is compared at export, a plan nowhere before
         except BaseException:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ast
 import os
+import re
+import shutil
 import subprocess
 import sys
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -16,6 +19,7 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 SETUPTOOLS = PYPROJECT["tool"]["setuptools"]
 
 FOLDERS = ("engine", "export", "adapter", "benchmarks", "app")
+NOT_IN_THE_WHEEL = ("adapter/training", "benchmarks/gpu", "benchmarks/peers")
 CORE_HEAVY = {"torch", "torchvision", "segment_anything", "onnx"}
 EXTRAS = {
     "onnxruntime",
@@ -24,12 +28,10 @@ EXTRAS = {
     "tensorrt_rtx",
     "skimage",
     "matplotlib",
-    "pycocotools",
     "transformers",
     "pynvml",
     "psutil",
     "scipy",
-    "hypothesis",
 }
 
 
@@ -42,7 +44,12 @@ def _module(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-MODULES = [_module(path) for folder in FOLDERS for path in _sources(folder)]
+def _shipped(folder: str) -> list[Path]:
+    """The sources of a folder that a wheel has; the others may need what is installed for who works on livesam."""
+    return [path for path in _sources(folder) if not path.relative_to(ROOT).as_posix().startswith(NOT_IN_THE_WHEEL)]
+
+
+MODULES = [_module(path) for folder in FOLDERS for path in _shipped(folder)]
 
 
 def test_package_list_is_what_is_on_disk() -> None:
@@ -55,6 +62,67 @@ def test_package_list_is_what_is_on_disk() -> None:
         assert (folder / "__init__.py").is_file(), f"{folder} would be left out of the install"
 
 
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The names in a wheel of this tree, built from a copy, so that no ``build/lib`` stays behind."""
+    tree, out = tmp_path_factory.mktemp("tree") / "copy", tmp_path_factory.mktemp("wheel")
+    leave = shutil.ignore_patterns(
+        ".*", "build", "dist", "out", "runs", "tests", "results", "__pycache__", "*.egg-info"
+    )
+    shutil.copytree(ROOT, tree, ignore=leave)
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", out]
+    done = subprocess.run([*command, tree], capture_output=True, text=True, cwd=tree)
+    assert done.returncode == 0, done.stderr
+    with zipfile.ZipFile(next(out.glob("*.whl"))) as archive:
+        return archive.namelist()
+
+
+def test_a_wheel_has_what_is_used_and_not_what_livesam_is_made_with(wheel: list[str]) -> None:
+    for folder in FOLDERS:
+        for path in _shipped(folder):
+            assert f"livesam/{path.relative_to(ROOT).as_posix()}" in wheel
+    assert "livesam/engine/models/weights/nano.safetensors" in wheel
+    assert "livesam/engine/py.typed" in wheel
+    unwanted = [
+        name for name in wheel if name.removeprefix("livesam/").startswith((*NOT_IN_THE_WHEEL, "benchmarks/results"))
+    ]
+    assert unwanted == []
+
+
+def test_an_editable_install_has_all_of_it() -> None:
+    from importlib.util import find_spec
+
+    engine = find_spec("livesam.engine")
+    if engine is None or "__editable__" not in str(engine.origin):
+        pytest.skip("livesam is not installed as editable here")
+    assert [folder for folder in NOT_IN_THE_WHEEL if find_spec("livesam." + folder.replace("/", ".")) is None] == []
+
+
+def test_nothing_of_the_wheel_needs_what_is_not_in_it() -> None:
+    absent = tuple("livesam." + folder.replace("/", ".") for folder in NOT_IN_THE_WHEEL)
+    wrong = [
+        f"{path.relative_to(ROOT)}:{node.lineno} imports {node.module}"
+        for folder in FOLDERS
+        for path in _shipped(folder)
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(absent)
+    ]
+    assert wrong == []
+
+
+def test_every_dependency_is_imported_somewhere() -> None:
+    """By its import name; ``torchvision`` is segment-anything's."""
+    names = {"opencv-python-headless": "cv2", "pillow": "PIL", "segment-anything": "segment_anything"}
+    listed = [re.split(r"[<>=]", entry)[0] for entry in PYPROJECT["project"]["dependencies"]]
+    text = "\n".join(path.read_text() for folder in FOLDERS for path in _shipped(folder))
+    unused = [
+        name
+        for name in listed
+        if name != "torchvision" and not re.search(rf"^\s*(import|from) {names.get(name, name)}\b", text, re.MULTILINE)
+    ]
+    assert unused == []
+
+
 def test_nothing_at_the_root_shadows_the_install() -> None:
     assert not (ROOT / "livesam").exists()
     assert not (ROOT / "__init__.py").exists()
@@ -65,7 +133,7 @@ def test_each_runtime_is_imported_where_it_is_needed_only() -> None:
     """Heavy optional packages are never imported at a module's top level: the module must import without them."""
     wrong = []
     for folder in FOLDERS:
-        for path in _sources(folder):
+        for path in _shipped(folder):
             for node in ast.parse(path.read_text()).body:
                 names = (
                     [alias.name for alias in node.names]

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 from livesam.adapter.learning.loop import AdaptationLoop
 from livesam.adapter.learning.priority import low_priority
 from livesam.adapter.learning.store import DecoderStore
-from livesam.adapter.method import obeys
-from livesam.adapter.registry import config_of, create
+from livesam.adapter.registry import config_of, create, obeys
 from livesam.engine.files.hashing import weights_hash
 from livesam.engine.models.adapted import AdaptedInfo
 from livesam.engine.models.loading import decoder_weights

@@ -29,7 +29,7 @@ import numpy.typing as npt
 import torch
 from livesam.adapter.labels import cells, click_labels
 from livesam.adapter.losses import click_bce
-from livesam.adapter.method import Answer, DcttaConfig, StepReport
+from livesam.adapter.method import Answer, StepReport
 from livesam.adapter.optimiser import Adam
 from livesam.adapter.torch_decoder import Decoding, FlatDecoder, GiveWay
 from livesam.engine.values.embedding import ImageEmbedding
@@ -55,6 +55,25 @@ class Unit:
     vector: Tensor
     clicks: list[Click] = field(default_factory=list)
     logits: Logits | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DcttaConfig:
+    """DC-TTA, arXiv 2506.23104 (``jihun1998/DCTTA`` @ 62b9334): clicks divided over decoder copies, then merged.
+
+    Attributes:
+        lr: AdamW's rate; the public code has 1e-5 in its README and 1e-6 as its default.
+        steps: gradient steps a unit and click.
+        merge: factor of the task arithmetic.
+        max_units: positive clicks beyond so many units join the nearest one; bounds memory and time.
+    """
+
+    lr: float = 1e-5
+    weight_decay: float = 0.01
+    steps: int = 1
+    merge: float = 0.7
+    max_units: int = 8
+    seed: int = 0
 
 
 class DcttaMethod:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from livesam.adapter.method import Answer, FrozenConfig, StepReport
+from livesam.adapter.method import Answer, StepReport
 from livesam.adapter.torch_decoder import Decoding, FlatDecoder, GiveWay
 from livesam.engine.values.embedding import ImageEmbedding
 from livesam.engine.values.interaction import Interaction
@@ -17,6 +18,13 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from livesam.engine.values.protocols import DecoderWeights
     from segment_anything.modeling import Sam
+
+
+@dataclass(frozen=True, slots=True)
+class FrozenConfig:
+    """The base decoder, unchanged."""
+
+    seed: int = 0
 
 
 class FrozenMethod:

@@ -8,12 +8,12 @@ features are those of the slow copy, whose upscaling is always the base's.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 import torch
 from livesam.adapter.labels import MaskLabel, click_labels
 from livesam.adapter.losses import click_bce, dice, focal, pixel_bce, soft_iou, sparse_bce
-from livesam.adapter.method import LiveConfig
 from livesam.adapter.methods.replay import Example, Lesson, any_click, banded_label, sample_tokens
 from livesam.adapter.oracle import depth_map
 from livesam.adapter.torch_decoder import (
@@ -36,10 +36,25 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
+class LessonConfig(Protocol):
+    """The numbers of ``LiveConfig`` that lessons use."""
+
+    @property
+    def keep(self) -> float: ...
+    @property
+    def simulated(self) -> int: ...
+    @property
+    def tokens(self) -> int: ...
+    @property
+    def border(self) -> float: ...
+    @property
+    def iou_weight(self) -> float: ...
+
+
 class Lessons:
     """Losses of one decoder's head, with gradients."""
 
-    def __init__(self, decoding: Decoding, decoder: FlatDecoder, config: LiveConfig) -> None:
+    def __init__(self, decoding: Decoding, decoder: FlatDecoder, config: LessonConfig) -> None:
         self.decoding, self.decoder, self.config = decoding, decoder, config
 
     def click(self, embedding: ImageEmbedding, prompt: Prompt, reached: Trunk) -> Tensor:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from livesam.adapter.method import obeys
+from livesam.adapter.registry import create, obeys
 from livesam.benchmarks.quality.predictors import DecoderPredictor, MethodPredictor, TokenRule
 from livesam.benchmarks.quality.protocol import Predictor
 from livesam.engine.view.look import PLAIN, Look
@@ -74,7 +74,6 @@ def _learning(
 
     # Refuses a bad file without torch.
     source = DecoderSource.open(opening.model, checkpoint=opening.checkpoint, adapted=adapted)
-    from livesam.adapter.registry import create
     from livesam.engine.files.hashing import weights_hash
     from livesam.engine.runtimes.torch import TorchEncoder
 

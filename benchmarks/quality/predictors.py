@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
-from livesam.adapter.method import obeys
+from livesam.adapter.registry import obeys
 from livesam.benchmarks.quality.datasets import Image, Mask
 from livesam.engine.session.cache import EmbeddingCache
 from livesam.engine.session.cached_encoder import CachedEncoder

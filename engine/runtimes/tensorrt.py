@@ -9,26 +9,18 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
 from livesam.engine.files.hashing import file_sha256
-from livesam.engine.models.spec import PIXEL_MEAN, PIXEL_STD
-from livesam.engine.runtimes.base import PreparedEncoder
-from livesam.engine.runtimes.recent import ENCODER_GRAPHS, Recent
 from livesam.engine.runtimes.tensorrt_profiles import Ranges, fitting_profile
-from livesam.engine.values.errors import RuntimeUnavailable, SessionError, SwapError
-from livesam.engine.values.protocols import DecoderWeights
-from livesam.engine.view.geometry import resize
+from livesam.engine.values.errors import RuntimeUnavailable, SessionError
 
 if TYPE_CHECKING:
     import torch
-    from livesam.engine.values.embedding import Features
 
 LIBRARIES = ("tensorrt", "tensorrt_rtx")
 _EXTRA = {"tensorrt": "tensorrt", "tensorrt_rtx": "rtx"}
@@ -230,123 +222,3 @@ def capture(run: Callable[[], None], stream: torch.cuda.Stream) -> torch.cuda.CU
     with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):  # a learner may allocate meanwhile
         run()
     return graph
-
-
-@dataclass
-class _Upload:
-    """Fixed buffers for one number of images B, and the CUDA graph from the pixels on the device to the embeddings."""
-
-    host: torch.Tensor  # uint8 (B, S, S, 3), pinned
-    pixels: torch.Tensor  # uint8 (B, S, S, 3)
-    inside: torch.Tensor  # float32 (B, S, S, 1): 1 where there is an image, 0 in the padding
-    output: torch.Tensor  # float32 (B, 256, S/16, S/16)
-    graph: torch.cuda.CUDAGraph
-    kept: tuple[object, ...]  # what else the graph points at
-
-
-class TrtEncoder(PreparedEncoder):
-    """An image encoder over a plan. Never run on a GPU so far.
-
-    The resized image goes up as uint8 through pinned memory (3 MB instead of 12), is normalised and padded on the
-    device, and everything after the upload is one CUDA graph. Features stay on the device.
-    Opens on the current GPU (``on_gpu``) and stays there, whichever thread calls. Takes as many images at once as the
-    plan's largest profile.
-
-    Raises:
-        RuntimeUnavailable: no library, no GPU, or a plan that does not belong here.
-    """
-
-    def __init__(self, plan: Path, image_size: int, library: str = "auto") -> None:
-        engine = PlanEngine(plan, library)
-        self._plan: PlanEngine | None = engine
-        super().__init__(image_size, str(engine.manifest["weights_hash"]), engine.runtime, engine.largest("image")[0])
-        import torch
-
-        self._stream: Any = torch.cuda.Stream(priority=-1)  # type: ignore[no-untyped-call]  # before the learner's
-        self._uploads: Recent[int, _Upload] = Recent(ENCODER_GRAPHS)
-        self._uploads.find(1, lambda: self._capture(engine, 1))
-
-    def _features(self, images: Sequence[npt.NDArray[np.uint8]]) -> list[Features]:
-        """CUDA tensors ``(1, 256, h, w)``, from one upload and one replay."""
-        import torch
-
-        engine = self._plan
-        if engine is None:
-            raise SessionError("the encoder is closed: open a new session")
-        resized = [resize(image, self.image_size) for image in images]
-        with on_gpu(engine.gpu):
-            upload = self._uploads.find(len(images), lambda: self._capture(engine, len(images)))
-            with torch.cuda.stream(self._stream):
-                upload.inside.zero_()
-                for index, small in enumerate(resized):
-                    h, w = small.shape[:2]
-                    upload.host[index, :h, :w] = torch.from_numpy(small)
-                    upload.inside[index, :h, :w] = 1
-                upload.pixels.copy_(upload.host, non_blocking=True)
-                upload.graph.replay()
-                features = [upload.output[index : index + 1].clone() for index in range(len(images))]
-            self._stream.synchronize()  # also: the next image may go into the pinned buffer
-        return list(features)
-
-    def _capture(self, engine: PlanEngine, count: int) -> _Upload:
-        import torch
-
-        side = self.image_size
-        shape = (count, side, side, 3)
-        host = torch.zeros(shape, dtype=torch.uint8).pin_memory()
-        pixels = torch.zeros(shape, dtype=torch.uint8, device="cuda")
-        inside = torch.zeros((count, side, side, 1), device="cuda")
-        mean, std = torch.tensor(PIXEL_MEAN, device="cuda"), torch.tensor(PIXEL_STD, device="cuda")
-        image = torch.zeros((count, 3, side, side), device="cuda")
-        output = torch.zeros((count, 256, side // 16, side // 16), device="cuda")
-        encode = engine.bind({"image": image, "embedding": output})
-
-        def run() -> None:
-            image.copy_(((pixels.float() - mean) / std * inside).permute(0, 3, 1, 2))
-            encode(self._stream)
-
-        return _Upload(host, pixels, inside, output, capture(run, self._stream), (image, mean, std, encode))
-
-    def _free(self) -> None:
-        self._plan = None
-        self._uploads.clear()
-
-
-@dataclass(frozen=True)
-class WeightInput:
-    """One decoder tensor as an input of the engine."""
-
-    name: str
-    key: str
-    transpose: bool
-    shape: tuple[int, ...]
-
-
-def weight_inputs(manifest: Mapping[str, Any]) -> list[WeightInput]:
-    """The 120 tensors by the plan's input names, from a plan's manifest."""
-    return [
-        WeightInput(name, w["key"], bool(w["transpose"]), tuple(w["shape"]))
-        for name, w in sorted(manifest["weights"].items())
-    ]
-
-
-def checked_weights(weights: DecoderWeights, inputs: Sequence[WeightInput]) -> dict[str, npt.NDArray[np.float32]]:
-    """Weights by input name, transposed as the engine wants them.
-
-    Raises:
-        SwapError: a tensor is missing, unknown, of another shape or not finite.
-    """
-    keys = {w.key for w in inputs}
-    if set(weights) != keys:
-        odd = sorted(keys ^ set(weights))
-        raise SwapError(f"a mask decoder has {len(keys)} tensors by official names; missing or unknown: {odd[:3]}")
-    ready = {}
-    for w in inputs:
-        array = np.asarray(weights[w.key], np.float32)
-        array = np.ascontiguousarray(array.T if w.transpose else array)
-        if array.shape != w.shape:
-            raise SwapError(f"{w.key} has shape {array.shape}, the engine takes {w.shape}")
-        if not np.isfinite(array).all():
-            raise SwapError(f"{w.key} has values that are not finite")
-        ready[w.name] = array
-    return ready

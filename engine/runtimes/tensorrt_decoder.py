@@ -1,10 +1,12 @@
-"""Decoders over TensorRT plans, with two ways of changing their weights under a running application.
+"""Decoders over TensorRT plans, with two ways of changing their weights.
 
-Nothing here that touches a device has ever run on a GPU. Both decoders keep two banks of weights; clicks use one while
-the other is filled, and a swap is a change of index:
+The decoder slot keeps two decoders and fills the one that no click is using, so each of these has one set of weights
+and one engine:
 
-* ``TrtDecoder``: the 120 tensors are engine inputs. A bank is a set of device buffers, a swap changes pointers.
-* ``TrtRefitDecoder``: a bank is an engine of its own, refitted while no work is in flight on it.
+* ``TrtDecoder``: the 120 tensors are engine inputs; new weights are copied into the device buffers that are bound.
+* ``TrtRefitDecoder``: the engine is refitted from device buffers.
+
+Nothing here that touches a device has ever run on a GPU.
 """
 
 from __future__ import annotations
@@ -15,12 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 from livesam.engine.runtimes.packing import PackingDecoder, T
 from livesam.engine.runtimes.recent import DECODER_GRAPHS, Recent
-from livesam.engine.runtimes.tensorrt import PlanEngine, capture, checked_weights, load_library, on_gpu, weight_inputs
+from livesam.engine.runtimes.tensorrt import PlanEngine, capture, load_library, on_gpu
 from livesam.engine.values.embedding import ImageEmbedding
-from livesam.engine.values.errors import RuntimeUnavailable, SwapError
-from livesam.engine.values.protocols import DecoderWeights, MaskDecoder
+from livesam.engine.values.errors import RuntimeUnavailable, SessionError, SwapError
+from livesam.engine.values.protocols import DecoderWeights
 from livesam.engine.view.points import PromptGroup
 
 if TYPE_CHECKING:
@@ -29,21 +32,11 @@ if TYPE_CHECKING:
 # TensorRT 11.3.0's release notes: a refittable engine may take a GEMM bias for zero. Not in 10.16.1 and 11.4.0.
 DROPS_BIASES = ((11, 3),)
 
-Verify = Callable[[MaskDecoder, DecoderWeights], None]
-
 
 def refit_is_trusted(version: str) -> bool:
-    """Whether refitted engines of this TensorRT version may serve without a comparison with PyTorch."""
+    """Whether refitted engines of this TensorRT version keep all biases."""
     parts = tuple(int(p) for p in version.split(".")[:2] if p.isdigit())
     return parts not in DROPS_BIASES
-
-
-@dataclass
-class _Bank:
-    """One set of weights: the engine that runs, and the weights that are bound as its inputs (none when refitted)."""
-
-    engine: PlanEngine
-    weights: dict[str, torch.Tensor]
 
 
 @dataclass
@@ -55,30 +48,33 @@ class _Recorded:
     run: object  # holds the execution context that the graph was captured from
 
 
-class _BankedDecoder(PackingDecoder):
-    """Decoding over two banks, one click at a time, on the GPU that was current when it was opened (``on_gpu``).
+class _PlanDecoder(PackingDecoder):
+    """Decoding with one engine, one click at a time, on the GPU that was current when it was opened (``on_gpu``).
 
-    Never run on a GPU so far.
+    Args:
+        bound: weights that are inputs of the engine; none where it is refitted.
     """
 
     concurrent = False  # one set of buffers for each shape
 
-    def __init__(self, banks: Sequence[_Bank], embedding_hw: tuple[int, int]) -> None:
+    def __init__(self, engine: PlanEngine, bound: Mapping[str, torch.Tensor]) -> None:
         import torch
 
-        super().__init__(banks[0].engine.runtime)
-        self._banks = list(banks)
-        self._active = 0
-        self._gpu = banks[0].engine.gpu
-        self._hw = embedding_hw
+        super().__init__(engine.runtime)
+        self._engine: PlanEngine | None = engine
+        self._bound = dict(bound)
+        self._gpu = engine.gpu
+        shape = engine.manifest["inputs"]["embedding"]["shape"]
+        self._hw = int(shape[2]), int(shape[3])
         self._stream: Any = torch.cuda.Stream(priority=-1)  # type: ignore[no-untyped-call]  # before the learner's
-        self._embedding = torch.zeros((1, 256, *embedding_hw), device="cuda")
+        self._embedding = torch.zeros((1, 256, *self._hw), device="cuda")
         self._embedding_key: str | None = None
-        self._recorded: Recent[tuple[int, int, int, int], _Recorded] = Recent(DECODER_GRAPHS)
+        self._recorded: Recent[tuple[int, int, int], _Recorded] = Recent(DECODER_GRAPHS)
 
     def _free(self) -> None:
         self._recorded.clear()
-        self._banks.clear()
+        self._bound.clear()
+        self._engine = None
 
     def _place(self, embedding: ImageEmbedding) -> None:
         """Copy the embedding into the engine's buffer when it is another one; on the device it never leaves it."""
@@ -96,7 +92,7 @@ class _BankedDecoder(PackingDecoder):
     def _read(
         self, embedding: ImageEmbedding, group: PromptGroup, read: Callable[[torch.Tensor, torch.Tensor], T]
     ) -> T:
-        """One batch through the active bank; ``read`` runs on the decoder's own stream."""
+        """One batch through the engine; ``read`` runs on the decoder's own stream."""
         import torch
 
         with on_gpu(self._gpu):
@@ -113,33 +109,24 @@ class _BankedDecoder(PackingDecoder):
 
     def _record(self, group: PromptGroup) -> _Recorded:
         prompts, points = group.point_labels.shape
-        key = (self._active, prompts, points, group.has_mask.shape[0])
-        return self._recorded.find(key, lambda: self._capture(group))
+        return self._recorded.find((prompts, points, group.has_mask.shape[0]), lambda: self._capture(group))
 
     def _capture(self, group: PromptGroup) -> _Recorded:
         import torch
 
-        prompts, (h, w) = group.point_labels.shape[0], self._hw
-        bank, stream = self._banks[self._active], self._stream
+        if self._engine is None:
+            raise SessionError("the decoder is closed: open a new session")
+        prompts, (h, w), stream = group.point_labels.shape[0], self._hw, self._stream
         tensors = {name: torch.zeros(array.shape, device="cuda") for name, array in group.feeds().items()}
         tensors["embedding"] = self._embedding
         tensors["low_res_logits"] = torch.zeros((prompts, 4, 4 * h, 4 * w), device="cuda")
         tensors["ious"] = torch.zeros((prompts, 4), device="cuda")
-        run = bank.engine.bind({**tensors, **bank.weights})
+        run = self._engine.bind({**tensors, **self._bound})
         return _Recorded(tensors, capture(lambda: run(stream), stream), run)
 
 
-def _embedding_hw(manifest: Mapping[str, Any]) -> tuple[int, int]:
-    shape = manifest["inputs"]["embedding"]["shape"]
-    return int(shape[2]), int(shape[3])
-
-
-class TrtDecoder(_BankedDecoder):
-    """Weights are engine inputs in two sets of device buffers, a swap changes pointers. Never run on a GPU so far.
-
-    No engine is rebuilt or refitted and no click waits: the idle set is filled while the other serves, and each set
-    keeps its own CUDA graphs, because a graph holds the pointers that it was recorded with.
-    """
+class TrtDecoder(_PlanDecoder):
+    """Weights are engine inputs in device buffers, so recorded CUDA graphs stay valid. Never run on a GPU so far."""
 
     def __init__(self, plan: Path, weights: DecoderWeights, library: str = "auto") -> None:
         """Open ``plan``, which was built from a graph with weights as inputs.
@@ -155,15 +142,11 @@ class TrtDecoder(_BankedDecoder):
 
         self._inputs = weight_inputs(engine.manifest)
         dtype = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[engine.manifest["precision"]]
-        banks = [
-            _Bank(engine, {w.name: torch.zeros(w.shape, dtype=dtype, device="cuda") for w in self._inputs})
-            for _ in range(2)
-        ]
-        super().__init__(banks, _embedding_hw(engine.manifest))
+        super().__init__(engine, {w.name: torch.zeros(w.shape, dtype=dtype, device="cuda") for w in self._inputs})
         self.load_weights(weights)
 
     def load_weights(self, weights: DecoderWeights) -> None:
-        """Fill the idle set and make it the serving one.
+        """Copy new weights into the buffers; never while a decode is running.
 
         Raises:
             SwapError: names, shapes or values are not those of a mask decoder; the old weights stay in place.
@@ -171,53 +154,39 @@ class TrtDecoder(_BankedDecoder):
         import torch
 
         ready = checked_weights(weights, self._inputs)
-        idle = 1 - self._active
         with on_gpu(self._gpu), torch.cuda.stream(self._stream):
             for name, array in ready.items():
-                self._banks[idle].weights[name].copy_(torch.from_numpy(array))
+                self._bound[name].copy_(torch.from_numpy(array))
         self._stream.synchronize()
-        self._active = idle
 
 
-class TrtRefitDecoder(_BankedDecoder):
-    """Two refittable engines; the idle one is refitted from device buffers, then serves. Never run on a GPU so far.
+class TrtRefitDecoder(_PlanDecoder):
+    """A refittable engine, refitted in place from device buffers. Never run on a GPU so far.
 
     The buffers stay registered with the refitter, so a swap is one copy into them and one asynchronous refit on the
     decoder's own stream, where nothing else is in flight on that engine.
     """
 
-    def __init__(
-        self, plan: Path, weights: DecoderWeights, library: str = "auto", verify: Verify | None = None
-    ) -> None:
-        """Open ``plan`` twice.
-
-        Args:
-            verify: compares the decoder with PyTorch after a refit and raises ``SwapError`` (``Probe.check``); needed
-                where the library is known to lose biases.
+    def __init__(self, plan: Path, weights: DecoderWeights, library: str = "auto") -> None:
+        """Open ``plan``, which was built to be refitted.
 
         Raises:
             RuntimeUnavailable: no library, no GPU, a plan that does not belong here or cannot be refitted, or TensorRT
-                11.3 without ``verify``.
+                11.3, which may lose biases.
             SwapError: the first refit failed.
         """
         version = load_library(library).version
-        if not refit_is_trusted(version) and verify is None:
+        if not refit_is_trusted(version):
             raise RuntimeUnavailable(
-                f"TensorRT {version} may lose biases when refitting: use another version, weights as inputs "
-                "(TrtDecoder), or give a comparison with PyTorch"
+                f"TensorRT {version} may lose biases when refitting: use another version, or weights as inputs "
+                "(swap='inputs')"
             )
-        banks = [_Bank(PlanEngine(plan, library), {}) for _ in range(2)]
-        for bank in banks:
-            if not bank.engine.engine.refittable:
-                raise RuntimeUnavailable(f"{plan} cannot be refitted: build it with refit=True on a machine with a GPU")
-        super().__init__(banks, _embedding_hw(banks[0].engine.manifest))
-        self._verify = verify
-        self._inputs = weight_inputs(banks[0].engine.manifest)
-        self._refitters, self._buffers = [], []
-        for bank in banks:
-            refitter, buffers = self._register(bank.engine)
-            self._refitters.append(refitter)
-            self._buffers.append(buffers)
+        engine = PlanEngine(plan, library)
+        if not engine.engine.refittable:
+            raise RuntimeUnavailable(f"{plan} cannot be refitted: build it with refit=True on a machine with a GPU")
+        super().__init__(engine, {})
+        self._inputs = weight_inputs(engine.manifest)
+        self._refitter, self._buffers = self._register(engine)
         self.load_weights(weights)
 
     def _register(self, plan: PlanEngine) -> tuple[Any, dict[str, torch.Tensor]]:
@@ -243,29 +212,60 @@ class TrtRefitDecoder(_BankedDecoder):
         return refitter, buffers
 
     def load_weights(self, weights: DecoderWeights) -> None:
-        """Refit the idle engine and let it serve if it agrees with PyTorch.
+        """Refit the engine; never while a decode is running.
 
         Raises:
-            SwapError: not a mask decoder's weights, or the refit or its check failed; the old engine serves on.
+            SwapError: not a mask decoder's weights, and the old ones stay in place; or the refit failed, and the
+                decoder may not serve before it is filled anew.
         """
         import torch
 
         ready = checked_weights(weights, self._inputs)
-        before, idle = self._active, 1 - self._active
         with on_gpu(self._gpu), torch.cuda.stream(self._stream):
-            for name, buffer in self._buffers[idle].items():
+            for name, buffer in self._buffers.items():
                 buffer.copy_(torch.from_numpy(ready[name]))
-            done = self._refitters[idle].refit_cuda_engine_async(self._stream.cuda_stream)
+            done = self._refitter.refit_cuda_engine_async(self._stream.cuda_stream)
         self._stream.synchronize()
-        # Recorded graphs hold the old engine state; whether they see a refit is documented nowhere.
-        for key in [k for k in self._recorded if k[0] == idle]:
-            del self._recorded[key]
+        self._recorded.clear()  # whether a recorded graph sees a refit is documented nowhere
         if not done:
-            raise SwapError("TensorRT could not refit the idle engine: the other one serves on")
-        self._active = idle
-        try:
-            if self._verify is not None:
-                self._verify(self, weights)
-        except Exception:
-            self._active = before
-            raise
+            raise SwapError("TensorRT could not refit the engine")
+
+
+@dataclass(frozen=True)
+class WeightInput:
+    """One decoder tensor as an input of the engine."""
+
+    name: str
+    key: str
+    transpose: bool
+    shape: tuple[int, ...]
+
+
+def weight_inputs(manifest: Mapping[str, Any]) -> list[WeightInput]:
+    """The 120 tensors by the plan's input names, from a plan's manifest."""
+    return [
+        WeightInput(name, w["key"], bool(w["transpose"]), tuple(w["shape"]))
+        for name, w in sorted(manifest["weights"].items())
+    ]
+
+
+def checked_weights(weights: DecoderWeights, inputs: Sequence[WeightInput]) -> dict[str, npt.NDArray[np.float32]]:
+    """Weights by input name, transposed as the engine wants them.
+
+    Raises:
+        SwapError: a tensor is missing, unknown, of another shape or not finite.
+    """
+    keys = {w.key for w in inputs}
+    if set(weights) != keys:
+        odd = sorted(keys ^ set(weights))
+        raise SwapError(f"a mask decoder has {len(keys)} tensors by official names; missing or unknown: {odd[:3]}")
+    ready = {}
+    for w in inputs:
+        array = np.asarray(weights[w.key], np.float32)
+        array = np.ascontiguousarray(array.T if w.transpose else array)
+        if array.shape != w.shape:
+            raise SwapError(f"{w.key} has shape {array.shape}, the engine takes {w.shape}")
+        if not np.isfinite(array).all():
+            raise SwapError(f"{w.key} has values that are not finite")
+        ready[w.name] = array
+    return ready

@@ -179,7 +179,7 @@ class Dialogue:
         self._steps.append(Step(prompt, shown.low_res_logits.copy(), shown.iou, version, view.window))
         self._undone.clear()
         # A plain mask is drawn anew when the object is accepted (1.2 ms); a copy would cost every click 0.2 ms.
-        self._mask = shown.mask.copy() if self.look.needs_pixels else None
+        self._mask = shown.mask.copy() if self.look.zoom else None
         return shown
 
     def undo(self) -> None:
@@ -216,7 +216,7 @@ class Dialogue:
         if self._mask is None:
             last = self._steps[-1]
             view = replace(self.whole, window=last.window)
-            self._mask, stages = view.mask(last.low_res_logits, last.prompt.clicks, edges=self.look.edges)
+            self._mask, stages = view.mask(last.low_res_logits)
         return self._mask, stages
 
     def interaction(

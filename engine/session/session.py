@@ -87,7 +87,7 @@ class Session(Previews):
 
     @property
     def look(self) -> Look:
-        """How answers are looked for and drawn. May be set at any time; zoom and edges work from the next image on."""
+        """How answers are looked for and drawn. May be set at any time; zoom works from the next image on."""
         return self._dialogue.look
 
     @look.setter
@@ -295,7 +295,7 @@ class Session(Previews):
 
     def _view(self, embedding: ImageEmbedding, image: npt.NDArray[np.uint8]) -> View:
         """Of a whole image, with its pixels where they are looked at again: the caller's array may change."""
-        keep = self.look.needs_pixels
+        keep = self.look.zoom
         return View.whole(embedding, image.copy() if keep else image, keep=keep)
 
     def _at_hand(self, record: SessionLog, image: npt.NDArray[np.uint8] | None, path: Path) -> View:

@@ -39,7 +39,7 @@ class MaskResult:
         timings_ms: milliseconds by stage: ``wait``, ``decode``, ``postprocess``, ``total``; ``zoom``, ``obey`` and
             ``edges`` where asked for.
         prompt: what it answers.
-        image: the RGB image, where the session has kept it: with ``zoom`` or ``edges``.
+        image: the RGB image, where the session has kept it: with ``zoom``.
     """
 
     mask: npt.NDArray[np.bool_]

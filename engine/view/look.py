@@ -13,17 +13,12 @@ class Look:
         zoom: from an object's second click or box on, encode its surroundings for themselves and look there
             (``engine/view/zoom.py``); one more encoding where the window moves, once or twice an object.
         obey: correct masks where they contradict clicks (``engine/view/obey.py``); 0.3 to 1 ms a click.
-        edges: draw masks to the image's own edges (``engine/view/edges.py``); tens of milliseconds a click.
+        edges: draw masks to the image's own edges (``engine/view/edges.py``); under 1 ms a click.
     """
 
     zoom: bool = False
     obey: bool = False
     edges: bool = False
-
-    @property
-    def needs_pixels(self) -> bool:
-        """Whether the image's pixels are looked at again after it was encoded."""
-        return self.zoom or self.edges
 
 
 PLAIN = Look()

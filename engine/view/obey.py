@@ -29,6 +29,7 @@ LIKENESS = 25.0  # in colour, of 255
 MARGIN = 2.0  # logit that a click gets
 RIDGE = 0.05  # added to the diagonal, in shares of it: clicks side by side that contradict each other stay solvable
 SPAN = 4  # a bump ends at so many standard deviations
+BLUR = 1 / 4  # of a reach, standard deviation with which colours are smoothed: texture must not tear a correction
 
 
 def obey(logits: Logits, colours: Colours, clicks: Sequence[Click], geometry: ResizeGeometry) -> Logits:
@@ -59,7 +60,35 @@ def obey(logits: Logits, colours: Colours, clicks: Sequence[Click], geometry: Re
     solution = np.linalg.pinv(felt * (1 + RIDGE * np.eye(len(felt))))
     heights = solution @ missing
     heights += solution @ (missing - felt @ heights)  # what the ridge has left
-    return np.asarray(logits + np.tensordot(heights.astype(np.float32), bumps, 1), np.float32)
+    corrected = np.asarray(logits + np.tensordot(heights.astype(np.float32), bumps, 1), np.float32)
+    part = slice(colours.shape[0]), slice(colours.shape[1])
+    _turn_specks(corrected[part], logits[part], places, (REACH * max(logits.shape)) ** 2)
+    return corrected
+
+
+def _turn_specks(corrected: Logits, before: Logits, places: Float64, size: float) -> None:
+    """Turn over, in place, islands and holes of fewer cells than ``size`` that a correction made and nobody clicked.
+
+    What it cut off counts as made; pieces that it did not touch stay, and so does each side's largest.
+    """
+    changed = ((corrected > 0) != (before > 0)).astype(np.uint8)
+    if not changed.any():
+        return
+    beside = cv2.dilate(changed, np.ones((3, 3), np.uint8)) > 0
+    clicked = np.zeros(before.shape, np.bool_)
+    for x, y in np.maximum(np.floor(places).astype(int), 1).tolist():
+        clicked[y - 1 : y + 3, x - 1 : x + 3] = True  # all cells that the click's pixel is scaled up from
+    for sign in (1, -1):  # islands first: their holes go with them
+        count, pieces = cv2.connectedComponents((sign * corrected > 0).astype(np.uint8))
+        sizes = np.bincount(pieces.ravel(), minlength=count)  # half as long as OpenCV's own statistics
+        sizes[0] = 0  # the other side
+        turned = sizes < size
+        turned[[0, int(sizes.argmax())]] = False
+        if turned.any():
+            touched = np.zeros(count, np.bool_)
+            touched[pieces[beside]] = True
+            touched[pieces[clicked]] = False
+            corrected[(turned & touched)[pieces]] *= -1
 
 
 def _bumps(places: Float64, cells: npt.NDArray[np.int_], colours: Colours, shape: tuple[int, ...]) -> Logits:
@@ -103,7 +132,7 @@ def low_res_colours(pixels: npt.NDArray[np.uint8], geometry: ResizeGeometry) -> 
     height, width = (-(-side // 4) for side in geometry.resized_hw)
     step = max(1, max(geometry.original_hw) // (8 * max(height, width)))  # of 12 Mpx not every pixel is needed
     small = cv2.resize(np.ascontiguousarray(pixels[::step, ::step]), (width, height), interpolation=cv2.INTER_AREA)
-    small = cv2.GaussianBlur(small, (3, 3), 0)
     side = geometry.image_size // 4
+    small = cv2.GaussianBlur(small, (0, 0), BLUR * REACH * side)
     small = cv2.copyMakeBorder(small, 0, min(1, side - height), 0, min(1, side - width), cv2.BORDER_REPLICATE)
     return np.asarray(small, np.float32)

@@ -14,7 +14,7 @@ from livesam.engine.values.embedding import ImageEmbedding
 from livesam.engine.values.prompt import Box, Click, Prompt
 from livesam.engine.values.step import Step
 from livesam.engine.values.window import Window
-from livesam.engine.view.edges import draw_to_edges
+from livesam.engine.view.edges import EdgeFilter
 from livesam.engine.view.geometry import ResizeGeometry, postprocess
 from livesam.engine.view.look import Look
 from livesam.engine.view.obey import Colours, low_res_colours, obey
@@ -40,6 +40,7 @@ class View:
         hw: height and width of the whole image.
         colours: the window's, float32 ``(rows, columns, 3)`` on the grid of the low-res logits; None where nobody had
             the pixels.
+        edges: draws low-res logits of the window to its edges; None like ``colours``.
     """
 
     embedding: ImageEmbedding
@@ -47,13 +48,13 @@ class View:
     window: Window
     hw: tuple[int, int]
     colours: Colours | None = None
+    edges: EdgeFilter | None = None
 
     @classmethod
     def whole(cls, embedding: ImageEmbedding, pixels: Pixels | None, *, keep: bool = True) -> View:
-        """The view of a whole image; ``keep`` the pixels for looking closer and for edges."""
-        colours = None if pixels is None else low_res_colours(pixels, geometry_of(embedding))
+        """The view of a whole image; ``keep`` the pixels for looking closer."""
         hw = embedding.original_hw
-        return cls(embedding, pixels if keep else None, Window.whole(hw), hw, colours)
+        return cls._of(embedding, pixels if keep else None, Window.whole(hw), hw, pixels)
 
     def part(self, window: Window, encode: Callable[[Pixels], ImageEmbedding]) -> View:
         """The view of a window of this image.
@@ -64,8 +65,18 @@ class View:
         if self.pixels is None:
             raise ValueError("the image's pixels are not at hand: make the view of the whole image with them")
         pixels = np.ascontiguousarray(self.pixels[window.part])
-        embedding = encode(pixels)
-        return View(embedding, self.pixels, window, self.hw, low_res_colours(pixels, geometry_of(embedding)))
+        return View._of(encode(pixels), self.pixels, window, self.hw, pixels)
+
+    @classmethod
+    def _of(
+        cls, embedding: ImageEmbedding, pixels: Pixels | None, window: Window, hw: tuple[int, int], seen: Pixels | None
+    ) -> View:
+        """A view of which ``seen`` are the window's own pixels."""
+        if seen is None:
+            return cls(embedding, pixels, window, hw)
+        geometry = geometry_of(embedding)
+        colours = low_res_colours(seen, geometry)
+        return cls(embedding, pixels, window, hw, colours, EdgeFilter(colours, geometry.image_size // 4))
 
     @property
     def is_whole(self) -> bool:
@@ -115,38 +126,34 @@ class View:
 
         Args:
             low_res: float32 ``(4h, 4w)``, the decoder's; not kept.
-            look: whether to obey clicks and to draw to edges.
+            look: whether to obey clicks, and to draw to edges where the image's colours are at hand.
         """
-        begun = time.perf_counter()
-        logits = self.obeyed(low_res, clicks) if look.obey else low_res
+        logits, stages, begun = low_res, {}, time.perf_counter()
+        if look.edges and self.edges is not None:
+            logits = self.edges.drawn(low_res)
+            stages["edges"] = (time.perf_counter() - begun) * 1e3
+        if look.obey:
+            begun = time.perf_counter()
+            logits = self.obeyed(logits, clicks)
+            stages["obey"] = (time.perf_counter() - begun) * 1e3
         if logits is low_res:
             logits = low_res.copy()  # a view would keep all masks of all prompts alive
-        stages = {"obey": (time.perf_counter() - begun) * 1e3} if look.obey else {}
-        mask, drawing = self.mask(logits, clicks, edges=look.edges)
+        mask, drawing = self.mask(logits)
         return logits, mask, {**stages, **drawing}
 
-    def mask(self, low_res: Logits, clicks: Sequence[Click], *, edges: bool) -> tuple[Mask, dict[str, float]]:
-        """The mask of an answer at the whole image's size, and how long its stages took in milliseconds.
+    def mask(self, low_res: Logits) -> tuple[Mask, dict[str, float]]:
+        """The mask of an answer at the whole image's size, and how long that took in milliseconds.
 
         Args:
             low_res: float32 ``(4h, 4w)``.
-            clicks: in pixels of the whole image; drawing to edges obeys them.
-            edges: draw the border to edges of the pixels (``engine/view/edges.py``), where they are at hand.
         """
-        window = self.window
         begun = time.perf_counter()
-        logits = postprocess(low_res, ResizeGeometry.of(window.hw, self.image_size))
-        drawing = time.perf_counter()
-        stages = {"postprocess": (drawing - begun) * 1e3}
-        if edges and self.pixels is not None:
-            shown = draw_to_edges(np.ascontiguousarray(self.pixels[window.part]), logits, window.clicks(clicks))
-            stages["edges"] = (time.perf_counter() - drawing) * 1e3
-        else:
-            shown = logits > 0
+        shown = postprocess(low_res, ResizeGeometry.of(self.window.hw, self.image_size)) > 0
+        stages = {"postprocess": (time.perf_counter() - begun) * 1e3}
         if self.is_whole:
             return shown, stages
         mask = np.zeros(self.hw, np.bool_)
-        mask[window.part] = shown
+        mask[self.window.part] = shown
         return mask, stages
 
     def check(self, step: Step) -> None:

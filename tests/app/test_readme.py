@@ -37,7 +37,7 @@ def folder(tmp_path: Path, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch) -
 
 def test_the_python_examples(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     block, learning = [text for kind, text in BLOCKS if kind == "python"]
-    assert len([line for line in block.splitlines() if line.strip()]) == 8
+    assert len([line for line in block.splitlines() if line.strip()]) == 9
     names = {"__name__": "readme"}
     exec(compile(block, "README.md", "exec"), names)
     assert np.asarray(Image.open("mask.png")).shape == (512, 512)

@@ -2,8 +2,7 @@
 
 import pytest
 import torch
-from livesam.adapter.learning.guard import CircuitBreaker, ReplayGate, StepGuard
-from livesam.adapter.method import GuardConfig
+from livesam.adapter.learning.guard import CircuitBreaker, GuardConfig, ReplayGate, StepGuard
 from livesam.adapter.optimiser import Adam
 
 

@@ -2,6 +2,7 @@
 
 import threading
 
+import numpy as np
 import pytest
 import torch
 from livesam.adapter.learning.learner import learn
@@ -12,6 +13,7 @@ from livesam.engine.models.origin import LoadedModel
 from livesam.engine.runtimes.torch import TorchEncoder, TorchGraph
 from livesam.engine.serving.slot import DecoderSlot
 from livesam.engine.session.session import Session
+from livesam.engine.values.errors import SessionError
 from livesam.engine.view.look import Look
 
 
@@ -49,3 +51,144 @@ def test_the_learner_takes_one_core_and_no_thread_of_others():
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+# Learning belongs to the session
+
+
+@pytest.fixture
+def origin(small_sam, small_spec):
+    return LoadedModel(small_spec, small_sam)
+
+
+@pytest.fixture
+def session(origin):
+    made = Session(
+        TorchEncoder(origin.model), DecoderSlot(TorchGraph(origin.model), decoder_weights(origin.model)), origin=origin
+    )
+    made.set_image(np.random.default_rng(0).integers(0, 256, (64, 80, 3), np.uint8))
+    yield made
+    made.close()
+
+
+def moved(weights, size=0.05):
+    """Other weights than these, far farther off than one object teaches."""
+    rng = np.random.default_rng(5)
+    return {k: v + size * rng.normal(size=v.shape).astype(np.float32) for k, v in weights.items()}
+
+
+def distance(one, other):
+    return float(np.sqrt(sum(np.square(one[k] - other[k]).sum() for k in one)))
+
+
+def finish_an_object(session):
+    session.click(30, 30)
+    session.click(60, 20, positive=False)
+    session.accept()
+
+
+QUICK = LoopConfig(nice=0, quiet_s=0, idle_after_s=0.05)
+
+
+def test_learning_begins_with_what_serves(session):
+    base = session.slot.weights(0)
+    mine = moved(base)
+    session.slot.publish(mine)
+    with learn(session, "paper", config=QUICK) as learner:
+        finish_an_object(session)
+        assert learner.wait(60)
+        learned = session.slot.weights(session.slot.current)
+    assert 0 < distance(learned, mine) < 0.1 * distance(learned, base)
+
+
+def test_a_decoder_that_was_there_survives_learning_nothing(session):
+    mine = moved(session.slot.weights(0))
+    version = session.slot.publish(mine)
+    with learn(session, "frozen", config=QUICK) as learner:
+        finish_an_object(session)
+        assert learner.wait(60)
+    assert session.slot.current == version
+
+
+def test_another_base_is_refused(origin):
+    other = moved(decoder_weights(origin.model))
+    session = Session(TorchEncoder(origin.model), DecoderSlot(TorchGraph(origin.model), other), origin=origin)
+    with pytest.raises(ValueError, match="another base"), learn(session):
+        pass
+    nameless = Session(TorchEncoder(origin.model), session.slot)
+    with pytest.raises(ValueError, match="open_session"), learn(nameless):
+        pass
+    session.close()
+
+
+def test_changing_the_domain_changes_the_decoder(session):
+    base = session.slot.weights(0)
+    with learn(session, "paper", config=QUICK) as learner:
+        finish_an_object(session)
+        assert learner.wait(60)
+        taught = session.slot.weights(session.slot.current)
+        session.domain = "another"
+        assert learner.wait(60)
+        assert learner.stats().domain == "another"
+        assert distance(session.slot.weights(session.slot.current), base) == 0
+        session.domain = "default"
+        assert learner.wait(60)
+        assert distance(session.slot.weights(session.slot.current), taught) == 0
+
+
+def test_the_applications_listener_hears_all_and_setting_one_ends_no_learning(session):
+    before, inside = [], []
+    session.on_interaction = before.append
+    with learn(session, "paper", config=QUICK) as learner:
+        session.click(30, 30)
+        session.on_interaction = inside.append
+        session.accept()
+        assert learner.wait(60)
+        assert learner.stats().counts["received"] == 2
+    session.click(30, 30)
+    assert len(before) == 1
+    assert [i.accepted for i in inside] == [True, False]
+
+
+def test_one_learner_at_a_time(session):
+    with learn(session, config=QUICK):
+        with pytest.raises(SessionError, match="learns already"), learn(session):
+            pass
+        assert session.listeners.learner is not None
+    assert session.listeners.learner is None
+
+
+def test_what_is_kept_is_taken_up_and_nothing_is_lost_in_silence(session, origin, tmp_path):
+    session.domain = "cells"
+    with learn(session, "paper", keep=tmp_path, config=QUICK) as learner:
+        finish_an_object(session)
+        assert learner.wait(60)
+    taught = session.slot.weights(session.slot.current)
+    assert session.provenance.method == "paper"
+    assert session.provenance.domain == "cells"
+    assert sum(session.provenance.counts.values()) > 0
+
+    slot = DecoderSlot(TorchGraph(origin.model), decoder_weights(origin.model))
+    again = Session(TorchEncoder(origin.model), slot, origin=origin, domain="cells")
+    with learn(again, "paper", keep=tmp_path, config=QUICK) as learner:
+        assert learner.wait(60)
+        kept = slot.weights(slot.current)
+    assert distance(kept, taught) < 0.01 * distance(taught, slot.weights(0))  # saved as float16
+    slot.publish(moved(slot.weights(0)))
+    with pytest.raises(SessionError, match="would be lost"), learn(again, "paper", keep=tmp_path):
+        pass
+    again.domain = "others"
+    with learn(again, "paper", keep=tmp_path, config=QUICK):
+        pass
+    again.close()
+
+
+def test_rolling_back_by_version(session):
+    with learn(session, "paper", config=QUICK) as learner:
+        finish_an_object(session)
+        assert learner.wait(60)
+        learner.rollback(0)
+        assert learner.wait(60)
+        assert distance(session.slot.weights(session.slot.current), session.slot.weights(0)) == 0
+        with pytest.raises(ValueError, match="version"):
+            learner.rollback(99)

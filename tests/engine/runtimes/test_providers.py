@@ -201,7 +201,7 @@ def test_tensorrt_builds_and_opens_on_the_gpu_that_is_asked_for(
     current_gpu: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from livesam.engine.models import spec as specs
-    from livesam.engine.runtimes import tensorrt, tensorrt_decoder
+    from livesam.engine.runtimes import tensorrt_decoder, tensorrt_encoder
     from livesam.export import opening as serving
     from livesam.export.graphs import plans as builder
 
@@ -212,7 +212,7 @@ def test_tensorrt_builds_and_opens_on_the_gpu_that_is_asked_for(
 
     monkeypatch.setattr(serving, "_tensorrt_library", lambda choice: types.SimpleNamespace(name="tensorrt"))
     monkeypatch.setattr(builder, "build_plan", note("build"))
-    monkeypatch.setattr(tensorrt, "TrtEncoder", note("encoder"))
+    monkeypatch.setattr(tensorrt_encoder, "TrtEncoder", note("encoder"))
     monkeypatch.setattr(tensorrt_decoder, "TrtDecoder", note("decoder"))
     monkeypatch.setattr(serving.Probe, "check", lambda *_: None)
     graphs: Any = types.SimpleNamespace(

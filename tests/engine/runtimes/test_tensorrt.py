@@ -17,13 +17,17 @@ from livesam.engine.runtimes.recent import Recent
 from livesam.engine.runtimes.tensorrt import (
     Library,
     PlanEngine,
-    WeightInput,
-    checked_weights,
     load_library,
     read_plan,
+)
+from livesam.engine.runtimes.tensorrt_decoder import (
+    TrtDecoder,
+    TrtRefitDecoder,
+    WeightInput,
+    checked_weights,
+    refit_is_trusted,
     weight_inputs,
 )
-from livesam.engine.runtimes.tensorrt_decoder import TrtDecoder, TrtRefitDecoder, refit_is_trusted
 from livesam.engine.runtimes.tensorrt_profiles import fitting_profile
 from livesam.engine.runtimes.torch import TorchDecoder
 from livesam.engine.values.embedding import ImageEmbedding
@@ -146,51 +150,56 @@ def test_versions_that_lose_biases(version, trusted):
     assert refit_is_trusted(version) is trusted
 
 
-def test_refit_with_such_a_version_needs_a_comparison(tmp_path, monkeypatch):
+def test_such_a_version_is_not_refitted(tmp_path, monkeypatch):
     from livesam.engine.runtimes import tensorrt_decoder
 
     monkeypatch.setattr(tensorrt_decoder, "load_library", lambda name="auto": Library("tensorrt", "11.3.0", None))
-    with pytest.raises(RuntimeUnavailable, match=r"11.3.0 may lose biases"):
+    with pytest.raises(RuntimeUnavailable, match=r"11.3.0 may lose biases.*swap='inputs'"):
         TrtRefitDecoder(tmp_path / "x.plan", {})
 
 
 @pytest.fixture
-def refit(monkeypatch):
-    """A refit decoder whose engines are fakes on the CPU: bank 0 serves, bank 1 is idle."""
+def decoder_of(monkeypatch):
+    """A decoder whose engine is a fake on the CPU."""
     from livesam.engine.runtimes import tensorrt_decoder
 
     monkeypatch.setattr(tensorrt_decoder, "on_gpu", lambda gpu: contextlib.nullcontext())
-    decoder = TrtRefitDecoder.__new__(TrtRefitDecoder)
-    decoder._active, decoder._gpu, decoder._verify = 0, 0, None
-    decoder._stream = types.SimpleNamespace(cuda_stream=0, synchronize=lambda: None)
-    decoder._inputs = [WeightInput("a", "a", False, (2,))]
-    decoder._buffers = [{"a": torch.zeros(2)} for _ in range(2)]
-    decoder._refitters = [types.SimpleNamespace(refit_cuda_engine_async=lambda stream: True) for _ in range(2)]
-    decoder._recorded = Recent(8)
-    decoder._recorded.update({(bank, 1, 2, 1): f"graph of bank {bank}" for bank in range(2)})
-    return decoder
+
+    def made(kind):
+        decoder = kind.__new__(kind)
+        decoder._gpu = 0
+        decoder._stream = types.SimpleNamespace(cuda_stream=0, synchronize=lambda: None)
+        decoder._inputs = [WeightInput("a", "a", False, (2,))]
+        decoder._bound = {"a": torch.zeros(2)}
+        decoder._buffers = {"a": torch.zeros(2)}
+        decoder._refitter = types.SimpleNamespace(refit_cuda_engine_async=lambda stream: True)
+        decoder._recorded = Recent(8)
+        decoder._recorded[1, 2, 1] = "graph"
+        return decoder
+
+    return made
 
 
-def test_a_refit_fills_the_idle_bank_and_drops_its_graphs(refit):
-    refit.load_weights({"a": np.ones(2, np.float32)})
-    assert refit._active == 1
-    assert [float(bank["a"].sum()) for bank in refit._buffers] == [0, 2]
-    assert list(refit._recorded) == [(0, 1, 2, 1)]
+def test_new_weights_go_into_the_buffers_that_are_bound_and_graphs_stay(decoder_of):
+    decoder = decoder_of(TrtDecoder)
+    before = decoder._bound["a"]
+    decoder.load_weights({"a": np.ones(2, np.float32)})
+    assert decoder._bound["a"] is before
+    assert before.tolist() == [1, 1]
+    assert list(decoder._recorded) == [(1, 2, 1)]
+    with pytest.raises(SwapError, match="not finite"):
+        decoder.load_weights({"a": np.full(2, np.nan, np.float32)})
+    assert before.tolist() == [1, 1]
 
 
-def test_a_failed_refit_leaves_the_other_bank_serving(refit):
-    def disagrees(decoder, weights):
-        assert (decoder._active, float(weights["a"][0])) == (1, 1.0)  # what is compared is the new one
-        raise SwapError("off PyTorch's")
-
-    refit._verify = disagrees
-    with pytest.raises(SwapError, match="off PyTorch's"):
-        refit.load_weights({"a": np.ones(2, np.float32)})
-    assert refit._active == 0
-    refit._refitters[1].refit_cuda_engine_async = lambda stream: False
+def test_a_refit_drops_the_graphs_and_says_so_when_it_fails(decoder_of):
+    decoder = decoder_of(TrtRefitDecoder)
+    decoder.load_weights({"a": np.ones(2, np.float32)})
+    assert decoder._buffers["a"].tolist() == [1, 1]
+    assert not decoder._recorded
+    decoder._refitter.refit_cuda_engine_async = lambda stream: False
     with pytest.raises(SwapError, match="could not refit"):
-        refit.load_weights({"a": np.ones(2, np.float32)})
-    assert refit._active == 0
+        decoder.load_weights({"a": np.ones(2, np.float32)})
 
 
 def test_weights_are_checked_and_transposed():

@@ -15,9 +15,10 @@ from livesam.engine.values.errors import SessionError
 from livesam.engine.values.interaction import Interaction
 from livesam.engine.values.prompt import Box, Click, Prompt
 from livesam.engine.values.result import MaskResult
-from livesam.engine.view.edges import draw_to_edges
+from livesam.engine.view.edges import EdgeFilter
 from livesam.engine.view.geometry import postprocess
 from livesam.engine.view.look import Look
+from livesam.engine.view.obey import low_res_colours
 from livesam.engine.view.points import geometry_of
 from PIL import Image
 from segment_anything import SamPredictor
@@ -293,9 +294,10 @@ def test_masks_are_drawn_to_edges_when_asked(make: Callable[..., Session], image
     drawing.set_image(here)
     here[:] = 0  # a frame buffer that is used again
     raw, drawn = plain.click(40, 50), drawing.click(40, 50)
-    np.testing.assert_array_equal(raw.low_res_logits, drawn.low_res_logits)
-    full = postprocess(raw.low_res_logits, geometry_of(drawing.embedding))
-    np.testing.assert_array_equal(drawn.mask, draw_to_edges(image, full, [Click(40, 50)]))
+    geometry = geometry_of(drawing.embedding)
+    logits = EdgeFilter(low_res_colours(image, geometry), len(raw.low_res_logits)).drawn(raw.low_res_logits)
+    np.testing.assert_array_equal(drawn.low_res_logits, logits)
+    np.testing.assert_array_equal(drawn.mask, postprocess(logits, geometry) > 0)
     assert (drawn.mask != raw.mask).any()
     assert "edges" in drawn.timings_ms
     assert "edges" not in raw.timings_ms

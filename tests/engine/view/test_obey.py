@@ -18,7 +18,7 @@ from livesam.engine.values.result import DecoderOutput
 from livesam.engine.values.window import Window
 from livesam.engine.view.geometry import ResizeGeometry, postprocess
 from livesam.engine.view.look import Look
-from livesam.engine.view.obey import MARGIN, Colours, low_res_colours, obey
+from livesam.engine.view.obey import MARGIN, REACH, Colours, low_res_colours, obey
 from livesam.engine.view.points import geometry_of
 from livesam.engine.view.view import View
 
@@ -135,6 +135,62 @@ def test_all_of_many_clicks_on_a_busy_image_are_obeyed(hw: tuple[int, int], logi
     assert all(mask[int(c.y), int(c.x)] == c.positive for c in clicks)
 
 
+def pieces(mask: np.ndarray) -> list[np.ndarray]:
+    """Its connected components."""
+    count, labels = cv2.connectedComponents(mask.astype(np.uint8))
+    return [labels == label for label in range(1, count)]
+
+
+SPECK = (REACH * 128) ** 2  # cells
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_correction_leaves_no_islands_and_holes_that_nobody_asked_for(seed: int) -> None:
+    """On texture, where colours are alike and unlike from pixel to pixel, and logits are near 0."""
+    rng = np.random.default_rng(seed)
+    noise = rng.integers(0, 256, (60, 80, 3), dtype=np.uint8)
+    colours = low_res_colours(np.asarray(cv2.resize(noise, HW[::-1]), np.uint8), GEOMETRY)
+    logits = cv2.GaussianBlur(rng.normal(0, 12, (128, 128)).astype(np.float32), (0, 0), 3) - 0.5
+    places = rng.integers((5, 5), (115, 85), (8, 2)).tolist()
+    clicks = [Click(x, y, positive=index % 2 == 0) for index, (x, y) in enumerate(places)]
+    result = obey(logits, colours, clicks, GEOMETRY)
+    assert np.array_equal(result, obey(logits, colours, clicks, GEOMETRY))
+    asked = np.zeros((128, 128), np.bool_)
+    for click in clicks:
+        assert (said(result, click) > 0) == click.positive
+        column, row = (int((at + 0.5) * 128 / 120 - 0.5) for at in (click.x, click.y))
+        asked[row - 1 : row + 3, column - 1 : column + 3] = True
+    seen = slice(len(colours)), slice(colours.shape[1])
+    for sign in (1, -1):
+        before = [piece.tobytes() for piece in pieces(sign * logits[seen] > 0)]
+        after = pieces(sign * result[seen] > 0)
+        assert any(piece.tobytes() in before for piece in after)
+        assert all(piece.sum() >= SPECK or piece.tobytes() in before or (piece & asked[seen]).any() for piece in after)
+
+
+def test_what_a_correction_cuts_off_goes_and_what_the_decoder_drew_stays(colours: Colours) -> None:
+    logits = np.full((128, 128), -3.0, np.float32)
+    logits[30:60, 10:30] = 4.0  # the object, in the dark half
+    logits[44:46, 30:50] = 1.0  # an arm
+    logits[43:46, 46:49] = 6.0  # and its hand
+    logits[20:22, 40:42] = 4.0  # a speck
+    result = obey(logits, colours, [Click(37, 41.5, positive=False)], GEOMETRY)
+    assert len(pieces(logits > 0)) == 2
+    whole, speck = sorted(pieces(result > 0), key=np.sum, reverse=True)
+    assert whole.sum() >= 20 * 30
+    assert not (result[:, 40:] > 0)[40:50].any(), "the hand went with the arm"
+    assert np.array_equal(speck, (logits > 0) & (np.arange(128)[:, None] < 22))
+
+
+def test_a_small_mask_is_not_turned_over_as_a_whole(colours: Colours) -> None:
+    """A box may have asked for it."""
+    logits = np.full((128, 128), -3.0, np.float32)
+    logits[40:43, 40:43] = 20.0
+    logits[40:43, 43:46] = 1.0
+    result = obey(logits, colours, [Click(44 * 120 / 128, 41 * 120 / 128, positive=False)], GEOMETRY)
+    assert 0 < (result > 0).sum() <= 9
+
+
 def test_contradicting_clicks_stay_finite_and_the_later_one_counts(colours: Colours) -> None:
     logits = np.full((128, 128), -3.0, np.float32)
     both = [Click(30, 45, positive=False), Click(30, 45)]
@@ -165,8 +221,8 @@ def test_large_images_are_thinned_before_they_are_scaled() -> None:
     image[:, 2048:] = 200
     colours = low_res_colours(image, geometry)
     assert colours.shape == (-(-geometry.resized_hw[0] // 4) + 1, 128, 3)
-    assert colours[:, :62].max() == 0
-    assert colours[:, 66:].min() == 200
+    assert colours[:, :61].max() == 0
+    assert colours[:, 67:].min() == 200
 
 
 def test_a_view_obeys_in_its_window_and_not_without_pixels() -> None:

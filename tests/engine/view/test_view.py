@@ -19,8 +19,10 @@ from livesam.engine.values.interaction import Interaction
 from livesam.engine.values.prompt import Box, Click, Prompt
 from livesam.engine.values.result import DecoderOutput, MaskResult
 from livesam.engine.values.window import Window
+from livesam.engine.view.edges import EdgeFilter
 from livesam.engine.view.geometry import ResizeGeometry
 from livesam.engine.view.look import Look
+from livesam.engine.view.obey import low_res_colours
 from livesam.engine.view.view import View
 
 SIDE = 128  # the model's input; its masks have 32 x 32 cells
@@ -180,7 +182,7 @@ def test_what_is_learned_from_is_told_in_its_own_pixels(image: np.ndarray) -> No
     assert accepted.prompts[-1].mask_logits is None
     np.testing.assert_array_equal(accepted.accepted_mask, second.mask)
     view = View.whole(whole.embedding, None)
-    assert iou(view.mask(accepted.answer, (), edges=False)[0]) > 0.7  # cells of 12.5 px again
+    assert iou(view.mask(accepted.answer)[0]) > 0.7  # cells of 12.5 px again
     session.click(240, 170)
     assert got[-1].number != accepted.number
 
@@ -231,13 +233,22 @@ def test_a_click_beyond_the_image_is_refused_while_zoomed(image: np.ndarray) -> 
 
 def test_edges_are_those_of_the_window(image: np.ndarray) -> None:
     sessions = [open_session(look=Look(zoom=True, edges=edges)) for edges in (False, True)]
-    for session, _, decoder in sessions:
-        decoder.threshold = 20  # masks a cell too large
-        session.set_image(image)
-        session.click(240, 170)
-    plain, drawn = (session.click(230, 160) for session, _, _ in sessions)
+    plain, drawn = (click_twice(session, image) for session, _, _ in sessions)
     assert {"zoom", "edges"} <= set(drawn.timings_ms)
-    assert iou(plain.mask) < 0.93 < 0.96 < iou(drawn.mask)
+    window = drawn.window
+    assert window == plain.window != WHOLE
+    colours = low_res_colours(image[window.part], ResizeGeometry.of(window.hw, SIDE))
+    expected = EdgeFilter(colours, SIDE // 4).drawn(plain.low_res_logits)
+    assert (expected != plain.low_res_logits).any()
+    np.testing.assert_array_equal(drawn.low_res_logits, expected)
+
+
+def test_without_pixels_nothing_is_drawn_to_edges(image: np.ndarray) -> None:
+    embedding = Encoder().encode(image)
+    logits = np.random.default_rng(0).normal(size=(32, 32)).astype(np.float32)
+    answers = [View.whole(embedding, pixels).shown(logits, (), Look(edges=True)) for pixels in (image, None)]
+    assert ["edges" in stages for _, _, stages in answers] == [True, False]
+    assert [np.array_equal(shown, logits) for shown, _, _ in answers] == [False, True]
 
 
 def test_a_mask_is_not_fed_back_in_another_window(image: np.ndarray) -> None:

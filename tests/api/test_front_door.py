@@ -1,0 +1,168 @@
+"""``import livesam`` is all that a user needs, and costs nothing."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import livesam
+import numpy as np
+import pytest
+from PIL import Image
+
+NAMES = {
+    "Box", "Click", "Learner", "LivesamError", "Look", "MaskResult", "Prompt", "Session", "__version__", "embed",
+    "export_decoder", "learn", "open_session", "segment",
+}  # fmt: skip
+
+
+@pytest.fixture
+def session(photo: np.ndarray) -> livesam.Session:
+    made = livesam.open_session()
+    made.set_image(photo)
+    yield made
+    made.close()
+
+
+def test_names_are_those_of_all_and_each_is_documented() -> None:
+    assert set(livesam.__all__) == set(dir(livesam)) == NAMES
+    for name in NAMES - {"__version__"}:
+        assert getattr(livesam, name).__doc__, name
+    with pytest.raises(AttributeError, match=r"has no 'opensession'; it has .*open_session"):
+        livesam.opensession  # noqa: B018
+
+
+def test_importing_pulls_in_nothing_heavy() -> None:
+    code = "import livesam, sys; print(sorted({'torch', 'cv2', 'onnxruntime', 'openvino', 'PIL'} & set(sys.modules)))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
+def test_one_line_one_mask(tmp_path: Path, photo: np.ndarray) -> None:
+    Image.fromarray(photo).save(tmp_path / "photo.png")
+    height, width = photo.shape[:2]
+    by_path = livesam.segment(tmp_path / "photo.png", clicks=[(width / 2, height / 2), (5, 5, False)])
+    by_array = livesam.segment(photo, clicks=[livesam.Click(width / 2, height / 2), (5, 5, False)])
+    assert by_path.mask.shape == (height, width)
+    np.testing.assert_array_equal(by_path.mask, by_array.mask)
+    boxed = livesam.segment(photo, box=(10, 10, width - 10, height - 10))
+    assert boxed.mask.any()
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({}, "at least one click"),
+        ({"clicks": [(1,)]}, r"\(x, y\) or \(x, y, positive\)"),
+        ({"box": (1, 2, 3)}, r"\(x0, y0, x1, y1\)"),
+        ({"clicks": [(5, 5)], "model": "vit_x"}, "unknown model"),
+    ],
+)
+def test_wrong_calls_are_answered_with_the_right_one(photo: np.ndarray, given: dict[str, object], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        livesam.segment(photo, **given)  # type: ignore[arg-type]
+
+
+def test_nano_zooms_and_obeys_unless_told_otherwise(session: livesam.Session) -> None:
+    assert session.look == livesam.Look(zoom=True, obey=True)
+    plain = livesam.open_session(look=livesam.Look())
+    assert plain.look == livesam.Look()
+    plain.close()
+
+
+def test_results_save_and_draw_themselves(session: livesam.Session, photo: np.ndarray, tmp_path: Path) -> None:
+    height, width = photo.shape[:2]
+    result = session.click(width / 2, height / 2)
+    result.save(tmp_path / "mask.png")
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "mask.png")) > 0, result.mask)
+    drawn = result.overlay(tmp_path / "overlay.jpg")
+    with Image.open(tmp_path / "overlay.jpg") as opened:
+        assert opened.size == drawn.shape[1::-1]
+    inside = drawn[height // 2 * drawn.shape[0] // height + 25, width // 2 * drawn.shape[1] // width + 25]
+    assert not np.array_equal(inside, photo[height // 2 + 20, width // 2 + 20])
+    with Image.open(io.BytesIO(result._repr_png_())) as opened:
+        assert opened.format == "PNG"
+    with pytest.raises(ValueError, match=r"\.png"):
+        result.save(tmp_path / "mask.jpg")
+
+
+def test_without_the_image_an_overlay_asks_for_it(photo: np.ndarray) -> None:
+    session = livesam.open_session(look=livesam.Look())
+    session.set_image(photo)
+    result = session.click(20, 20)
+    with pytest.raises(ValueError, match="give overlay"):
+        result.overlay()
+    assert result.overlay(image=photo).dtype == np.uint8
+    with pytest.raises(ValueError, match="of an image of"):
+        result.overlay(image=photo[:-1])
+    session.close()
+
+
+def test_what_a_caller_does_to_its_arrays_stays_its_own(session: livesam.Session, photo: np.ndarray) -> None:
+    height, width = photo.shape[:2]
+
+    def run(spoil: bool) -> np.ndarray:
+        session.reset()
+        for _ in range(2):
+            result = session.click(width / 2, height / 2)
+            if spoil:
+                result.low_res_logits[:] = -9
+                result.mask[:] = False
+        return session.click(width / 3, height / 3, positive=False).mask
+
+    np.testing.assert_array_equal(run(False), run(True))
+
+
+def test_previews_change_nothing_and_redo_takes_up_what_was_undone(session: livesam.Session) -> None:
+    first, second = session.click(60, 60), session.click(100, 90)
+    hovered = session.preview(30, 30)
+    assert hovered.mask.shape == first.mask.shape
+    session.undo()
+    again = session.redo()
+    assert again is not None
+    np.testing.assert_array_equal(again.mask, second.mask)
+    with pytest.raises(livesam.LivesamError, match="nothing to redo"):
+        session.redo()
+    session.undo()
+    session.click(20, 20)
+    with pytest.raises(livesam.LivesamError, match="nothing to redo"):
+        session.redo()
+
+
+def test_a_live_export_says_what_it_is(session: livesam.Session, tmp_path: Path) -> None:
+    from livesam.adapter.learning.loop_state import LoopConfig
+
+    session.domain = "shirts"
+    with livesam.learn(session, "paper", config=LoopConfig(nice=0, quiet_s=0)) as learner:
+        session.click(60, 60)
+        session.accept()
+        assert learner.wait(120)
+        assert session.slot.current > 0
+        manifest = livesam.export_decoder(session, "safetensors", tmp_path / "decoder.safetensors")
+    assert manifest.options["method"] == "paper"
+    assert manifest.options["domain"] == "shirts"
+    assert sum(manifest.options["counts"].values()) > 0
+    after = livesam.export_decoder(session, "safetensors", tmp_path / "after.safetensors")
+    assert after.options["counts"] == manifest.options["counts"]
+    learned = manifest.weights_hash
+    session.slot.rollback(0)
+    base = livesam.export_decoder(session, "safetensors", tmp_path / "base.safetensors")
+    assert base.options["method"] == "base"
+    assert base.weights_hash != learned
+
+
+def test_a_folder_is_embedded_and_bad_files_are_named(tmp_path: Path, photo: np.ndarray) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    Image.fromarray(photo).save(photos / "good.png")
+    (photos / "bad.png").write_bytes(b"no image")
+    done = livesam.embed(photos, tmp_path / "embeddings")
+    assert (done.encoded, done.found) == (1, 0)
+    assert [path.name for path in done.left_out] == ["bad.png"]
+    assert livesam.embed(photos, tmp_path / "embeddings").found == 1
+    session = livesam.open_session(embeddings=tmp_path / "embeddings")
+    session.set_image(photos / "good.png")
+    assert session.click(20, 20).mask.shape == photo.shape[:2]
+    session.close()

@@ -57,7 +57,7 @@ def open_session(
     from livesam.export.opening import Opening
     from livesam.export.opening import open_session as open_it
 
-    opening = Opening(model, _path(checkpoint), runtime, device=device, size=size)
+    opening = Opening(model, _path(checkpoint), runtime, device=device)
     return open_it(opening, look=usual_look(model) if look is None else look, adapted=_path(adapted),
                    embeddings=_path(embeddings))  # fmt: skip
 
@@ -117,11 +117,11 @@ def embed(
         ValueError: a path does not exist, or there is no image at all.
         LivesamError: as ``open_session``, or an embedding could not be written.
     """
-    from livesam.embedding import embed_folder
+    from livesam.embedding import embed_images, find_images
     from livesam.export.opening import Opening
 
     given = [paths] if isinstance(paths, (str, Path)) else list(paths)
-    return embed_folder([Path(p) for p in given], Path(out), Opening(model, runtime=runtime))
+    return embed_images(find_images([Path(p) for p in given]), Path(out), Opening(model, runtime=runtime))
 
 
 def learn(
@@ -166,11 +166,10 @@ def export_decoder(session: Session, format: str, out: Path | str, **options: An
     from livesam.engine.models.origin import known
     from livesam.export.decoder_export import export_sam
 
-    origin = known(session.origin)
+    origin, learner = known(session.origin), session.listeners.learner
+    info = session.provenance if learner is None else learner.info()
     weights = session.slot.weights(session.slot.current)
-    return export_sam(
-        origin.sam(), origin.spec, format=format, out=Path(out), weights=weights, info=session.provenance, **options
-    )
+    return export_sam(origin.sam(), origin.spec, format=format, out=Path(out), weights=weights, info=info, **options)
 
 
 def _path(path: Path | str | None) -> Path | None:

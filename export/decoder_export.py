@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from livesam.engine.models.adapted import AdaptedInfo
     from livesam.engine.models.spec import ModelSpec
     from livesam.engine.values.protocols import DecoderWeights
     from livesam.export.files.manifest import Manifest
@@ -127,9 +128,13 @@ def export_sam(
     format: str,
     out: Path | str,
     weights: DecoderWeights | None = None,
+    info: AdaptedInfo | None = None,
     **options: Any,
 ) -> Manifest:
     """The same from a model in memory, which is left as it is.
+
+    Args:
+        info: where the weights come from, if they are not the model's own.
 
     Raises:
         ValueError, RuntimeUnavailable, ExportError: as ``export_decoder``.
@@ -137,7 +142,7 @@ def export_sam(
     from livesam.export.formats.source import DecoderSource
 
     chosen = _chosen(format, options)
-    source: DecoderSource = DecoderSource.of(sam, spec, weights=weights)
+    source: DecoderSource = DecoderSource.of(sam, spec, weights=weights, info=info)
     return chosen.writer()(source, Path(out), **options)
 
 

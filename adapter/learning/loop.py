@@ -101,7 +101,7 @@ class AdaptationLoop:
             if self._closing:
                 raise AdaptationError("this loop was closed: make a new one")
             if self._thread is None:
-                self._resting = False
+                self._resting, self._busy = False, True  # until what was kept is in service
                 self._thread = threading.Thread(target=self._run, name="livesam-adaptation", daemon=True)
                 self._thread.start()
 
@@ -223,15 +223,19 @@ class AdaptationLoop:
         with self._learning():
             lower_priority(self.config.nice)
             self._guarded(self._begin)
+            self._done()
             while True:
                 interaction, closing = self._next()
                 if closing:
                     break
                 self._guarded(lambda i=interaction: self._turn(i))  # type: ignore[misc]
                 self._save()
-                with self._changed:
-                    self._busy = False
-                    self._changed.notify_all()
+                self._done()
+
+    def _done(self) -> None:
+        with self._changed:
+            self._busy = False
+            self._changed.notify_all()
 
     def _begin(self) -> None:
         """What was learned in an earlier life serves from the start."""

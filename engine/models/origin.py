@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from livesam.engine.models.spec import ModelSpec
-    from livesam.engine.values.protocols import Origin
     from segment_anything.modeling import Sam
+
+
+class Origin(Protocol):
+    """The model that a session was opened with."""
+
+    @property
+    def spec(self) -> ModelSpec:
+        """Which one it is."""
+        ...
+
+    def sam(self) -> Sam:
+        """It in PyTorch with its own weights, float32 on the CPU; loaded when first asked for."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)

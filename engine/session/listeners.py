@@ -4,15 +4,31 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from livesam.engine.values.errors import SessionError
 from livesam.engine.values.interaction import Interaction
 
 if TYPE_CHECKING:
-    from livesam.engine.values.protocols import SessionLearner
+    from livesam.engine.models.adapted import AdaptedInfo
 
 log = logging.getLogger(__name__)
+
+
+class SessionLearner(Protocol):
+    """Who learns from a session."""
+
+    def submit(self, interaction: Interaction) -> object:
+        """Take what the user said; never blocks on learning."""
+        ...
+
+    def switch(self, domain: str) -> None:
+        """From now on images come from this domain: let its decoder serve."""
+        ...
+
+    def info(self) -> AdaptedInfo:
+        """Where the weights that it publishes come from."""
+        ...
 
 
 class Listeners:

@@ -30,9 +30,10 @@ from livesam.engine.view.view import View
 
 if TYPE_CHECKING:
     from livesam.engine.models.adapted import AdaptedInfo
+    from livesam.engine.models.origin import Origin
     from livesam.engine.serving.slot import DecoderSlot
     from livesam.engine.session.cache import EmbeddingCache
-    from livesam.engine.values.protocols import ImageEncoder, Origin
+    from livesam.engine.values.protocols import ImageEncoder
 
 _numbers = itertools.count()  # of objects, in all sessions of the process
 

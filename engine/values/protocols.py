@@ -9,13 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from livesam.engine.models.adapted import AdaptedInfo
-    from livesam.engine.models.spec import ModelSpec
     from livesam.engine.values.embedding import ImageEmbedding
-    from livesam.engine.values.interaction import Interaction
     from livesam.engine.values.prompt import Prompt
     from livesam.engine.values.result import DecoderOutput
-    from segment_anything.modeling import Sam
 
 # The 120 tensors of SAM's mask decoder by their official names, without the `mask_decoder.` prefix, float32.
 DecoderWeights: TypeAlias = Mapping[str, npt.NDArray[np.float32]]
@@ -90,32 +86,3 @@ class DecoderCompiler(Protocol):
     """Turns mask-decoder weights into a serving decoder of one runtime; implemented in ``livesam.export``."""
 
     def __call__(self, weights: DecoderWeights) -> MaskDecoder: ...
-
-
-class Origin(Protocol):
-    """The model that a session was opened with."""
-
-    @property
-    def spec(self) -> ModelSpec:
-        """Which one it is."""
-        ...
-
-    def sam(self) -> Sam:
-        """It in PyTorch with its own weights, float32 on the CPU; loaded when first asked for."""
-        ...
-
-
-class SessionLearner(Protocol):
-    """Who learns from a session; implemented in ``livesam.adapter``."""
-
-    def submit(self, interaction: Interaction) -> object:
-        """Take what the user said; never blocks on learning."""
-        ...
-
-    def switch(self, domain: str) -> None:
-        """From now on images come from this domain: let its decoder serve."""
-        ...
-
-    def info(self) -> AdaptedInfo:
-        """Where the weights that it publishes come from."""
-        ...

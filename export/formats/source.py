@@ -93,9 +93,10 @@ class DecoderSource:
 
         base = decoder_weights(sam)
         chosen = base if weights is None else _checked(weights, base)
-        if info is None:
-            same = weights is None or weights_hash(dict(chosen)) == weights_hash(base)
-            info = AdaptedInfo(model=spec.name, method="base" if same else "unnamed")
+        if weights is None or weights_hash(dict(chosen)) == weights_hash(base):
+            info = AdaptedInfo(model=spec.name, method="base")
+        elif info is None:
+            info = AdaptedInfo(model=spec.name, method="unnamed")
         return cls(with_decoder(sam, chosen), spec, chosen, base, info)
 
     def decoder_state(self) -> dict[str, Float]:

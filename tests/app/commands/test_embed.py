@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from livesam.app.commands.embed import find_images
 from livesam.app.main import run
+from livesam.embedding import find_images
 from livesam.engine.files.image import image_hash, read_image
 from livesam.engine.runtimes.base import PreparedEncoder
 from livesam.engine.session.cache import EmbeddingCache

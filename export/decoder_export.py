@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from livesam.engine.models.adapted import AdaptedInfo
     from livesam.engine.models.spec import ModelSpec
-    from livesam.engine.values.adapted_info import AdaptedInfo
     from livesam.engine.values.protocols import DecoderWeights
     from livesam.export.files.manifest import Manifest
     from livesam.export.formats.source import DecoderSource

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 SETUPTOOLS = PYPROJECT["tool"]["setuptools"]
 
-FOLDERS = ("engine", "export", "adapter", "benchmarks", "app")
+FOLDERS = ("api", "engine", "export", "adapter", "benchmarks", "app")
 NOT_IN_THE_WHEEL = ("adapter/training", "benchmarks/gpu", "benchmarks/peers")
 CORE_HEAVY = {"torch", "torchvision", "segment_anything", "onnx"}
 EXTRAS = {
@@ -41,6 +41,8 @@ def _sources(folder: str) -> list[Path]:
 
 def _module(path: Path) -> str:
     parts = ["livesam", *path.relative_to(ROOT).with_suffix("").parts]
+    if parts[1] == "api":  # the package itself
+        del parts[1]
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
@@ -54,10 +56,9 @@ MODULES = [_module(path) for folder in FOLDERS for path in _shipped(folder)]
 
 def test_package_list_is_what_is_on_disk() -> None:
     folders = {path.parent for folder in FOLDERS for path in _sources(folder)}
-    on_disk = {"livesam." + ".".join(folder.relative_to(ROOT).parts) for folder in folders}
-    assert set(SETUPTOOLS["packages"]) == on_disk
-    mapped = dict(SETUPTOOLS["package-dir"])
-    assert mapped == {name: name.removeprefix("livesam.").replace(".", "/") for name in on_disk}
+    on_disk = {_module(folder / "__init__.py"): folder.relative_to(ROOT).as_posix() for folder in folders}
+    assert set(SETUPTOOLS["packages"]) == set(on_disk)
+    assert dict(SETUPTOOLS["package-dir"]) == on_disk
     for folder in folders:
         assert (folder / "__init__.py").is_file(), f"{folder} would be left out of the install"
 
@@ -80,7 +81,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 def test_a_wheel_has_what_is_used_and_not_what_livesam_is_made_with(wheel: list[str]) -> None:
     for folder in FOLDERS:
         for path in _shipped(folder):
-            assert f"livesam/{path.relative_to(ROOT).as_posix()}" in wheel
+            assert f"livesam/{path.relative_to(ROOT).as_posix().removeprefix('api/')}" in wheel
     assert "livesam/engine/models/weights/nano.safetensors" in wheel
     assert "livesam/engine/py.typed" in wheel
     unwanted = [

@@ -13,14 +13,15 @@ from livesam.adapter.learning.priority import low_priority
 from livesam.adapter.learning.store import DecoderStore
 from livesam.adapter.registry import config_of, create, obeys
 from livesam.engine.files.hashing import weights_hash
+from livesam.engine.models.adapted import AdaptedInfo
 from livesam.engine.models.loading import decoder_weights
 from livesam.engine.models.origin import known
 from livesam.engine.serving.slot import BASE
-from livesam.engine.values.adapted_info import AdaptedInfo
 from livesam.engine.values.errors import SessionError
 
 if TYPE_CHECKING:
     from livesam.adapter.learning.loop_state import LoopConfig, LoopStats
+    from livesam.adapter.method import AdaptationMethod
     from livesam.engine.session.session import Session
     from livesam.engine.values.interaction import Interaction
     from livesam.engine.values.protocols import DecoderWeights
@@ -112,15 +113,21 @@ def learn(
         raise ValueError("the session's decoder slot has another base than its model: open the session anew")
     store = None if keep is None else DecoderStore(keep, base, model=origin.spec.name, method=method)
     start = _start(session, store)
+
+    def make(domain: str) -> AdaptationMethod:
+        made = create(method, sam, device=device, give_way=session.right_of_way.give_way)
+        if domain in start:
+            made.load_domain(start[domain])
+        return made
+
     loop = AdaptationLoop(
-        lambda _: create(method, sam, device=device, give_way=session.right_of_way.give_way),
+        make,
         session.slot.publish,
         gate=session.right_of_way,
         config=config,
         store=store,
         learning=low_priority(device),
         domain=session.domain,
-        start=start,
     )
     learner, look = Learner(session, method, loop), session.look
     session.listeners.attach(learner)

@@ -19,7 +19,7 @@ import logging
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
@@ -58,24 +58,21 @@ class AdaptationLoop:
         on_error: Callable[[Exception], None] | None = None,
         learning: Callable[[], AbstractContextManager[object]] = nullcontext,
         domain: str = "default",
-        start: Mapping[str, DecoderWeights] | None = None,
     ) -> None:
         """
         Args:
-            make_method: a fresh method for a domain's name.
+            make_method: a method for a domain's name, with what the domain begins with where the store has nothing.
             publish: takes weights and puts them into service; the decoder slot's ``publish``.
             gate: clicks announce themselves here.
             store: where each domain is saved and, if it was, begun from.
             on_error: is told every exception, on the loop's thread.
             learning: a context for the thread's whole life, e.g. a low-priority CUDA stream.
             domain: the domain that is published first.
-            start: what domains begin with that the store has not, where that is not the base.
         """
         self.config = config or LoopConfig()
         self._make_method, self._publish, self._gate, self._store = make_method, publish, gate, store
         self._on_error, self._learning = on_error, learning
         self._domains: dict[str, Domain] = {}
-        self._start = dict(start or {})
         self._active = domain
         self._published_domain: str | None = None
         self._served: DecoderWeights = {}  # what was published last
@@ -312,9 +309,8 @@ class AdaptationLoop:
             method = self._make_method(name)
             try:
                 saved = self._store.load(name) if self._store is not None else None
-                begin = self._start.get(name) if saved is None else saved
-                if begin is not None:
-                    method.load_domain(begin)
+                if saved is not None:
+                    method.load_domain(saved)
             except (CheckpointError, ValueError) as error:
                 self._unsaved.add(name)
                 self._report(error)

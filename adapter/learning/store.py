@@ -15,8 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from livesam.engine.models.adapted import Kind, Precision, read_adapted, write_adapted
-from livesam.engine.values.adapted_info import AdaptedInfo
+from livesam.engine.models.adapted import AdaptedInfo, Precision, read_adapted, write_adapted
 from livesam.engine.values.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -49,7 +48,6 @@ class DecoderStore:
         method: str,
         settings: Mapping[str, Any] | None = None,
         interval_s: float = 30.0,
-        kind: Kind = "difference",
         precision: Precision = "float16",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -67,7 +65,7 @@ class DecoderStore:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.interval_s = folder, interval_s
         self._base, self._model, self._method, self._settings = base, model, method, dict(settings or {})
-        self._kind, self._precision, self._clock = kind, precision, clock
+        self._precision, self._clock = precision, clock
         self.saved = 0  # files written so far
         self._pending: dict[str, Learned] = {}
         self._tried_at: dict[str, float] = {}
@@ -161,8 +159,6 @@ class DecoderStore:
             metrics=learned.metrics,
             versions=learned.versions,
         )
-        write_adapted(
-            self.path(domain), learned.weights(), self._base, info, kind=self._kind, precision=self._precision
-        )
+        write_adapted(self.path(domain), learned.weights(), self._base, info, precision=self._precision)
         del self._pending[domain]
         self.saved += 1

@@ -27,11 +27,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 import torch
+from livesam.adapter.flat_decoder import FlatDecoder
 from livesam.adapter.labels import cells, click_labels
 from livesam.adapter.losses import click_bce
 from livesam.adapter.method import Answer, StepReport
 from livesam.adapter.optimiser import Adam
-from livesam.adapter.torch_decoder import Decoding, FlatDecoder, GiveWay
+from livesam.adapter.torch_decoder import Decoding, GiveWay
 from livesam.engine.values.embedding import ImageEmbedding
 from livesam.engine.values.interaction import Interaction
 from livesam.engine.values.prompt import Click, Prompt

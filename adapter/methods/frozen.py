@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from livesam.adapter.flat_decoder import FlatDecoder
 from livesam.adapter.method import Answer, StepReport
-from livesam.adapter.torch_decoder import Decoding, FlatDecoder, GiveWay
+from livesam.adapter.torch_decoder import Decoding, GiveWay
 from livesam.engine.values.embedding import ImageEmbedding
 from livesam.engine.values.interaction import Interaction
 from livesam.engine.values.prompt import Prompt

@@ -12,13 +12,13 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from livesam.adapter.flat_decoder import FlatDecoder
 from livesam.adapter.labels import MaskLabel, click_labels
 from livesam.adapter.losses import click_bce, dice, focal, pixel_bce, soft_iou, sparse_bce
 from livesam.adapter.methods.replay import Example, Lesson, any_click, banded_label, sample_tokens
 from livesam.adapter.oracle import depth_map
 from livesam.adapter.torch_decoder import (
     Decoding,
-    FlatDecoder,
     Trunk,
     between,
     by_token,

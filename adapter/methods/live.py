@@ -29,12 +29,13 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import numpy.typing as npt
 import torch
+from livesam.adapter.flat_decoder import FlatDecoder
 from livesam.adapter.learning.guard import CircuitBreaker, GuardConfig, ReplayGate, StepGuard
 from livesam.adapter.method import Answer, ObjectId, StepReport, object_id
 from livesam.adapter.methods.lessons import Lessons
 from livesam.adapter.methods.replay import Example, Lesson, plausible
 from livesam.adapter.optimiser import Adam
-from livesam.adapter.torch_decoder import Decoding, FlatDecoder, GiveWay, Trunk
+from livesam.adapter.torch_decoder import Decoding, GiveWay, Trunk
 from livesam.engine.values.embedding import ImageEmbedding
 from livesam.engine.values.errors import AdaptationError
 from livesam.engine.values.interaction import Interaction

@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 import torch
+from livesam.adapter.flat_decoder import FlatDecoder
 from livesam.adapter.labels import MaskLabel, click_labels, confident_label, result_label
 from livesam.adapter.losses import balanced, click_bce, sample
 from livesam.adapter.method import Answer, ObjectId, StepReport, object_id
 from livesam.adapter.optimiser import Adam, AdamState
-from livesam.adapter.torch_decoder import Decoding, FlatDecoder, GiveWay
+from livesam.adapter.torch_decoder import Decoding, GiveWay
 from livesam.engine.values.embedding import ImageEmbedding
 from livesam.engine.values.interaction import Interaction
 from livesam.engine.values.prompt import Prompt

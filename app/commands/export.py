@@ -37,7 +37,7 @@ def encoder(
     from livesam.engine.models.loading import load
     from livesam.export.graphs.encoder import export_encoder
 
-    with working(f"exporting {model}'s encoder in {precision.value}") as progress:
+    with working(f"exporting {model}'s encoder in {precision.value}"):
         manifest = export_encoder(
             load(model, checkpoint),
             wanted,
@@ -46,7 +46,6 @@ def encoder(
             opset,
             uint8_input,
             batch=None if dynamic_batch else 1,
-            progress=progress,
         )
     size_mib = sum((out.parent / name).stat().st_size for name in manifest.files) / 2**20
     typer.echo(f"{out}: {model} in {precision.value}, opset {manifest.opset}, {size_mib:.1f} MiB, checked with PyTorch")

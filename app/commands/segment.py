@@ -20,9 +20,12 @@ from livesam.app.options import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy as np
     import numpy.typing as npt
     from livesam.engine.session.session import Session
+    from livesam.engine.values.result import MaskResult
 
 PICTURES = (".png", ".jpg", ".jpeg")
 
@@ -58,18 +61,11 @@ def segment(
     as_json: Annotated[bool, typer.Option("--json", help="Describe the answer as JSON on stdout.")] = False,
 ) -> None:
     """Segment one object of IMAGE from clicks, a box, or both, and write its mask."""
-    from livesam.app.arguments import build_prompt, check_not_input, check_output, parse_bands
+    from livesam.app.arguments import build_prompt, parse_bands
 
     # Everything that can be said without an engine is said before one is loaded.
     prompt, chosen = build_prompt(click or [], box), parse_bands(bands)
-    check_output(out, "--out", (".png",))
-    check_not_input(out, "--out", image)
-    if overlay is not None:
-        check_output(overlay, "--overlay", PICTURES)
-        check_not_input(overlay, "--overlay", image)
-        if overlay.resolve() == out.resolve():
-            raise ValueError(f"--out and --overlay name the same file: {str(out)!r}")
-
+    _check_outputs(image, out, overlay)
     if embeddings is not None and not embeddings.is_dir():
         raise ValueError(f"--embeddings: there is no folder {str(embeddings)!r}, make it with `livesam embed`")
 
@@ -106,23 +102,39 @@ def segment(
     }
     timings_ms = {name: round(value, 3) for name, value in stages.items()}
     if as_json:
-        import json
-
-        answer = {
-            "mask": str(out),
-            "iou": round(float(result.iou), 4),
-            "decoder_version": result.decoder_version,
-            "timings_ms": timings_ms,
-            "runtime": session.runtime,
-        }
-        typer.echo(json.dumps(answer, allow_nan=False))
+        _tell_json(out, result, timings_ms, session.runtime)
         return
-    share = 100.0 * float(result.mask.mean())
     how = f"{timings_ms['total']:.1f} ms"
     if embeddings is not None:
         missing = f"encoded: {embeddings} had no embedding by {session.encoder.runtime}"
         how += ", stored embedding" if stored else f", {missing}"
-    typer.echo(f"{out}: {share:.1f} % of the image, estimated IoU {result.iou:.2f}, {how}")
+    typer.echo(f"{out}: {100.0 * float(result.mask.mean()):.1f} % of the image, estimated IoU {result.iou:.2f}, {how}")
+
+
+def _check_outputs(image: Path, out: Path, overlay: Path | None) -> None:
+    """Refuse what cannot be written, before anything is loaded."""
+    from livesam.app.arguments import check_not_input, check_output
+
+    check_output(out, "--out", (".png",))
+    check_not_input(out, "--out", image)
+    if overlay is not None:
+        check_output(overlay, "--overlay", PICTURES)
+        check_not_input(overlay, "--overlay", image)
+        if overlay.resolve() == out.resolve():
+            raise ValueError(f"--out and --overlay name the same file: {str(out)!r}")
+
+
+def _tell_json(out: Path, result: MaskResult, timings_ms: Mapping[str, float], runtime: str) -> None:
+    import json
+
+    answer = {
+        "mask": str(out),
+        "iou": round(float(result.iou), 4),
+        "decoder_version": result.decoder_version,
+        "timings_ms": dict(timings_ms),
+        "runtime": runtime,
+    }
+    typer.echo(json.dumps(answer, allow_nan=False))
 
 
 def _is_stored(session: Session, pixels: npt.NDArray[np.uint8]) -> bool:

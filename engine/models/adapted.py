@@ -32,9 +32,10 @@ A decoder is only of use with the encoder that it was trained with; the base's h
 from __future__ import annotations
 
 import json
+import math
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -44,7 +45,6 @@ import numpy as np
 import numpy.typing as npt
 from livesam.engine.files.atomic import atomic_write
 from livesam.engine.files.hashing import weights_hash
-from livesam.engine.values.adapted_info import AdaptedInfo
 from livesam.engine.values.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -58,6 +58,31 @@ MAX_TENSORS = 1000
 
 Kind: TypeAlias = Literal["difference", "weights"]
 Precision: TypeAlias = Literal["float16", "float32"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdaptedInfo:
+    """Where an adapted decoder comes from; see the module's table.
+
+    Raises:
+        ValueError: a count or version is not an integer, or a metric is not a finite number.
+    """
+
+    model: str
+    method: str
+    domain: str = "default"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    versions: Mapping[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, value in (*self.counts.items(), *self.versions.items()):
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise ValueError(f"counts and versions must be integers, got {name}={value!r}")
+        for name, number in self.metrics.items():
+            if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
+                raise ValueError(f"metrics must be finite numbers, got {name}={number!r}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

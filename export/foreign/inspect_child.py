@@ -8,16 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from livesam.engine.models.weight_files import HF_FILE, HF_INDEX
 from livesam.engine.values.errors import CheckpointError, ExportError
-from livesam.export.foreign.beside import digest, manifest_of, origin
 from livesam.export.foreign.child import answer
+from livesam.export.foreign.findings import digest_of, origin_of, tensor_text
 from livesam.export.foreign.inspect import Inspection
-from livesam.export.foreign.inspect_weights import describe, look_safetensors, look_torch
+from livesam.export.foreign.look_graphs import by_manifest, onnx_file
+from livesam.export.foreign.look_weights import safetensors_file, torch_file, weights_of
 
 if TYPE_CHECKING:
     from livesam.export.files.manifest import Manifest
-
-_CONTRACT = ("image_embeddings", "point_coords", "point_labels", "mask_input", "has_mask_input", "orig_im_size")
-_SERVING = ("embedding", "point_coords", "point_labels", "mask_input", "has_mask")
 
 
 def look(path: Path) -> Inspection:
@@ -34,102 +32,20 @@ def look(path: Path) -> Inspection:
     if not head:
         raise CheckpointError(f"{path} is empty: get it again")
     if head.startswith(b"PK"):
-        return look_torch(path, size)
+        return torch_file(path, size)
     if path.suffix == ".safetensors" or head[8:9] == b"{":
-        return look_safetensors(path, size)
+        return safetensors_file(path, size)
     if head[:1] == b"\x80":
         raise CheckpointError(
             f"{path} is a bare pickle, which may run code, so it was not opened: save it again as safetensors"
         )
     if b"<net " in head and head.lstrip().startswith(b"<?xml"):
-        return _by_manifest(path, size, "OpenVINO model")
+        return by_manifest(path, size, "OpenVINO model")
     if path.suffix == ".plan":
-        return _by_manifest(path, size, "TensorRT plan")
+        return by_manifest(path, size, "TensorRT plan")
     if head[:1] == b"\x08" or path.suffix == ".onnx":
-        return _onnx(path, size)
+        return onnx_file(path, size)
     raise CheckpointError(f"{path} is no weights file, graph or plan that livesam knows")
-
-
-def _tensor(dtype: str, shape: Any) -> str:
-    return f"{dtype} ({', '.join(str(d) for d in shape)}{',' if len(shape) == 1 else ''})"
-
-
-def _signature(tensors: Any) -> dict[str, str]:
-    return {name: _tensor(t["dtype"], t["shape"]) for name, t in (tensors or {}).items()}
-
-
-def _by_manifest(path: Path, size: int, kind: str) -> Inspection:
-    """Files that only their own library can read: what their manifest says, when its hash fits."""
-    manifest, warnings = manifest_of(path)
-    if not manifest:
-        reason = warnings[0] if warnings else "no manifest lies beside it"
-        raise ExportError(f"{path} looks like an {kind}, but {reason}")
-    return Inspection(
-        path=str(path),
-        kind=kind,
-        summary=f"{kind} of {manifest['model']}'s decoder, {manifest['precision']}",
-        model=manifest["model"],
-        size_bytes=size,
-        sha256=digest(path),
-        precision=manifest["precision"],
-        inputs=_signature(manifest["inputs"]),
-        outputs=_signature(manifest["outputs"]),
-        details={
-            "claim": str(manifest["parity"].get("claim", "")),
-            "parity": manifest["parity"],
-            "versions": manifest["versions"],
-        },
-        **origin(manifest),
-    )
-
-
-def _onnx(path: Path, size: int) -> Inspection:
-    from livesam.export.foreign.onnx_guard import external_files, read_onnx
-    from livesam.export.formats.sam_onnx import signature
-
-    model = read_onnx(path)
-    inputs, outputs = signature(model)
-    names = {tensor.name for tensor in model.graph.initializer}
-    kept = sum(name.startswith("mask_decoder.") for name in names)
-    manifest, warnings = manifest_of(path)
-    kept = kept or len(manifest.get("weights") or {})
-    summary, side = "an ONNX graph that is no SAM decoder or encoder of a known contract", 0
-    contract = set(_CONTRACT) == set(inputs)
-    if contract and {"xtl", "ytl", "xbr", "ybr"} <= set(outputs):
-        summary = "SAM decoder for CVAT's browser plugin"
-    elif contract:
-        masks = outputs["masks"].shape[1] if "masks" in outputs and len(outputs["masks"].shape) > 1 else "?"
-        summary = f"SAM decoder of the official contract, {'one mask' if masks == 1 else 'four masks'}"
-    elif set(_SERVING) == set(inputs):
-        summary = "livesam's serving decoder"
-    elif len(inputs) == 1 and len(outputs) == 1 and tuple(next(iter(outputs.values())).shape[1:2]) == (256,):
-        summary = "SAM image encoder"
-    embedding = inputs.get("image_embeddings") or inputs.get("embedding")
-    if embedding is not None and len(embedding.shape) == 4 and isinstance(embedding.shape[2], int):
-        side = 16 * embedding.shape[2]
-        summary += f" of a {side}-px model"
-    types = {tensor.data_type for tensor in model.graph.initializer}
-    precision = manifest.get("precision") or ("quint8" if 2 in types else "fp16" if 10 in types else "fp32")
-    return Inspection(
-        path=str(path),
-        kind="ONNX graph",
-        summary=summary,
-        model=manifest.get("model"),
-        size_bytes=size,
-        sha256=digest(path),
-        precision=precision,
-        inputs={name: _tensor(t.dtype, t.shape) for name, t in inputs.items()},
-        outputs={name: _tensor(t.dtype, t.shape) for name, t in outputs.items()},
-        details={
-            "opset": model.opset_import[0].version if model.opset_import else 0,
-            "producer": str(model.producer_name)[:80],
-            "nodes": len(model.graph.node),
-            "decoder tensors by official name": kept,
-            "external data": external_files(model),
-        },
-        warnings=tuple(warnings),
-        **origin(manifest),
-    )
 
 
 def _folder(path: Path) -> Inspection:
@@ -141,7 +57,7 @@ def _folder(path: Path) -> Inspection:
         if (path / HF_FILE).is_file():
             return look(path / HF_FILE)
         if (path / HF_INDEX).is_file():
-            return describe(path, size, read_header(path))
+            return weights_of(path, size, read_header(path))
         raise CheckpointError(f"{path} is a folder without manifest.json or model.safetensors: name a file in it")
     from livesam.export.files.manifest import Manifest
 
@@ -162,10 +78,10 @@ def _folder(path: Path) -> Inspection:
         summary=what + (f", {len(versions)} versions" if len(versions) > 1 else ""),
         model=manifest.model,
         size_bytes=size,
-        sha256=digest(beside),
+        sha256=digest_of(beside),
         precision=manifest.precision,
-        inputs={name: _tensor(t.dtype, t.shape) for name, t in manifest.inputs.items()},
-        outputs={name: _tensor(t.dtype, t.shape) for name, t in manifest.outputs.items()},
+        inputs={name: tensor_text(t.dtype, t.shape) for name, t in manifest.inputs.items()},
+        outputs={name: tensor_text(t.dtype, t.shape) for name, t in manifest.outputs.items()},
         details={
             "files": sorted(manifest.files),
             "versions": dict(manifest.versions),
@@ -173,7 +89,7 @@ def _folder(path: Path) -> Inspection:
             "claim": str(manifest.parity.get("claim", "")),
             **({"decoders": {number: _told(version) for number, version in versions.items()}} if versions else {}),
         },
-        **origin({"options": newest}),
+        **origin_of({"options": newest}),
     )
 
 
@@ -198,8 +114,8 @@ def _versions(repository: Path) -> dict[int, Manifest]:
 
 
 def _told(version: Manifest) -> dict[str, Any]:
-    told = origin({"options": version.options})
-    return {"method": told["method"], "learned": told["learned"], "claim": str(version.parity.get("claim", ""))}
+    origin = origin_of({"options": version.options})
+    return {"method": origin["method"], "learned": origin["learned"], "claim": str(version.parity.get("claim", ""))}
 
 
 def main() -> None:

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 from livesam.engine.files.hashing import file_sha256
-from livesam.engine.models.adapted import AdaptedDecoder, read_adapted, write_adapted
-from livesam.engine.values.adapted_info import AdaptedInfo
+from livesam.engine.models.adapted import AdaptedDecoder, AdaptedInfo, read_adapted, write_adapted
 from livesam.engine.values.errors import CheckpointError, ExportError
 
 if TYPE_CHECKING:

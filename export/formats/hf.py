@@ -66,7 +66,6 @@ def export(source: DecoderSource, out: Path) -> Manifest:
         )
         report["claim"] += f"; all {len(state)} tensors are the model's bit for bit, the image encoder was not run"
         manifest = source.manifest(
-            "model",
             "hf",
             files=hashes(folder),
             inputs={},

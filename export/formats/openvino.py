@@ -54,7 +54,6 @@ def export(source: DecoderSource, out: Path, *, single: bool = False, precision:
         found = require_parity(run, source.sam, out.name, dialect, tolerance=TOLERANCE[precision])
         inputs, outputs = signature(graph)
         manifest = source.manifest(
-            "decoder",
             "openvino",
             files={file.name: file_sha256(file) for file in sorted(target.parent.iterdir())},
             inputs=inputs,

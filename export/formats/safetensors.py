@@ -54,7 +54,6 @@ def export(source: DecoderSource, out: Path, *, difference: bool = False) -> Man
                 f"by up to {off:.1e}; no prompt was run"
             )
         manifest = source.manifest(
-            "decoder",
             "safetensors",
             files={out.name: file_sha256(target)},
             inputs={},

@@ -60,7 +60,6 @@ def write_graph(
             parity = parity_report(require_parity(run, source.sam, label, dialect), checker)
         inputs, outputs = signature(model)
         manifest = source.manifest(
-            "decoder",
             format_name,
             files={out.name: file_sha256(target)},
             inputs=inputs,

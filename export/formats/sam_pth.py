@@ -36,7 +36,6 @@ def export(source: DecoderSource, out: Path) -> Manifest:
             raise ParityError(f"{out.name} does not read back as it was written; nothing was kept")
         del found
         manifest = source.manifest(
-            "checkpoint",
             "sam-pth",
             files={out.name: file_sha256(target)},
             inputs={},

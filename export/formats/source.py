@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 from livesam.engine.files.hashing import weights_hash
-from livesam.engine.models.adapted import base_hash, read_adapted
-from livesam.engine.values.adapted_info import AdaptedInfo
+from livesam.engine.models.adapted import AdaptedInfo, base_hash, read_adapted
 from livesam.engine.values.errors import CheckpointError
 from livesam.export.files.manifest import Manifest, Tensor, versions
 
@@ -22,6 +21,20 @@ if TYPE_CHECKING:
     from segment_anything.modeling import Sam
 
 Float = npt.NDArray[np.float32]
+
+# What is written, by the format's name.
+KINDS = {
+    "sam-pth": "checkpoint",
+    "sam-onnx": "decoder",
+    "cvat-onnx": "decoder",
+    "cvat": "model",
+    "x-anylabeling": "model",
+    "hf": "model",
+    "openvino": "decoder",
+    "tensorrt": "plan",
+    "safetensors": "decoder",
+    "triton": "repository",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +123,6 @@ class DecoderSource:
 
     def manifest(
         self,
-        kind: str,
         format_name: str,
         *,
         files: Mapping[str, str],
@@ -124,7 +136,7 @@ class DecoderSource:
         """The manifest of a file or folder in which these weights were written."""
         info = self.info
         return Manifest(
-            kind=kind,
+            kind=KINDS[format_name],
             model=self.spec.name,
             precision=precision,
             opset=opset,

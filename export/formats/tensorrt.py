@@ -65,7 +65,6 @@ def export(
         finally:
             shutil.rmtree(work, ignore_errors=True)
         manifest = source.manifest(
-            "plan",
             "tensorrt",
             files={out.name: file_sha256(target)},
             inputs=built.inputs,

@@ -76,7 +76,6 @@ def export(
             parity["claim"] += f"; {ENCODER_CLAIM}"
             parity["encoder"] = encoder_parity
         manifest = source.manifest(
-            "repository",
             "triton",
             files=lasting,
             inputs=decoder.inputs,

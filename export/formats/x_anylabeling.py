@@ -60,7 +60,6 @@ def export(source: DecoderSource, out: Path, *, name: str | None = None, display
         encoder_parity = _write_encoder(source, folder / ENCODER)
         (folder / CONFIG).write_text(_yaml(name, display_name or f"livesam {source.spec.name}"))
         manifest = source.manifest(
-            "model",
             "x-anylabeling",
             files=hashes(folder),
             inputs={"input_image": Tensor("float32", ("height", "width", 3)), **decoder.inputs},

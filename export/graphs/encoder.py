@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import io
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from torch import nn
 
 Array = npt.NDArray[Any]
-Progress = Callable[[str], None]
 
 
 def export_encoder(
@@ -43,7 +41,6 @@ def export_encoder(
     *,
     batch: int | None = 1,
     rel_pos: RelPos = "augment",
-    progress: Progress = lambda stage: None,
 ) -> Manifest:
     """Write the image encoder as ONNX and its manifest.
 
@@ -56,7 +53,6 @@ def export_encoder(
             graphs have it whatever ``opset`` says.
         batch: a fixed number of images, or None for a dynamic one; always 1 with ``uint8_input``.
         rel_pos: how SAM's relative positions enter the attention of vit_b, vit_l, vit_h (see ``export.attention``).
-        progress: is told each stage.
 
     Raises:
         ValueError: the precision is unknown, or the batch is not positive.
@@ -67,19 +63,15 @@ def export_encoder(
     if batch is not None and (batch < 1 or (uint8_input and batch != 1)):
         raise ValueError(f"batch must be positive, and 1 with uint8 input, got {batch}")
     size = spec.image_size
-    progress("graph")
     model = encoder_model(sam.image_encoder, size, opset=opset, batch=batch, rel_pos=rel_pos)
     if uint8_input:
         model = _with_preprocessing(model, size)
     model = convert(model, precision)
     with staged(path) as target:
-        progress("write")
         files = save_graph(model, target)
         written_opset = model.opset_import[0].version
         del model
-        progress("check")
         parity = _check(sam, target, size, precision, uint8_input, batch or 2)
-        h, w = spec.embedding_hw
         count: int | str = "batch" if batch is None else batch
         image = Tensor("uint8", ("height", "width", 3)) if uint8_input else Tensor("float32", (count, 3, size, size))
         state = {k: v.detach().cpu().numpy() for k, v in sam.image_encoder.state_dict().items()}
@@ -90,7 +82,7 @@ def export_encoder(
             opset=written_opset,
             files={f.name: file_sha256(f) for f in files},
             inputs={"image": image},
-            outputs={"embedding": Tensor("float32", (count, 256, h, w))},
+            outputs={"embedding": Tensor("float32", (count, 256, *spec.embedding_hw))},
             image_size=size,
             weights_hash=weights_hash(state),
             parity=parity,

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from livesam.adapter.torch_decoder import Decoding, FlatDecoder, shown_token
+from livesam.adapter.flat_decoder import FlatDecoder
+from livesam.adapter.torch_decoder import Decoding, shown_token
 from livesam.engine.values.embedding import ImageEmbedding
 from livesam.engine.values.prompt import Box, Click, Prompt
 from livesam.engine.view.points import geometry_of

@@ -10,11 +10,12 @@ from copy import deepcopy
 import numpy as np
 import pytest
 import torch
+from livesam.adapter.flat_decoder import FlatDecoder
 from livesam.adapter.learning.learner import learn
 from livesam.adapter.learning.loop_state import LoopConfig
 from livesam.adapter.losses import dice, soft_iou, sparse_bce
 from livesam.adapter.registry import create
-from livesam.adapter.torch_decoder import Decoding, FlatDecoder
+from livesam.adapter.torch_decoder import Decoding
 from livesam.engine.models.loading import decoder_weights
 from livesam.engine.models.origin import LoadedModel
 from livesam.engine.models.spec import ModelSpec

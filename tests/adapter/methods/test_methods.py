@@ -7,12 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from livesam.adapter.flat_decoder import FlatDecoder
 from livesam.adapter.learning.guard import GuardConfig
 from livesam.adapter.losses import dice, sparse_bce
 from livesam.adapter.methods.paper import PAPER_PRESETS
 from livesam.adapter.methods.replay import banded_label, sample_tokens
 from livesam.adapter.registry import CONFIGS, config_of, create
-from livesam.adapter.torch_decoder import Decoding, FlatDecoder
+from livesam.adapter.torch_decoder import Decoding
 from livesam.engine.models import loading as models
 from livesam.engine.values.embedding import ImageEmbedding
 from livesam.engine.values.interaction import Interaction

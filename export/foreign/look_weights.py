@@ -1,4 +1,4 @@
-"""``inspect``'s look at checkpoints, mask decoders and adapted decoders."""
+"""A look at weights: checkpoints, parts of one, adapted decoders. Runs in ``inspect_child``'s process."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from livesam.engine.models.contents import PARTS
 from livesam.engine.models.weight_files import HF_INDEX
-from livesam.export.foreign.beside import digest, manifest_of, origin
+from livesam.export.foreign.findings import digest_of, manifest_beside, origin_of
 from livesam.export.foreign.inspect import Inspection
 
 if TYPE_CHECKING:
@@ -17,19 +17,21 @@ _FLOATS = {"F32": "fp32", "F16": "fp16", "BF16": "bf16", "F64": "fp64"}
 _FLOATS |= {"torch.float32": "fp32", "torch.float16": "fp16", "torch.bfloat16": "bf16", "torch.float64": "fp64"}
 
 
-def look_torch(path: Path, size: int) -> Inspection:
+def torch_file(path: Path, size: int) -> Inspection:
+    """A PyTorch archive."""
     from livesam.engine.models.checkpoints import read_contents
 
-    return describe(path, size, read_contents(path))
+    return weights_of(path, size, read_contents(path))
 
 
-def look_safetensors(path: Path, size: int) -> Inspection:
+def safetensors_file(path: Path, size: int) -> Inspection:
+    """A safetensors file: weights, or an adapted decoder."""
     from livesam.engine.models.adapted import FORMAT
     from livesam.engine.models.checkpoints import read_header, read_metadata
 
     if read_metadata(path).get("format") == FORMAT:
         return _adapted(path, size)
-    return describe(path, size, read_header(path))
+    return weights_of(path, size, read_header(path))
 
 
 def _adapted(path: Path, size: int) -> Inspection:
@@ -45,7 +47,7 @@ def _adapted(path: Path, size: int) -> Inspection:
         summary=f"mask decoder of {info.model}, adapted by {info.method} on {info.domain!r}; the file holds {what}",
         model=info.model,
         size_bytes=size,
-        sha256=digest(path),
+        sha256=digest_of(path),
         precision=precision,
         base_sha256=decoder.base_sha256,
         method=info.method,
@@ -62,15 +64,15 @@ def _adapted(path: Path, size: int) -> Inspection:
     )
 
 
-def describe(path: Path, size: int, contents: Contents[Any]) -> Inspection:
+def weights_of(path: Path, size: int, contents: Contents[Any]) -> Inspection:
     """A checkpoint, or a part of one."""
     from livesam.engine.models.checkpoints import identify
     from livesam.engine.models.download import OFFICIAL_FILES
 
-    manifest, warnings = manifest_of(path) if path.is_file() else ({}, [])
+    manifest, warnings = manifest_beside(path) if path.is_file() else ({}, [])
     found = identify({key: tuple(value.shape) for key, value in contents.tensors.items()})
-    sha256 = digest(path if path.is_file() else path / HF_INDEX)
-    official = next((name for name, file in OFFICIAL_FILES.items() if file.sha256 == sha256), None)
+    digest = digest_of(path if path.is_file() else path / HF_INDEX)
+    official = next((name for name, file in OFFICIAL_FILES.items() if file.sha256 == digest), None)
     lacking = [part for part in PARTS if part not in contents.parts]
     known = found if found in {"nano", "vit_t", "vit_b", "vit_l", "vit_h"} else None
     what = f"full checkpoint of {known}" if known and not lacking else found or "weights of a SAM of no known size"
@@ -86,11 +88,11 @@ def describe(path: Path, size: int, contents: Contents[Any]) -> Inspection:
         summary=summary + ("; the official file, bit for bit" if official else ""),
         model=known,
         size_bytes=size,
-        sha256=sha256,
+        sha256=digest,
         precision="/".join(sorted(types & set(_FLOATS.values()))) or "/".join(sorted(types)),
         details={"tensors": len(contents.tensors), "layout": contents.layout, "official": bool(official)},
         warnings=(*contents.notes, *_misfit(contents, known), *warnings),
-        **origin(manifest),
+        **origin_of(manifest),
     )
 
 

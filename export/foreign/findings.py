@@ -1,4 +1,4 @@
-"""What lies beside a file: its manifest, and whether the file is still the one that the manifest is about."""
+"""What every kind of file is told about: its hash, the manifest beside it, its tensors in words."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from livesam.engine.files.hashing import file_sha256
 
-def digest(path: Path) -> str:
+
+def digest_of(path: Path) -> str:
     """The file's SHA-256, hex."""
-    from livesam.engine.files.hashing import file_sha256
-
     return file_sha256(path)
 
 
-def manifest_of(path: Path) -> tuple[dict[str, Any], list[str]]:
+def manifest_beside(path: Path) -> tuple[dict[str, Any], list[str]]:
     """The manifest beside a file as plain JSON, and whether the file is still what it says."""
     beside = path.with_name(f"{path.name}.json")
     if not beside.is_file() or beside.stat().st_size > 16 * 2**20:
@@ -25,13 +25,13 @@ def manifest_of(path: Path) -> tuple[dict[str, Any], list[str]]:
         expected = manifest["files"][path.name]
     except (ValueError, KeyError, TypeError, OSError):
         return {}, [f"{beside.name} beside it is not a livesam manifest"]
-    if expected != digest(path):
+    if expected != digest_of(path):
         return {}, [f"it has changed since {beside.name} was written"]
     return manifest, []
 
 
-def origin(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """What a manifest says of where its decoder comes from, as fields of ``Inspection``."""
+def origin_of(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Where its weights come from, as far as its manifest says."""
     options = manifest.get("options") or {}
     return {
         "base_sha256": str(options.get("base_sha256", "")),
@@ -39,3 +39,13 @@ def origin(manifest: Mapping[str, Any]) -> dict[str, Any]:
         "learned": {"domain": options["domain"], **options.get("counts", {})} if "domain" in options else {},
         "metrics": options.get("metrics", {}),
     }
+
+
+def tensor_text(dtype: str, shape: Any) -> str:
+    """A tensor's type and shape in words."""
+    return f"{dtype} ({', '.join(str(d) for d in shape)}{',' if len(shape) == 1 else ''})"
+
+
+def signature_text(tensors: Any) -> dict[str, str]:
+    """A manifest's tensors in words, by name."""
+    return {name: tensor_text(t["dtype"], t["shape"]) for name, t in (tensors or {}).items()}

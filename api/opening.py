@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Picture: TypeAlias = "str | Path | npt.NDArray[np.uint8]"
 
-BEST = Look(zoom=True, obey=True)
+BEST = Look(zoom=True, obey=True, edges=True)
 
 
 def open_session(
@@ -45,7 +45,7 @@ def open_session(
         runtime: ``auto``, ``torch``, ``onnxruntime``, ``openvino``, ``tensorrt`` or ``tensorrt_rtx``.
         device: ``cpu``, ``cuda`` or ``cuda:N``; None for what the runtime runs on.
         size: side of the encoder's input in pixels: 512 or 1024 for nano, 1024 for the others; None for the usual one.
-        look: how answers are looked for and drawn. None zooms and obeys with nano, and is ``SamPredictor`` to the bit
+        look: how answers are looked for and drawn. None is all of it with nano, and ``SamPredictor`` to the bit
             with the official models; ``Look()`` is that with any model.
         embeddings: a folder of ``embed``, so that its images are not encoded again.
 
@@ -63,7 +63,7 @@ def open_session(
 
 
 def usual_look(model: str) -> Look:
-    """How a model's answers are looked for and drawn when nothing is said: nano zooms and obeys."""
+    """How a model's answers are looked for and drawn when nothing is said: nano zooms, obeys and draws to edges."""
     return BEST if model == "nano" else Look()
 
 

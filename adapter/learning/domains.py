@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from livesam.adapter.learning.loop_state import Domain
@@ -12,7 +12,6 @@ from livesam.engine.values.errors import CheckpointError
 
 if TYPE_CHECKING:
     from livesam.adapter.method import AdaptationMethod
-    from livesam.engine.values.protocols import DecoderWeights
 
 
 class Domains:
@@ -22,18 +21,12 @@ class Domains:
     calls but ``counts`` are the loop's thread's.
 
     Args:
-        make_method: a fresh method for a domain's name.
+        make_method: a method for a domain's name, with what the domain begins with where the store has nothing.
         store: where each domain is saved and, if it was, begun from.
-        start: what domains begin with that the store has not, where that is not the base.
     """
 
-    def __init__(
-        self,
-        make_method: Callable[[str], AdaptationMethod],
-        store: DecoderStore | None = None,
-        start: Mapping[str, DecoderWeights] | None = None,
-    ) -> None:
-        self._make_method, self._store, self._start = make_method, store, dict(start or {})
+    def __init__(self, make_method: Callable[[str], AdaptationMethod], store: DecoderStore | None = None) -> None:
+        self._make_method, self._store = make_method, store
         self._lock = threading.Lock()
         self._found: dict[str, Domain] = {}
         self._unsaved: set[str] = set()
@@ -48,9 +41,8 @@ class Domains:
             method = self._make_method(name)
             try:
                 saved = self._store.load(name) if self._store is not None else None
-                begin = self._start.get(name) if saved is None else saved
-                if begin is not None:
-                    method.load_domain(begin)
+                if saved is not None:
+                    method.load_domain(saved)
             except (CheckpointError, ValueError) as error:
                 self._unsaved.add(name)
                 report(error)

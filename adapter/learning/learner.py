@@ -113,12 +113,16 @@ def learn(
     if weights_hash(decoder_weights(sam)) != weights_hash(base):
         raise ValueError("the session's decoder slot has another base than its model: open the session anew")
     store = None if keep is None else DecoderStore(keep, base, model=origin.spec.name, method=method)
+    start = _start(session, store)
 
-    def begun(domain: str) -> AdaptationMethod:
-        return create(method, sam, device=device, give_way=session.right_of_way.give_way)
+    def make(domain: str) -> AdaptationMethod:
+        made = create(method, sam, device=device, give_way=session.right_of_way.give_way)
+        if domain in start:
+            made.load_domain(start[domain])
+        return made
 
     loop = AdaptationLoop(
-        Domains(begun, store, _start(session, store)),
+        Domains(make, store),
         session.slot.publish,
         right_of_way=session.right_of_way,
         config=config,

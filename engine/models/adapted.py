@@ -90,6 +90,7 @@ class AdaptedDecoder:
     """An adapted decoder as read from its file.
 
     Attributes:
+        path: of the file.
         info: what it says of itself.
         kind: what the tensors are.
         base_sha256: hash of the base decoder that it belongs to.
@@ -98,6 +99,7 @@ class AdaptedDecoder:
         saved_at: when, UTC, ISO 8601.
     """
 
+    path: Path
     info: AdaptedInfo
     kind: Kind
     base_sha256: str
@@ -118,12 +120,12 @@ class AdaptedDecoder:
             if model == "nano":  # its bundled weights are other ones in other versions
                 how = "open it with the livesam, or the nano checkpoint, that it was learned with"
             raise CheckpointError(
-                f"this adapted decoder belongs to another base: it was learned on the {model} whose decoder has the "
-                f"hash {self.base_sha256[:16]}, by livesam {self.livesam[:20]} of {self.saved_at[:10]}, and the one at "
-                f"hand has {found[:16]}; {how}, or learn it anew on this one"
+                f"{self.path}: this adapted decoder belongs to another base: it was learned on the {model} whose "
+                f"decoder has the hash {self.base_sha256[:16]}, by livesam {self.livesam[:20]} of "
+                f"{self.saved_at[:10]}, and the one at hand has {found[:16]}; {how}, or learn it anew on this one"
             )
         if {k: v.shape for k, v in self.tensors.items()} != {k: v.shape for k, v in base.items()}:
-            raise CheckpointError("this adapted decoder's tensors have other names or shapes than its base's")
+            raise CheckpointError(f"{self.path}: its tensors have other names or shapes than its base's")
         resolved = {}
         for key, value in self.tensors.items():
             stored = value.astype(np.float32)
@@ -223,6 +225,7 @@ def read_adapted(path: Path) -> AdaptedDecoder:
         if weights_hash(tensors) != header["tensors_sha256"]:
             raise CheckpointError(f"{path} is damaged: its tensors do not match their checksum")
         return AdaptedDecoder(
+            path=path,
             info=AdaptedInfo(
                 model=header["model"],
                 method=header["method"],
@@ -245,11 +248,7 @@ def load_adapted(path: Path, base: DecoderWeights) -> dict[str, npt.NDArray[np.f
     Raises:
         CheckpointError: the file is missing or damaged, or belongs to another base.
     """
-    adapted = read_adapted(path)
-    try:
-        return adapted.resolve(base)
-    except CheckpointError as error:
-        raise CheckpointError(f"{path}: {error}") from error
+    return read_adapted(path).resolve(base)
 
 
 def program_version() -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from livesam.engine.session.decoding import decode
 from livesam.engine.session.dialogue import Dialogue, show
+from livesam.engine.values.embedding import ImageEmbedding
 from livesam.engine.values.prompt import Click, Prompt
 from livesam.engine.values.result import MaskResult
 from livesam.engine.view.look import PLAIN
@@ -17,13 +19,52 @@ from livesam.engine.view.selection import Rule, select_token
 if TYPE_CHECKING:
     from livesam.engine.serving.right_of_way import RightOfWay
     from livesam.engine.serving.slot import DecoderSlot
+    from livesam.engine.session.cached_encoder import CachedEncoder
 
 
 class Previews:
-    """What ``Session`` can be asked without changing it, also while a click is being answered: it takes no lock."""
+    """What ``Session`` can be asked without changing it. Previews and predictions wait for no click and no encoding."""
 
-    def __init__(self, slot: DecoderSlot, right_of_way: RightOfWay, dialogue: Dialogue) -> None:
-        self.slot, self.right_of_way, self._dialogue = slot, right_of_way, dialogue
+    def __init__(self, encoder: CachedEncoder, slot: DecoderSlot, right_of_way: RightOfWay, dialogue: Dialogue) -> None:
+        self.encoder, self.slot, self.right_of_way, self._dialogue = encoder, slot, right_of_way, dialogue
+        self._lock = threading.RLock()  # of the dialogue
+
+    @property
+    def runtime(self) -> str:
+        """The runtimes that really run: the encoder's, and the decoder's if it is another."""
+        first, second = self.encoder.runtime, self.slot.runtime
+        return first if first == second else f"{first}, {second}"
+
+    @property
+    def embedding(self) -> ImageEmbedding:
+        """The image that is set.
+
+        Raises:
+            SessionError: there is none.
+        """
+        return self._dialogue.whole.embedding
+
+    @property
+    def prompt(self) -> Prompt | None:
+        """What the user has said about the current object so far, None before the first click.
+
+        Fit for ``predict``: without a fed-back mask that is of a window only.
+        """
+        with self._lock:
+            return self._dialogue.prompt
+
+    def answer(self) -> MaskResult | None:
+        """The current object's last answer; None before the first click."""
+        with self._lock:
+            if not self._dialogue.steps:
+                return None
+            started, step = time.perf_counter(), self._dialogue.steps[-1]
+            mask, stages = self._dialogue.mask()
+            timings = {"wait": 0.0, "decode": 0.0, **stages, "total": (time.perf_counter() - started) * 1e3}
+            mask, logits, image = mask.copy(), step.low_res_logits.copy(), self._dialogue.whole.pixels
+            return MaskResult(
+                mask, logits, step.iou, step.decoder_version, step.window, timings, step.prompt.with_mask(None), image
+            )
 
     def preview(self, x: float, y: float, positive: bool = True) -> MaskResult:
         """The answer to a first click here, without making it part of the session: what a hovering mouse shows.

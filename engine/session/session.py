@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -71,20 +70,12 @@ class Session(Previews):
         feed_back: bool = True,
         origin: Origin | None = None,
     ) -> None:
-        self.encoder = CachedEncoder(encoder, cache)
+        cached, right_of_way = CachedEncoder(encoder, cache), right_of_way or RightOfWay()
+        super().__init__(cached, slot, right_of_way, Dialogue(cached.window, look, feed_back=feed_back))
         self.listeners, self.origin, self._domain = Listeners(), origin, domain
         self.provenance: AdaptedInfo | None = None
-        dialogue = Dialogue(self.encoder.window, look, feed_back=feed_back)
-        super().__init__(slot, RightOfWay() if right_of_way is None else right_of_way, dialogue)
         self._dialogue.begin_object(next(_numbers))
-        self._lock = threading.RLock()
         self._digest = ""
-
-    @property
-    def runtime(self) -> str:
-        """The runtimes that really run: the encoder's, and the decoder's if it is another."""
-        first, second = self.encoder.runtime, self.slot.runtime
-        return first if first == second else f"{first}, {second}"
 
     @property
     def look(self) -> Look:
@@ -115,24 +106,6 @@ class Session(Previews):
         changed, self._domain = domain != self._domain, domain
         if changed:
             self.listeners.switch(domain)
-
-    @property
-    def embedding(self) -> ImageEmbedding:
-        """The image that is set.
-
-        Raises:
-            SessionError: there is none.
-        """
-        return self._dialogue.whole.embedding
-
-    @property
-    def prompt(self) -> Prompt | None:
-        """What the user has said about the current object so far, None before the first click.
-
-        Fit for ``predict``: without a fed-back mask that is of a window only.
-        """
-        with self._lock:
-            return self._dialogue.prompt
 
     def set_image(self, image: npt.NDArray[Any] | Path | str, *, bands: Sequence[int] | None = None) -> ImageEmbedding:
         """Take an image, RGB uint8 ``(H, W, 3)`` or a path, and begin a new object. Encodes it unless the cache has it.
@@ -203,19 +176,6 @@ class Session(Previews):
         with self._lock:
             self._dialogue.redo()
             return self.answer()
-
-    def answer(self) -> MaskResult | None:
-        """The current object's last answer; None before the first click."""
-        with self._lock:
-            if not self._dialogue.steps:
-                return None
-            started, step = time.perf_counter(), self._dialogue.steps[-1]
-            mask, stages = self._dialogue.mask()
-            timings = {"wait": 0.0, "decode": 0.0, **stages, "total": (time.perf_counter() - started) * 1e3}
-            mask, logits, image = mask.copy(), step.low_res_logits.copy(), self._dialogue.whole.pixels
-            return MaskResult(
-                mask, logits, step.iou, step.decoder_version, step.window, timings, step.prompt.with_mask(None), image
-            )
 
     def reset(self) -> None:
         """Forget the current object's clicks; the image stays."""

@@ -73,12 +73,7 @@ def merge_adapted(
     models = {decoder.info.model for decoder in read}
     if len(models) > 1:
         raise CheckpointError(f"these decoders belong to different models ({', '.join(sorted(models))}): merge one's")
-    resolved = []
-    for path, decoder in zip(files, read, strict=True):
-        try:
-            resolved.append(decoder.resolve(base))
-        except CheckpointError as error:
-            raise CheckpointError(f"{path}: {error}") from error
+    resolved = [decoder.resolve(base) for decoder in read]
     weights = merge_weights(resolved, base, how=how, factor=factor)
     names = list(dict.fromkeys(decoder.info.domain for decoder in read))
     sources = [_source(path, decoder) for path, decoder in zip(files, read, strict=True)]

@@ -65,8 +65,8 @@ def test_wrong_calls_are_answered_with_the_right_one(photo: np.ndarray, given: d
         livesam.segment(photo, **given)  # type: ignore[arg-type]
 
 
-def test_nano_zooms_and_obeys_unless_told_otherwise(session: livesam.Session) -> None:
-    assert session.look == livesam.Look(zoom=True, obey=True)
+def test_nano_looks_closer_unless_told_otherwise(session: livesam.Session) -> None:
+    assert session.look == livesam.Look(zoom=True, obey=True, edges=True)
     plain = livesam.open_session(look=livesam.Look())
     assert plain.look == livesam.Look()
     plain.close()

@@ -86,7 +86,7 @@ class Bench:
     def __init__(self, **options):
         self.methods, self.published, self.errors = {}, [], []
         options.setdefault("config", QUICK)
-        domains = Domains(self.make, options.pop("store", None), options.pop("start", None))
+        domains = Domains(self.make, options.pop("store", None))
         self.loop = AdaptationLoop(domains, self.publish, on_error=self.errors.append, **options)
 
     def make(self, domain):

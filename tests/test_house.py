@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -174,3 +175,22 @@ def test_what_is_counted() -> None:
     )
     assert (is_command(plain), length(plain), parameters(plain)) == (False, 4, 3)
     assert (is_command(said), length(said), parameters(said)) == (True, 1, 2)
+
+
+def test_what_the_sources_name_is_there() -> None:
+    """Paths and modules in docstrings, comments and messages: a reader follows them."""
+    folders = "|".join(FOLDERS)
+    missing = []
+    for path in PATHS.values():
+        text = path.read_text()
+        for name in re.findall(rf"(?<![\w/.-])((?:{folders})/[\w/.-]+\.(?:py|md))\b", text):
+            if not (ROOT / name).exists():
+                missing.append(f"{path.relative_to(ROOT)} names {name}")
+        for name in re.findall(rf"\blivesam(?:\.(?:{folders}))(?:\.\w+)*", text):
+            parts = name.split(".")
+            known = [".".join(parts[:end]) for end in range(len(parts), 1, -1) if ".".join(parts[:end]) in PATHS]
+            rest = parts[len(known[0].split(".")) :] if known else parts
+            package = bool(known) and PATHS[known[0]].name == "__init__.py"
+            if not known or (rest and (package or not re.search(rf"\b{rest[0]}\b", PATHS[known[0]].read_text()))):
+                missing.append(f"{path.relative_to(ROOT)} names {name}")
+    assert missing == []

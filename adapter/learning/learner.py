@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from livesam.adapter.learning.domains import Domains
 from livesam.adapter.learning.loop import AdaptationLoop
 from livesam.adapter.learning.priority import low_priority
 from livesam.adapter.learning.store import DecoderStore
@@ -121,11 +122,10 @@ def learn(
         return made
 
     loop = AdaptationLoop(
-        make,
+        Domains(make, store),
         session.slot.publish,
-        gate=session.right_of_way,
+        right_of_way=session.right_of_way,
         config=config,
-        store=store,
         learning=low_priority(device),
         domain=session.domain,
     )
@@ -161,4 +161,3 @@ def _start(session: Session, store: DecoderStore | None) -> Mapping[str, Decoder
             "another domain or in another folder"
         )
     return {session.domain: serving}
-

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from livesam.engine.values.protocols import DecoderWeights
 
 
-class Gate(Protocol):
+class GivesWay(Protocol):
     """What the loop needs of ``livesam.engine.serving.right_of_way.RightOfWay``."""
 
     def wait_idle(self, timeout: float | None = None, quiet_s: float = 0.0) -> bool:

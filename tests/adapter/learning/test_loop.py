@@ -1,4 +1,4 @@
-"""The background loop with methods made for it: waiting line, gate, errors, domains, closing."""
+"""The background loop with methods made for it: waiting line, right of way, errors, domains, closing."""
 
 import contextlib
 import logging
@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from livesam.adapter.learning.domains import Domains
 from livesam.adapter.learning.loop import AdaptationLoop
 from livesam.adapter.learning.loop_state import LoopConfig
 from livesam.adapter.learning.store import DecoderStore
@@ -85,7 +86,8 @@ class Bench:
     def __init__(self, **options):
         self.methods, self.published, self.errors = {}, [], []
         options.setdefault("config", QUICK)
-        self.loop = AdaptationLoop(self.make, self.publish, on_error=self.errors.append, **options)
+        domains = Domains(self.make, options.pop("store", None))
+        self.loop = AdaptationLoop(domains, self.publish, on_error=self.errors.append, **options)
 
     def make(self, domain):
         return self.methods.setdefault(domain, Method(domain))
@@ -233,7 +235,7 @@ def test_submit_does_not_wait_for_learning(bench):
 
 
 class Door:
-    """A gate that a test opens and closes."""
+    """A right of way that a test opens and closes."""
 
     def __init__(self):
         self.idle = threading.Event()
@@ -246,9 +248,9 @@ class Door:
         return self.idle.wait(timeout)
 
 
-def test_steps_wait_for_the_gate(bench):
+def test_steps_let_clicks_pass(bench):
     door = Door()
-    b = bench(gate=door, config=LoopConfig(nice=0, max_wait_s=600, quiet_s=0.3, idle_after_s=0.02))
+    b = bench(right_of_way=door, config=LoopConfig(nice=0, max_wait_s=600, quiet_s=0.3, idle_after_s=0.02))
     b.loop.start()
     b.loop.submit(interaction("a"))
     assert door.asked.acquire(timeout=20)
@@ -277,7 +279,7 @@ def test_what_serves_already_is_not_published_again(bench):
 
 
 def test_learning_does_not_starve_under_endless_clicks(bench):
-    b = bench(gate=Door(), config=LoopConfig(nice=0, max_wait_s=0.01, idle_after_s=0.02))
+    b = bench(right_of_way=Door(), config=LoopConfig(nice=0, max_wait_s=0.01, idle_after_s=0.02))
     b.loop.start()
     b.loop.submit(interaction("a"))
     assert b.loop.wait(20)
@@ -365,7 +367,7 @@ def test_a_failing_publish_and_a_failing_callback_do_not_end_the_loop(caplog):
     def on_error(error):
         raise KeyError("callback")
 
-    loop = AdaptationLoop(lambda d: Method(d), publish, config=QUICK, on_error=on_error)
+    loop = AdaptationLoop(Domains(Method), publish, config=QUICK, on_error=on_error)
     loop.start()
     for name, published in (("a", False), ("b", True)):
         loop.submit(interaction(name))

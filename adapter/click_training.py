@@ -14,8 +14,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import torch
-from livesam.adapter.losses import click_bce, dice, focal
-from livesam.adapter.oracle import depth_map
+from livesam.adapter.losses import click_bce, dice, focal, near_clicks
+from livesam.adapter.simulated_clicks import simulate_click
 from livesam.adapter.torch_decoder import forward
 from livesam.adapter.training_data import Sample
 from livesam.engine.models import PIXEL_MEAN, PIXEL_STD
@@ -26,7 +26,6 @@ from torch.nn import functional as F
 BOX_SHARE = 0.2
 MOST_AT_ONCE = 3  # clicks of one round of corrections
 NEAR = 3.0  # how much more a pixel at a click counts than one far from all
-REACH = 3.0  # how far that goes, in cells (standard deviation)
 OBEY = 0.5  # weight of the clicks' own pixels
 
 
@@ -77,28 +76,6 @@ def decode(
     return forward(sam.mask_decoder, source, position, sparse)
 
 
-def simulate_click(
-    rng: np.random.Generator, target: npt.NDArray[np.bool_], mask: npt.NDArray[np.bool_], valid_hw: tuple[int, int]
-) -> tuple[float, float, int]:
-    """A click ``(x, y, label)`` in cells of the target: half of the time the deepest point of the larger error region,
-    else anywhere in it with probability by depth. Where nothing is wrong it confirms the object."""
-    target, mask = target[: valid_hw[0], : valid_hw[1]], mask[: valid_hw[0], : valid_hw[1]]
-    missed, extra = (depth_map(target & ~mask), depth_map(mask & ~target))
-    positive = missed.max() >= extra.max()
-    depth = missed if positive else extra
-    if depth.max() == 0:
-        depth, positive = depth_map(target), True
-    if depth.max() == 0:  # the object is thinner than a cell
-        return valid_hw[1] / 2, valid_hw[0] / 2, -1
-    if rng.random() < 0.5:
-        index = int(depth.argmax())
-    else:
-        flat = depth.ravel()
-        index = int(np.searchsorted(np.cumsum(flat), rng.random() * flat.sum(), side="right").clip(0, flat.size - 1))
-    y, x = divmod(index, target.shape[1])
-    return x + rng.random(), y + rng.random(), int(positive)
-
-
 def simulate_box(rng: np.random.Generator, target: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
     """A box ``(x0, y0, x1, y1)`` around the target in cells, each side off by some hundredths of the object's size."""
     rows, columns = np.flatnonzero(target.any(1)), np.flatnonzero(target.any(0))
@@ -120,13 +97,6 @@ def shown(masks: Tensor, ious: Tensor, clicks: int) -> Tensor:
     """What official single-mask clients see, ``(N, h, w)``: the best of tokens 1-3 at the first click, then token 0."""
     index = ious[:, 1:].argmax(1) + 1 if clicks == 1 else torch.zeros(len(masks), dtype=torch.long, device=masks.device)
     return masks[torch.arange(len(masks), device=masks.device), index]
-
-
-def near_clicks(clicks: Tensor, side: int) -> Tensor:
-    """1 at a click, falling to 0 some cells away from all: clicks ``(N, K, 3)``, in cells, give ``(N, side, side)``."""
-    cells = torch.arange(side, device=clicks.device) + 0.5
-    x, y = (torch.exp(-((clicks[..., i : i + 1] - cells) ** 2) / (2 * REACH**2)) for i in (0, 1))  # (N, K, side)
-    return (y[..., :, None] * x[..., None, :]).amax(1)
 
 
 def click_loss(

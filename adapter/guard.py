@@ -6,7 +6,7 @@ Four lines of defence, each counted:
    leave a ball around the base (the trust region); NaN weights go back to the last good ones.
 2. ``ReplayGate``: accepted masks that are held back from training. Weights that are worse on them than the base or
    the weights before, or no better, are thrown away: without a gain to show for it no change is worth its risk. Until
-   there is such a mask (the second that is accepted) everything passes.
+   there is such a mask (the third that is accepted) everything passes.
 3. ``CircuitBreaker``: after several candidates in a row that were worse than the base nothing is learned for a while.
 4. The decoder slot keeps versions, so everything that was published can be taken back (``livesam.engine.slot``).
 """
@@ -92,8 +92,8 @@ class ReplayGate(Generic[T]):
     def offer(self, item: T) -> T | None:
         """Take every n-th accepted object; returns what may be learned: the item, one that leaves the gate, or None."""
         self._seen += 1
-        # The second one is the first to be held back: one accepted mask alone is more use in training.
-        if self._seen % self.config.hold_every != 2 % self.config.hold_every:
+        # The third one is the first to be held back: the first ones are more use in training.
+        if self._seen % self.config.hold_every != 3 % self.config.hold_every:
             return item
         self._held.append(item)
         return self._held.popleft() if len(self._held) > self.config.held_back else None

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from livesam.adapter.loop import AdaptationLoop
-from livesam.adapter.method import config_of, create, obeys
+from livesam.adapter.method import config_of, create, obeys, uses_size_prior
 
 if TYPE_CHECKING:
     from livesam.adapter.loop_state import LoopConfig
@@ -32,7 +32,8 @@ def learning(
 ) -> Iterator[AdaptationLoop]:
     """Learn from everything that the session is told, and publish to its slot, for the length of the block.
 
-    Where ``live`` learns, the session obeys clicks meanwhile (``engine/obey.py``).
+    Where ``live`` learns, the session meanwhile obeys clicks (``engine/obey.py``) and, if it zooms, looks at first
+    clicks in windows of the objects' size (``engine/size_prior.py``).
 
     Args:
         sam: the weights that the session's decoder started from; copied, not changed.
@@ -43,7 +44,7 @@ def learning(
     Raises:
         ValueError: there is no such method.
     """
-    clicks_obeyed = obeys(config_of(method))
+    chosen = config_of(method)
     loop = AdaptationLoop(
         lambda _: create(method, sam, device=device, give_way=session.gate.give_way),
         session.slot.publish,
@@ -53,13 +54,14 @@ def learning(
         learning=_low_priority(device),
         domain=session.domain,
     )
-    before, obeyed = session.on_interaction, session.obey
+    before, obeyed, prior = session.on_interaction, session.obey, session.size_prior
     try:
         loop.start()
-        session.on_interaction, session.obey = loop.submit, obeyed or clicks_obeyed
+        session.on_interaction = loop.submit
+        session.obey, session.size_prior = obeyed or obeys(chosen), prior or uses_size_prior(chosen)
         yield loop
     finally:
-        session.on_interaction, session.obey = before, obeyed
+        session.on_interaction, session.obey, session.size_prior = before, obeyed, prior
         loop.close(timeout=120)  # a publish that is on its way needs the slot, which the caller may close next
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from livesam.adapter.method import obeys
+from livesam.adapter.method import obeys, uses_size_prior
 from livesam.benchmarks.datasets import Image, Mask
 from livesam.benchmarks.protocol import Answer, Predictor
 from livesam.engine.embedding import ImageEmbedding
@@ -24,8 +24,10 @@ from livesam.engine.interaction import Interaction
 from livesam.engine.prompt import Click, Prompt
 from livesam.engine.protocols import ImageEncoder, MaskDecoder
 from livesam.engine.result import DecoderOutput
+from livesam.engine.size_prior import SizePrior
 from livesam.engine.step import Step
-from livesam.engine.view import View
+from livesam.engine.view import View, seen_in
+from livesam.engine.window import Window
 from livesam.engine.zoom import Zoom
 
 if TYPE_CHECKING:
@@ -48,12 +50,14 @@ def shown_token(output: DecoderOutput, clicks: int, rule: TokenRule) -> int:
 class _Embedded:
     """What both kinds of predictor share: embeddings kept by image, prompts with feedback, masks at image size."""
 
-    def __init__(self, encoder: ImageEncoder, *, edges: bool, zoom: bool, obey: bool) -> None:
+    def __init__(self, encoder: ImageEncoder, *, edges: bool, zoom: bool, obey: bool, size_prior: bool) -> None:
         self._encoder, self._edges, self._obey = encoder, edges, obey
+        self._sizes = SizePrior() if size_prior else None  # of the set
         self._zoom = Zoom(encoder.encode) if zoom else None
         self._embeddings: OrderedDict[str, ImageEmbedding] = OrderedDict()
         self._whole: View | None = None
         self._steps: list[Step] = []  # of the object
+        self._views: dict[Window, View] = {}  # that answered them
         self._mask: Mask | None = None  # its last one
         self._number = 0  # of the object
         self._counts: Counter[str] = Counter()
@@ -69,8 +73,16 @@ class _Embedded:
         self._whole = View.whole(self._embeddings[key], image)
 
     def begin_object(self) -> None:
-        self._steps, self._mask = [], None
+        self._steps, self._views, self._mask = [], {}, None
         self._number += 1
+
+    def begin_sizes(self) -> None:
+        """A new domain has objects of other sizes."""
+        self._sizes = None if self._sizes is None else SizePrior()
+
+    def finish_object(self, clicks: tuple[Click, ...], accepted: Mask | None) -> None:
+        if self._sizes is not None and self._mask is not None:
+            self._sizes = self._sizes.observe(self._mask, accepted is not None, len(clicks))
 
     @property
     def whole(self) -> View:
@@ -83,6 +95,8 @@ class _Embedded:
         view, prompt = self.whole, Prompt(clicks)
         if self._zoom is not None and self._mask is not None:
             view = self._zoom.look(view, self._steps[-1], self._mask, prompt)
+        elif self._zoom is not None and self._sizes is not None:
+            view = self._zoom.at(view, self._sizes.window(prompt, view.hw))
         if previous is not None and not np.isfinite(previous).all():
             self._counts["nonfinite_answers"] += 1
             previous = None
@@ -93,13 +107,16 @@ class _Embedded:
     def shown(self, view: View, prompt: Prompt, logits: Logits) -> Answer:
         logits, self._mask, _ = view.shown(logits, prompt.clicks, edges=self._edges, obey=self._obey)
         self._steps.append(Step(prompt, logits, 0.0, 0, view.window))
+        self._views[view.window] = replace(view, pixels=None)
         return Answer(self._mask, logits)
 
 
 class DecoderPredictor(_Embedded):
     """A decoder that never changes, on whatever runtime serves it."""
 
-    adapts = False
+    @property
+    def adapts(self) -> bool:
+        return self._sizes is not None
 
     def __init__(
         self,
@@ -110,11 +127,13 @@ class DecoderPredictor(_Embedded):
         edges: bool = False,
         zoom: bool = False,
         obey: bool = False,
+        size_prior: bool = False,
     ) -> None:
-        super().__init__(encoder, edges=edges, zoom=zoom, obey=obey)
+        super().__init__(encoder, edges=edges, zoom=zoom, obey=obey, size_prior=size_prior)
         self._decoder, self._token = decoder, token
 
     def begin_set(self, name: str, seed: int) -> None:
+        self.begin_sizes()
         self._counts.clear()
 
     def click(self, clicks: tuple[Click, ...], previous: Logits | None) -> Answer:
@@ -125,8 +144,6 @@ class DecoderPredictor(_Embedded):
         return self.shown(view, prompt, output.low_res_logits[0, token])
 
     def after_click(self, clicks: tuple[Click, ...], answer: Answer, last: bool) -> None: ...
-
-    def finish_object(self, clicks: tuple[Click, ...], accepted: Mask | None) -> None: ...
 
     def stats(self) -> dict[str, Any]:
         return dict(self._counts)
@@ -148,18 +165,26 @@ class MethodPredictor(_Embedded):
         edges: bool = False,
         zoom: bool = False,
         obey: bool = False,
+        size_prior: bool = False,
     ) -> None:
-        super().__init__(encoder, edges=edges, zoom=zoom, obey=obey or obeys(method.config))
+        super().__init__(
+            encoder,
+            edges=edges,
+            zoom=zoom,
+            obey=obey or obeys(method.config),
+            size_prior=size_prior or uses_size_prior(method.config),
+        )
         self._method, self._token = method, token
         self._domain = "default"
         self._view: View | None = None  # of the last answer
 
     @property
     def adapts(self) -> bool:
-        return self._method.name not in ("frozen", "paper/none")
+        return self._sizes is not None or self._method.name not in ("frozen", "paper/none")
 
     def begin_set(self, name: str, seed: int) -> None:
         self._method.reset()
+        self.begin_sizes()
         self._counts.clear()
         self._domain = name
 
@@ -175,8 +200,15 @@ class MethodPredictor(_Embedded):
             self._count("click", self._method.learn_click(self._interaction(self._view, None)))
 
     def finish_object(self, clicks: tuple[Click, ...], accepted: Mask | None) -> None:
+        super().finish_object(clicks, accepted)
         if self._steps:
-            self._count("object", self._method.learn_object(self._interaction(self.whole, accepted)))
+            finished = replace(
+                self._interaction(self.whole, accepted),
+                given_up=accepted is None,
+                steps=tuple(self._steps),
+                views=seen_in(self.whole, self._views, self._steps),
+            )
+            self._count("object", self._method.learn_object(finished))
 
     def stats(self) -> dict[str, Any]:
         return {**dict(self._counts), "method": self._method.counts()}
@@ -189,6 +221,8 @@ class MethodPredictor(_Embedded):
 
     def _count(self, when: str, reports: Any) -> None:
         for report in reports:
+            if report.kind == "lesson":
+                continue
             self._counts[f"{when}_steps"] += 1
             self._counts[f"{when}_steps_skipped"] += not report.applied
 
@@ -206,6 +240,7 @@ def open_predictor(
     edges: bool = False,
     zoom: bool = False,
     obey: bool = False,
+    size_prior: bool = False,
     overrides: Mapping[str, Any] | None = None,
 ) -> tuple[Predictor, dict[str, Any]]:
     """A predictor by its method's name, and the details that belong into its result.
@@ -216,6 +251,8 @@ def open_predictor(
         edges: draw the shown masks to the image's own edges (``engine/edges.py``).
         zoom: from the second click on look at the object's surroundings (``engine/zoom.py``).
         obey: correct masks where they contradict clicks (``engine/obey.py``); `live` does so anyway.
+        size_prior: with ``zoom``, look at a first click in a window of the objects' size (``engine/size_prior.py``);
+            `live` does so anyway.
         runtime: ``torch``; ``frozen`` also runs on what ``livesam.export.serving`` offers.
         overrides: numbers of the method's configuration to change.
 
@@ -233,11 +270,13 @@ def open_predictor(
             raise ValueError("grabcut has no settings to change")
         if adapted is not None:
             raise ValueError("grabcut has no decoder: leave out the adapted one")
-        if edges or zoom or obey:
-            raise ValueError("grabcut draws to edges and obeys clicks already: leave out edges, zoom and obey")
+        if edges or zoom or obey or size_prior:
+            raise ValueError("grabcut draws to edges and obeys clicks already: leave out edges, zoom, obey, size_prior")
         grabcut = GrabCutPredictor()
         return grabcut, {"settings": grabcut.settings()}
-    looks = {"edges": edges, "zoom": zoom, "obey": obey}
+    if size_prior and not zoom:
+        raise ValueError("the size prior chooses a window: it needs zoom")
+    looks = {"edges": edges, "zoom": zoom, "obey": obey, **({"size_prior": True} if size_prior else {})}
     if runtime != "torch":
         if method != "frozen" or overrides:
             raise ValueError(f"{method} learns in PyTorch: the runtime must be torch, got {runtime}")
@@ -267,6 +306,8 @@ def _learning(
     encoder = TorchEncoder(sam, device)
     method = create(name, sam, device=device, **{"seed": seed, **overrides})
     looks = {**looks, "obey": looks["obey"] and not obeys(method.config)}  # what its own setting does is said there
+    if uses_size_prior(method.config):
+        looks.pop("size_prior", None)
     state: dict[str, npt.NDArray[Any]] = {key: value.detach().cpu().numpy() for key, value in sam.state_dict().items()}
     details = {
         "weights": weights_hash(state),

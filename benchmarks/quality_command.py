@@ -65,6 +65,9 @@ def evaluate(
     obey: Annotated[
         bool, typer.Option("--obey", help="Correct masks where they contradict clicks, as live does anyway.")
     ] = False,
+    size_prior: Annotated[
+        bool, typer.Option("--size-prior", help="Look at a first click in a window of the objects' size, as live does.")
+    ] = False,
     grabcut: Annotated[bool, typer.Option("--grabcut", help="Run GrabCut with the same rules beside it.")] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget what an earlier run of this --json recorded.")] = False,
 ) -> None:
@@ -94,6 +97,7 @@ def evaluate(
             edges=edges and name == method,  # GrabCut beside it draws as it does anyway
             zoom=zoom and name == method,
             obey=obey and name == method,
+            size_prior=size_prior and name == method,
             overrides=parse_overrides(name, settings or []) if name == method else None,
         )
         chosen = Settings(

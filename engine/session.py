@@ -24,8 +24,10 @@ from livesam.engine.prompt import Box, Click, Prompt
 from livesam.engine.result import DecoderOutput, MaskResult
 from livesam.engine.selection import Rule, select_token
 from livesam.engine.session_log import SessionLog
+from livesam.engine.size_prior import SizePrior
 from livesam.engine.step import Step
-from livesam.engine.view import View
+from livesam.engine.view import View, seen_in
+from livesam.engine.window import Window
 from livesam.engine.zoom import Zoom
 
 if TYPE_CHECKING:
@@ -54,6 +56,8 @@ class Session:
             (``engine/zoom.py``); costs an encoding where the window moves, once or twice an object, for which all other
             calls wait but previews, which look at the whole image.
         obey: correct masks where they contradict clicks (``engine/obey.py``); an attribute that ``live`` sets.
+        size_prior: where it zooms, look at an object's first click in a window as large as the domain's last objects
+            suggest (``engine/size_prior.py``); an attribute that ``live`` sets.
     """
 
     def __init__(
@@ -69,16 +73,20 @@ class Session:
         edges: bool = False,
         zoom: bool = False,
         obey: bool = False,
+        size_prior: bool = False,
     ) -> None:
         self.encoder, self.slot, self.cache = encoder, slot, cache
         self.gate = InteractiveGate() if gate is None else gate
         self.on_interaction, self.domain = on_interaction, domain
         self._edges, self.obey, self._feed_back = edges, obey, feed_back
         self._zoom = Zoom(self._encode) if zoom else None
+        self.size_prior = size_prior
+        self._sizes: dict[str, SizePrior] = {}  # by domain
         self._lock, self._encoding = threading.RLock(), threading.Lock()  # on a GPU an encoder has one set of buffers
         self._whole: View | None = None  # of the image; read without the lock too
         self._digest = ""
         self._steps: list[Step] = []
+        self._views: dict[Window, View] = {}  # that answered them, without pixels
         self._shown: npt.NDArray[np.bool_] | None = None  # the last step's mask, while it is at hand; nobody else's
         self._number = next(_numbers)  # of the object
 
@@ -222,8 +230,11 @@ class Session:
             given_up = self._give_up()
         self._hand_over(given_up)
 
-    def accept(self) -> Interaction:
+    def accept(self, *, rough: bool = False) -> Interaction:
         """The user takes the mask as it is: hand the object over to whoever learns, and begin the next one.
+
+        Args:
+            rough: the mask will do, but is not exact; it teaches less.
 
         Raises:
             SessionError: there is no answer to accept.
@@ -231,7 +242,9 @@ class Session:
         with self._lock:
             if not self._steps:
                 raise SessionError("there is no mask to accept: click first")
-            interaction = self._interaction(self._current(), self._mask_of(self._steps[-1])[0])
+            mask = self._mask_of(self._steps[-1])[0]
+            interaction = self._finished(mask, rough=rough)
+            self._observe_size(mask, accepted=True)
             self._forget()
         self._hand_over(interaction)
         return interaction
@@ -295,6 +308,7 @@ class Session:
                 prompt = prompt.with_mask(view.fed_back(self._steps[-1]))
             result = self._predict(view, [prompt], "official", started, zoomed)[0]
         self._steps.append(Step(prompt, result.low_res_logits, result.iou, result.decoder_version, view.window))
+        self._views[view.window] = replace(view, pixels=None)
         # A plain mask is drawn anew when the object is accepted (1.2 ms); a copy would cost every click 0.2 ms.
         self._shown = result.mask.copy() if self._edges or self._zoom is not None else None
         if self.on_interaction is not None:
@@ -304,10 +318,13 @@ class Session:
     def _look(self, prompt: Prompt, started: float) -> tuple[View, dict[str, float]]:
         """Where the next answer of the object comes from, and how long it took to get there."""
         view = self._current()
-        if self._zoom is None or not self._steps:
+        if self._zoom is None or not (self._steps or self.size_prior):
             return view, {}
         check_prompt(prompt, view.hw, view.low_res_hw)
-        view = self._zoom.look(view, self._steps[-1], self._mask_of(self._steps[-1])[0], prompt)
+        if self._steps:
+            view = self._zoom.look(view, self._steps[-1], self._mask_of(self._steps[-1])[0], prompt)
+        elif view.pixels is not None:
+            view = self._zoom.at(view, self._prior.window(prompt, view.hw))
         return view, {"zoom": (time.perf_counter() - started) * 1e3}
 
     def _encode(self, pixels: npt.NDArray[np.uint8]) -> ImageEmbedding:
@@ -380,13 +397,35 @@ class Session:
             number=self._number,
         )
 
+    def _finished(
+        self, accepted: npt.NDArray[np.bool_] | None, *, rough: bool = False, given_up: bool = False
+    ) -> Interaction:
+        """The object as it is handed over at its end, with all steps and where they were answered."""
+        whole = self._current()
+        return replace(
+            self._interaction(whole, accepted),
+            rough=rough,
+            given_up=given_up,
+            steps=tuple(self._steps),
+            views=seen_in(whole, self._views, self._steps),
+        )
+
+    def _observe_size(self, mask: npt.NDArray[np.bool_], *, accepted: bool) -> None:
+        self._sizes[self.domain] = self._prior.observe(mask, accepted, len(self._steps))
+
+    @property
+    def _prior(self) -> SizePrior:
+        return self._sizes.get(self.domain, SizePrior())
+
     def _forget(self) -> None:
-        self._steps, self._shown, self._number = [], None, next(_numbers)
+        self._steps, self._views, self._shown, self._number = [], {}, None, next(_numbers)
 
     def _give_up(self) -> Interaction | None:
         """Forget the object's clicks; what is to be handed over of that, if it had any."""
         told = self._steps and self.on_interaction is not None
-        interaction = replace(self._interaction(self._current(), None), given_up=True) if told else None
+        interaction = self._finished(None, given_up=True) if told else None
+        if self._steps and self.size_prior:
+            self._observe_size(self._mask_of(self._steps[-1])[0], accepted=False)
         self._forget()
         return interaction
 

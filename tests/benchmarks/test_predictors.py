@@ -77,12 +77,13 @@ class Method:
 
     def learn_click(self, interaction):
         self.calls.append(("click", interaction))
-        yield SimpleNamespace(applied=True)
-        yield SimpleNamespace(applied=False)
+        yield SimpleNamespace(kind="lesson", applied=False)
+        yield SimpleNamespace(kind="click", applied=True)
+        yield SimpleNamespace(kind="click", applied=False)
 
     def learn_object(self, interaction):
         self.calls.append(("object", interaction))
-        yield SimpleNamespace(applied=True)
+        yield SimpleNamespace(kind="object", applied=True)
 
     def counts(self):
         return {"calls": len(self.calls)}
@@ -141,6 +142,9 @@ def test_method_learns_from_every_click_but_the_last_and_then_from_the_object():
     assert last.prompts[2].mask_logits is not None
     np.testing.assert_array_equal(last.prompts[2].mask_logits, method.calls[4][1].answer)
     assert last.accepted_mask is None
+    assert last.given_up
+    assert [step.prompt.clicks for step in last.steps] == [prompt.clicks for prompt in last.prompts]
+    assert [view.window for view in last.views] == [Window(0, 0, 64, 32)]
     assert last.domain == "some_set"
     assert predictor.stats() == {
         "click_steps": 4,

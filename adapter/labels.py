@@ -91,7 +91,7 @@ def erode(mask: Mask, iterations: int, *, outside: bool) -> Mask:
 
 
 def plausible(interaction: Interaction) -> bool:
-    """Whether the clicks do not contradict each other, and an accepted mask fits to them and to the last answer."""
+    """Whether most clicks do not contradict each other, and an accepted mask fits to them and to the last answer."""
     mask, clicks = interaction.accepted_mask, interaction.prompts[-1].clicks
     if not np.isfinite(interaction.answer).all() or _contradictory(clicks):
         return False
@@ -170,7 +170,8 @@ def cells(mask: Mask, geometry: ResizeGeometry) -> Float:
 
 
 def _contradictory(clicks: tuple[Click, ...]) -> bool:
-    """Whether two clicks of different sign are on the same spot, less than 2 pixels apart."""
-    inside = [(c.x, c.y) for c in clicks if c.positive]
-    outside = [(c.x, c.y) for c in clicks if not c.positive]
-    return any((x - u) ** 2 + (y - v) ** 2 < 4 for x, y in inside for u, v in outside)
+    """Whether many clicks are less than 2 pixels away from one of the other sign."""
+    xy, positive = np.array([(c.x, c.y) for c in clicks]).reshape(-1, 2), np.array([c.positive for c in clicks], bool)
+    close = np.square(xy[:, None] - xy[None]).sum(-1) < 4
+    contradicted = (close & (positive[:, None] != positive[None])).any(1)
+    return int(np.count_nonzero(contradicted)) > (1 - MIN_CLICKS_AGREE) * len(clicks)

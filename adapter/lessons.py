@@ -75,9 +75,7 @@ class Lessons:
         if not (first or later):
             return None
         kept = rng.permutation(len(later))[: self._config.kept]  # in any order: some are dropped from the end later on
-        return Example(
-            tuple(first[i] for i in rng.permutation(len(first))), tuple(later[i] for i in kept)
-        )
+        return Example(tuple(first[i] for i in rng.permutation(len(first))), tuple(later[i] for i in kept))
 
     def _sequences(self, view: View, views: int) -> int:
         count = self._config.sequences

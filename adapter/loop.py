@@ -23,7 +23,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 import numpy as np
-from livesam.adapter.loop_state import Domain, Gate, IdleLearner, LoopConfig, LoopStats, lower_priority, same_weights
+from livesam.adapter.loop_state import Domain, Gate, LoopConfig, LoopStats, lower_priority, same_weights
 from livesam.adapter.method import AdaptationMethod, StepReport, same_object
 from livesam.adapter.store import DecoderStore, Learned
 from livesam.engine.errors import AdaptationError, CheckpointError
@@ -256,12 +256,8 @@ class AdaptationLoop:
             finished = self._learn(learn(interaction), domain)
             if interaction.over:  # the object's fast copy goes out of service, also if nothing was learned
                 domain.changed, domain.fast = domain.changed or domain.fast, False
-            if interaction.accepted:
-                domain.idle_left = min(domain.idle_left + self.config.idle_rounds, 4 * self.config.idle_rounds)
             self._counts["learned"] += finished
             self._offer(interaction.domain, domain)
-        elif not self._paused:
-            self._idle()
         self._serve()
 
     def _roll_back(self) -> None:
@@ -270,18 +266,9 @@ class AdaptationLoop:
         for name, weights in back.items():
             domain = self._domain(name)
             domain.method.load_domain(weights)
-            domain.changed, domain.idle_left, self._served = True, 0, {}
+            domain.changed, self._served = True, {}
             self._counts["rolled_back"] += 1
             self._offer(name, domain)
-
-    def _idle(self) -> None:
-        domain = self._domains.get(self._active)
-        if domain is None or domain.idle_left == 0 or not isinstance(domain.method, IdleLearner):
-            return
-        domain.idle_left -= 1
-        self._counts["idle_rounds"] += 1
-        self._learn(domain.method.learn_idle(self.config.idle_steps), domain)
-        self._offer(self._active, domain)
 
     def _domain(self, name: str) -> Domain:
         if name not in self._domains:

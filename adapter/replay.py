@@ -66,6 +66,11 @@ class Example:
         return replace(self, first=self.first[:THIN_FIRST], later=self.later[:THIN_LATER])
 
     @property
+    def exam(self) -> tuple[Lesson, ...]:
+        """What the gate asks."""
+        return (*self.first[:3], *self.later[:5])
+
+    @property
     def megabytes(self) -> float:
         lessons = (*self.first, *self.later)
         return sum(t.numel() * t.element_size() for lesson in lessons for t in (lesson.queries, lesson.image)) / 2**20

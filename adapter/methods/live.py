@@ -40,7 +40,8 @@ if TYPE_CHECKING:
     from livesam.engine.protocols import DecoderWeights
     from segment_anything.modeling import Sam
 
-SHARES = (1.0, 0.5, 0.25)  # of the pull, that the gate is asked for
+SHARES = (1.0, 1.5, 0.5)  # of the pull, that the gate is asked for
+MARGIN = 0.005
 PART = 2  # lessons that go through the late layers together: a click waits for no more
 
 
@@ -200,20 +201,26 @@ class LiveMethod:
             before: the student before the object.
         """
         average = torch.lerp(self._student.vector, self._average, self.config.average)
+        served, base = yield from self._reference_scores()
+        found: list[tuple[float, float, Tensor, list[float]]] = []
         good, mean = True, 0.0
-        for share in SHARES:
+        for share in SHARES if served else SHARES[:1]:
             candidate = torch.lerp(self._base.vector, average, share * self.config.pull)
-            now, served, base = yield from self._scores(candidate)
-            good = self._gate.good_enough(now, base)
+            now = yield from self._scores(candidate)
             mean = sum(now) / len(now) if now else 0.0
+            good = self._gate.good_enough(now, base)
             if self._gate.passes(now, served, base):
-                self._average.copy_(average)
-                self._served.vector.copy_(candidate)
-                for example, score in zip(self._gate.held, now, strict=True):
-                    example.scores["served"] = score
-                self._breaker.record(good=True)
-                yield StepReport("gate", mean, True)
-                return
+                found.append((mean + (MARGIN if share == 1 else 0.0), share, candidate, now))
+        if found:
+            _, share, candidate, now = max(found, key=lambda one: one[:2])
+            self._average.copy_(average)
+            self._served.vector.copy_(candidate)
+            for example, score in zip(self._gate.held, now, strict=True):
+                example.scores["served"] = score
+            self._counts[f"share_{share:g}"] += 1
+            self._breaker.record(good=True)
+            yield StepReport("gate", sum(now) / max(len(now), 1), True)
+            return
         self._counts["rejected"] += 1
         if not good:  # no gain is what a domain comes to that has been learned, and no sign of poison
             self._breaker.record(good=False)
@@ -224,25 +231,27 @@ class LiveMethod:
             self._counts["back_to_base"] += 1
         yield StepReport("gate", mean, False, f"{'no better' if good else 'worse'} on the held-back masks")
 
-    def _scores(self, candidate: Tensor) -> Generator[StepReport, None, tuple[list[float], list[float], list[float]]]:
-        """IoU on each held-back object of the candidate, of what serves, and of the base."""
-        served, found = self._served.vector.clone(), []
+    def _reference_scores(self) -> Generator[StepReport, None, tuple[list[float], list[float]]]:
+        """IoU on each held-back object of what serves, and of the base."""
         for example in self._gate.held:
-            exam = (*example.first[:3], *example.later[:5])
-            if "base" not in example.scores:
-                example.scores["base"] = self._late.score(self._base, exam)
-                yield PREPARED
-            if "served" not in example.scores:
-                example.scores["served"] = self._late.score(self._served, exam)
-                yield PREPARED
+            for name, decoder in (("served", self._served), ("base", self._base)):
+                if name not in example.scores:
+                    example.scores[name] = self._late.score(decoder, example.exam)
+                    yield PREPARED
+        held = self._gate.held
+        return [example.scores["served"] for example in held], [example.scores["base"] for example in held]
+
+    def _scores(self, candidate: Tensor) -> Generator[StepReport, None, list[float]]:
+        """IoU of a candidate on each held-back object."""
+        before, found = self._served.vector.clone(), []
+        for example in self._gate.held:
             try:
                 self._served.vector.copy_(candidate)
-                found.append(self._late.score(self._served, exam))
+                found.append(self._late.score(self._served, example.exam))
             finally:
-                self._served.vector.copy_(served)
+                self._served.vector.copy_(before)
             yield PREPARED
-        held = self._gate.held
-        return found, [example.scores["served"] for example in held], [example.scores["base"] for example in held]
+        return found
 
     # Weights
 

@@ -268,7 +268,7 @@ def test_masks_are_drawn_to_edges_when_asked_and_logits_stay(learns):
     assert not drawn.mask[:, 22:].any()
 
 
-@pytest.mark.parametrize("looks", [{"edges": True}, {"zoom": True}, {"obey": True}])
+@pytest.mark.parametrize("looks", [{"edges": True}, {"zoom": True}, {"obey": True}, {"size_prior": True}])
 def test_grabcut_draws_to_edges_at_full_size_already(looks):
     with pytest.raises(ValueError, match="already"):
         open_predictor("grabcut", "", **looks)
@@ -305,3 +305,43 @@ def test_a_predictor_zooms_and_obeys_as_a_session_does(method, obey):
     assert windows[0] == Window.whole(image.shape[:2])
     assert windows[-1] != windows[0]
     predictor.finish_object(clicks, shown.mask)
+
+
+def test_the_size_prior_looks_where_a_session_looks():
+    """Three objects of a domain, then the fourth one's first click."""
+    from livesam.engine.models import decoder_weights, load
+    from livesam.engine.runtimes.torch import TorchEncoder, TorchGraph
+    from livesam.engine.session import Session
+    from livesam.engine.slot import DecoderSlot
+
+    nano = load("nano")
+    image = np.random.default_rng(0).integers(0, 80, (300, 420, 3), dtype=np.uint8)
+    image[120:170, 200:260] += 120
+    encoder = TorchEncoder(nano)
+    graph, weights = TorchGraph(nano), decoder_weights(nano)
+    session = Session(encoder, DecoderSlot(graph, weights), zoom=True, obey=True, size_prior=True)
+    session.set_image(image)
+    predictor = DecoderPredictor(encoder, graph(weights), zoom=True, obey=True, size_prior=True)
+    assert predictor.adapts
+    for _ in range(2):  # a new set forgets the sizes, as a new domain has none
+        predictor.begin_set("s", 0)
+        predictor.begin_image(image, "a")
+        windows = []
+        for _ in range(4):
+            predictor.begin_object()
+            click = Click(230, 145)
+            answer = predictor.click((click,), None)
+            windows.append(predictor._steps[-1].window)
+            predictor.finish_object((click,), answer.mask)
+        assert windows[:3] == [Window.whole(image.shape[:2])] * 3
+    shown = []
+    for _ in range(4):
+        shown.append(session.click(230, 145))
+        session.accept()
+    assert [result.window for result in shown] == windows
+    np.testing.assert_array_equal(shown[-1].mask, answer.mask)
+
+
+def test_the_size_prior_needs_zoom():
+    with pytest.raises(ValueError, match="needs zoom"):
+        open_predictor("frozen", "nano", size_prior=True)

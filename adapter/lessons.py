@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 Mask = npt.NDArray[np.bool_]
 
+OWN = 6  # of the user's prompts in a view, beside the first: of twenty most teach the same
 MOST_VIEWS = 3  # the whole image, and the windows of the last answers
 KNOWN = 0.25  # a cell with less weight is nothing that a simulated user would correct
 PREPARED = StepReport("lesson", 0.0, False)
@@ -64,8 +65,9 @@ class Lessons:
         for view, label in zip(views, labels, strict=True):
             if label is None or not (self._config.zoomed or view.is_whole):
                 continue
-            for prompt in (step.prompt for step in steps if step.window == view.window):
-                lesson = self._lesson(view, view.inside(prompt), label, trust)[0]
+            own = [step.prompt for step in steps if step.window == view.window]
+            for index in sorted({0, *rng.permutation(len(own))[:OWN].tolist()}) if own else ():
+                lesson = self._lesson(view, view.inside(own[index]), label, trust)[0]
                 (first if lesson.first else later).append(lesson)
                 yield PREPARED
             for _ in range(self._sequences(view, len(views))):

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from torch import Tensor
-
-THIN_FIRST, THIN_LATER = 4, 8  # lessons of an object that is no longer the newest
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,10 +59,6 @@ class Example:
     later: tuple[Lesson, ...]
     scores: dict[str, float] = field(default_factory=dict)
 
-    def thinned(self) -> Example:
-        """With so many lessons as are worth their memory once newer objects have come."""
-        return replace(self, first=self.first[:THIN_FIRST], later=self.later[:THIN_LATER])
-
     @property
     def exam(self) -> tuple[Lesson, ...]:
         """What the gate asks."""
@@ -91,8 +85,6 @@ class Memory:
 
     def add(self, example: Example) -> None:
         """Keep an object, the newest from now on; the oldest go where there is no room."""
-        if self._examples:
-            self._examples[-1] = self._examples[-1].thinned()
         self._examples.append(example)
         while len(self._examples) > 1 and sum(kept.megabytes for kept in self._examples) > self._megabytes:
             self._examples.popleft()

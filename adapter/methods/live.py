@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     from livesam.engine.protocols import DecoderWeights
     from segment_anything.modeling import Sam
 
-SHARES = (1.0, 1.5, 0.5)  # of the pull, that the gate is asked for
-MARGIN = 0.005
 PART = 2  # lessons that go through the late layers together: a click waits for no more
 
 
@@ -195,35 +193,30 @@ class LiveMethod:
     # Guarding
 
     def _judge(self, before: Tensor) -> Generator[StepReport, None, None]:
-        """Serve the new average as far from the base as the gate lets it; where it is worse than the base, unlearn.
+        """Serve the new average, or keep what serves; where it is worse than the base, unlearn.
 
         Args:
             before: the student before the object.
         """
         average = torch.lerp(self._student.vector, self._average, self.config.average)
-        served, base = yield from self._reference_scores()
-        found: list[tuple[float, float, Tensor, list[float]]] = []
-        good, mean = True, 0.0
-        for share in SHARES if served else SHARES[:1]:
-            candidate = torch.lerp(self._base.vector, average, share * self.config.pull)
-            now = yield from self._scores(candidate)
-            mean = sum(now) / len(now) if now else 0.0
-            good = self._gate.good_enough(now, base)
-            if self._gate.passes(now, served, base):
-                found.append((mean + (MARGIN if share == 1 else 0.0), share, candidate, now))
-        if found:
-            _, share, candidate, now = max(found, key=lambda one: one[:2])
+        candidate = torch.lerp(self._base.vector, average, self.config.pull)
+        served = yield from self._scores("served", self._served.vector)
+        base = yield from self._scores("base", self._base.vector)
+        self._forget_scores("candidate")
+        now = yield from self._scores("candidate", candidate)
+        passed, good = self._gate.passes(now, served, base), self._gate.good_enough(now, base)
+        if passed or not good:  # no gain is what a domain comes to that has been learned, and no sign of poison
+            self._breaker.record(good)
+        mean = sum(now) / len(now) if now else 0.0
+        if passed:
             self._average.copy_(average)
             self._served.vector.copy_(candidate)
             for example, score in zip(self._gate.held, now, strict=True):
                 example.scores["served"] = score
-            self._counts[f"share_{share:g}"] += 1
-            self._breaker.record(good=True)
-            yield StepReport("gate", sum(now) / max(len(now), 1), True)
+            yield StepReport("gate", mean, True)
             return
         self._counts["rejected"] += 1
-        if not good:  # no gain is what a domain comes to that has been learned, and no sign of poison
-            self._breaker.record(good=False)
+        if not good:
             self._student.vector.copy_(before)
             self._adam.clear()
         if not self._gate.good_enough(served, base):
@@ -231,27 +224,19 @@ class LiveMethod:
             self._counts["back_to_base"] += 1
         yield StepReport("gate", mean, False, f"{'no better' if good else 'worse'} on the held-back masks")
 
-    def _reference_scores(self) -> Generator[StepReport, None, tuple[list[float], list[float]]]:
-        """IoU on each held-back object of what serves, and of the base."""
+    def _scores(self, name: str, vector: Tensor) -> Generator[StepReport, None, list[float]]:
+        """IoU of late layers on each held-back object; asked once each."""
         for example in self._gate.held:
-            for name, decoder in (("served", self._served), ("base", self._base)):
-                if name not in example.scores:
-                    example.scores[name] = self._late.score(decoder, example.exam)
-                    yield PREPARED
-        held = self._gate.held
-        return [example.scores["served"] for example in held], [example.scores["base"] for example in held]
-
-    def _scores(self, candidate: Tensor) -> Generator[StepReport, None, list[float]]:
-        """IoU of a candidate on each held-back object."""
-        before, found = self._served.vector.clone(), []
-        for example in self._gate.held:
+            if name in example.scores:
+                continue
+            before = self._served.vector.clone()
             try:
-                self._served.vector.copy_(candidate)
-                found.append(self._late.score(self._served, example.exam))
+                self._served.vector.copy_(vector)
+                example.scores[name] = self._late.score(self._served, example.exam)
             finally:
                 self._served.vector.copy_(before)
             yield PREPARED
-        return found
+        return [example.scores[name] for example in self._gate.held]
 
     # Weights
 
@@ -285,8 +270,11 @@ class LiveMethod:
         torch.add(self._base.vector, served - self._base.vector, alpha=1 / self.config.pull, out=self._average)
         self._student.vector.copy_(self._average)
         self._adam.clear()
+        self._forget_scores("served")
+
+    def _forget_scores(self, name: str) -> None:
         for example in self._gate.held:
-            example.scores.pop("served", None)
+            example.scores.pop(name, None)
 
     def _forget(self) -> None:
         self._memory.clear()

@@ -251,7 +251,6 @@ def test_memory_is_bounded_by_count_and_by_size(tiny_sam):
     assert len(memory) == 3
     kept = list(memory)
     assert kept[-1] is examples[-1]
-    assert len(kept[0].later) < len(examples[1].later)
     assert all(lesson.image.dtype == torch.float16 for lesson in kept[0].first)
     small = Memory(3, examples[0].megabytes * 1.2)
     for example in examples:
@@ -311,7 +310,7 @@ def test_no_change_is_served_without_a_gain(clumsy_sam):
 def test_what_is_worse_than_the_base_is_unlearned(tiny_sam, base):
     method = create("live", tiny_sam, guard=GuardConfig(hold_every=1, held_back=1, rejects=2))
     teach(method, 1)  # it went to the gate
-    method._late.score = lambda decoder, exam: 0.9 if decoder is method._base else 0.5
+    method._late.score = lambda decoder, exam: 0.9 if torch.equal(decoder.vector, method._base.vector) else 0.5
     for seed in range(1, 3):
         reports = list(method.learn_object(finished(seed)))
         assert "worse" in reports[-1].reason
@@ -319,23 +318,6 @@ def test_what_is_worse_than_the_base_is_unlearned(tiny_sam, base):
         assert torch.equal(method._student.vector, method._base.vector)
     assert method.counts()["breaker_opened"] == 1
     assert list(method.learn_object(finished(3))) == []
-
-
-def test_the_gate_may_let_less_of_a_change_through(tiny_sam):
-    method = create("live", tiny_sam, guard=GuardConfig(hold_every=1, held_back=1))
-    teach(method, 1)
-    asked = []
-
-    def score(decoder, exam):
-        away = float((decoder.vector - method._base.vector).norm())
-        asked.append(away)
-        return 0.5 if away == 0 else 0.9 if away < 0.7 * max(asked) else 0.1
-
-    method._late.score = score
-    assert list(method.learn_object(finished(1)))[-1].applied
-    base, student, served = (d.vector for d in (method._base, method._student, method._served))
-    share = method.config.pull * (1 - method.config.average)
-    assert torch.allclose(served - base, 0.5 * share * (student - base), atol=1e-6)
 
 
 def test_the_gate_judges_by_the_weights_that_serve(clumsy_sam):

@@ -6,7 +6,8 @@ import fnmatch
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +15,9 @@ import typer
 from livesam.engine.errors import LivesamError
 
 if TYPE_CHECKING:
+    from livesam.benchmarks.protocol import Predictor
     from livesam.benchmarks.quality import Settings
+    from livesam.benchmarks.side_by_side import MakePredictor
     from rich.console import Console
     from rich.table import Table
 
@@ -69,6 +72,9 @@ def evaluate(
         bool, typer.Option("--size-prior", help="Look at a first click in a window of the objects' size, as live does.")
     ] = False,
     grabcut: Annotated[bool, typer.Option("--grabcut", help="Run GrabCut with the same rules beside it.")] = False,
+    processes: Annotated[
+        int, typer.Option(help="Sets that are evaluated side by side, each with its share of the cores.", min=1)
+    ] = 1,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget what an earlier run of this --json recorded.")] = False,
 ) -> None:
     """Measure quality under simulated clicks: NoC, failure rate, IoU after k clicks."""
@@ -85,7 +91,8 @@ def evaluate(
             raise ValueError(f"the folder {str(path.parent)!r} does not exist, make it first")
     results: dict[str, dict[str, Any]] = {}
     for name in dict.fromkeys([method, *(["grabcut"] if grabcut else [])]):
-        predictor, details = open_predictor(
+        opening = partial(
+            open_predictor,
             name,
             model,
             checkpoint=checkpoint,
@@ -100,10 +107,12 @@ def evaluate(
             size_prior=size_prior and name == method,
             overrides=parse_overrides(name, settings or []) if name == method else None,
         )
+        predictor, details = opening()
         chosen = Settings(
             name, "" if name == "grabcut" else model, seed, target_iou, max_clicks, limit, details=details
         )
-        results[name] = _run(folders, predictor, chosen, _diary(json_path, name, name == method, fresh), log)
+        diary = _diary(json_path, name, name == method, fresh)
+        results[name] = _run(folders, predictor, chosen, diary, log, processes, partial(_predictor, opening))
     main_result = results[method]
     if grabcut and method != "grabcut":
         main_result = {**main_result, "baseline": results["grabcut"]}
@@ -223,8 +232,18 @@ def main() -> None:
         sys.exit(1 if isinstance(error, LivesamError) else 2)
 
 
+def _predictor(opening: Callable[[], tuple[Predictor, dict[str, Any]]]) -> Predictor:
+    return opening()[0]
+
+
 def _run(
-    folders: Sequence[Path], predictor: Any, settings: Settings, diary: Path | None, log: Console
+    folders: Sequence[Path],
+    predictor: Predictor,
+    settings: Settings,
+    diary: Path | None,
+    log: Console,
+    processes: int,
+    make: MakePredictor,
 ) -> dict[str, Any]:
     from livesam.benchmarks.quality import Progress, run
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -236,7 +255,7 @@ def _run(
             if at.done == at.total or at.done % max(1, at.total // LINES_A_SET) == 0:
                 log.print(f"{settings.method} {at.dataset} {at.done}/{at.total} NoC {at.noc:.2f} FR {at.fr:.3f}")
 
-        return run(folders, predictor, settings, diary, line)
+        return run(folders, predictor, settings, diary, line, processes=processes, make=make)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -253,7 +272,7 @@ def _run(
                 tasks[at.dataset] = bars.add_task(f"{settings.method} {at.dataset}", total=at.total, figures="")
             bars.update(tasks[at.dataset], completed=at.done, figures=f"NoC {at.noc:.2f} FR {at.fr:.1%}")
 
-        return run(folders, predictor, settings, diary, advance)
+        return run(folders, predictor, settings, diary, advance, processes=processes, make=make)
 
 
 def _diary(json_path: Path | None, method: str, main_run: bool, fresh: bool) -> Path | None:

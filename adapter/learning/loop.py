@@ -24,15 +24,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 import numpy as np
-from livesam.adapter.learning.loop_state import (
-    Domain,
-    Gate,
-    IdleLearner,
-    LoopConfig,
-    LoopStats,
-    lower_priority,
-    same_weights,
-)
+from livesam.adapter.learning.loop_state import Domain, Gate, LoopConfig, LoopStats, lower_priority, same_weights
 from livesam.adapter.learning.store import DecoderStore, Learned
 from livesam.adapter.method import AdaptationMethod, StepReport, same_object
 from livesam.engine.values.errors import AdaptationError, CheckpointError
@@ -280,12 +272,8 @@ class AdaptationLoop:
             finished = self._learn(learn(interaction), domain)
             if interaction.over:  # the object's fast copy goes out of service, also if nothing was learned
                 domain.changed, domain.fast = domain.changed or domain.fast, False
-            if interaction.accepted:
-                domain.idle_left = min(domain.idle_left + self.config.idle_rounds, 4 * self.config.idle_rounds)
             self._counts["learned"] += finished
             self._offer(interaction.domain, domain)
-        elif not self._paused:
-            self._idle()
         self._serve()
 
     def _roll_back(self) -> None:
@@ -294,18 +282,9 @@ class AdaptationLoop:
         for name, weights in back.items():
             domain = self._domain(name)
             domain.method.load_domain(weights)
-            domain.changed, domain.idle_left, self._served = True, 0, {}
+            domain.changed, self._served = True, {}
             self._counts["rolled_back"] += 1
             self._offer(name, domain)
-
-    def _idle(self) -> None:
-        domain = self._domains.get(self._active)
-        if domain is None or domain.idle_left == 0 or not isinstance(domain.method, IdleLearner):
-            return
-        domain.idle_left -= 1
-        self._counts["idle_rounds"] += 1
-        self._learn(domain.method.learn_idle(self.config.idle_steps), domain)
-        self._offer(self._active, domain)
 
     def _domain(self, name: str) -> Domain:
         if name not in self._domains:
@@ -351,7 +330,8 @@ class AdaptationLoop:
                         domain.metrics["gate_iou"] = report.loss
                 else:
                     self._step_ms.append((time.perf_counter() - started) * 1e3)
-                    self._counts["steps" if report.applied else "steps_skipped"] += 1
+                    if report.kind != "lesson":
+                        self._counts["steps" if report.applied else "steps_skipped"] += 1
             domain.changed = domain.fast = True  # also a rejected candidate takes the fast copy out of service
         return False
 

@@ -13,11 +13,17 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import numpy.typing as npt
+from livesam.engine.values.interaction import Interaction
 from livesam.engine.values.prompt import Click
-from livesam.engine.view.geometry import ResizeGeometry
+from livesam.engine.view.geometry import ResizeGeometry, postprocess
+from livesam.engine.view.points import geometry_of
 
 Mask = npt.NDArray[np.bool_]
 Float = npt.NDArray[np.float32]
+
+MAX_BAND = 12  # pixels
+MIN_CLICKS_AGREE = 0.7
+MIN_OVERLAP = 0.5  # IoU; a mask that was redrawn by hand elsewhere is another object to us
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,6 +90,38 @@ def erode(mask: Mask, iterations: int, *, outside: bool) -> Mask:
     return np.asarray(eroded, np.bool_)
 
 
+def plausible(interaction: Interaction) -> bool:
+    """Whether most clicks do not contradict each other, and an accepted mask fits to them and to the last answer."""
+    mask, clicks = interaction.accepted_mask, interaction.prompts[-1].clicks
+    if not np.isfinite(interaction.answer).all() or _contradictory(clicks):
+        return False
+    if mask is None:
+        return True
+    height, width = mask.shape
+    agree = [bool(mask[min(int(c.y), height - 1), min(int(c.x), width - 1)]) == c.positive for c in clicks]
+    if sum(agree) < MIN_CLICKS_AGREE * len(agree):
+        return False
+    shown = postprocess(interaction.answer, geometry_of(interaction.embedding)) > 0
+    union = int(np.count_nonzero(mask | shown))
+    return union > 0 and int(np.count_nonzero(mask & shown)) >= MIN_OVERLAP * union
+
+
+def banded_label(mask: Mask, geometry: ResizeGeometry, border: float) -> MaskLabel | None:
+    """The label with an unknown band, as wide as asked for or as the object allows; None for an empty or full mask.
+
+    Args:
+        border: width of the band on each side of the border, in square roots of the mask's area.
+    """
+    band = min(round(border * float(np.count_nonzero(mask)) ** 0.5), MAX_BAND)
+    while True:
+        label = label_map(erode(mask, band, outside=True), erode(~mask, band, outside=True), geometry)
+        if label.has_object and label.has_background:
+            return label
+        if band == 0:
+            return None
+        band //= 2
+
+
 def result_label(mask: Mask, geometry: ResizeGeometry, erosion: int, *, outside: bool = False) -> MaskLabel:
     """The accepted mask with its border band unknown: object and background, each eroded at the original resolution.
 
@@ -129,3 +167,11 @@ def cells(mask: Mask, geometry: ResizeGeometry) -> Float:
     square = np.zeros((size, size), np.float32)
     square[:height, :width] = resized
     return np.asarray(square.reshape(size // 4, 4, size // 4, 4).mean((1, 3)), np.float32)
+
+
+def _contradictory(clicks: tuple[Click, ...]) -> bool:
+    """Whether many clicks are less than 2 pixels away from one of the other sign."""
+    xy, positive = np.array([(c.x, c.y) for c in clicks]).reshape(-1, 2), np.array([c.positive for c in clicks], bool)
+    close = np.square(xy[:, None] - xy[None]).sum(-1) < 4
+    contradicted = (close & (positive[:, None] != positive[None])).any(1)
+    return int(np.count_nonzero(contradicted)) > (1 - MIN_CLICKS_AGREE) * len(clicks)

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+REACH = 3.0  # how far a click goes, in cells (standard deviation)
+
 
 def sample(logits: Tensor, xy: Tensor) -> Tensor:
     """Logits at exact places, bilinear: ``(P, M, h, w)`` at ``(P, K, 2)`` in -1..1 gives ``(P, M, K)``."""
@@ -22,6 +24,13 @@ def click_bce(logits: Tensor, xy: Tensor, target: Tensor) -> Tensor:
     values = sample(logits, xy)  # (P, M, K)
     wanted = target.unsqueeze(1).expand_as(values)
     return balanced(pixel_bce(values, target), wanted, torch.ones_like(wanted))
+
+
+def near_clicks(clicks: Tensor, side: int) -> Tensor:
+    """1 at a click, falling to 0 some cells away from all: clicks ``(N, K, 3)``, in cells, give ``(N, side, side)``."""
+    cells = torch.arange(side, device=clicks.device) + 0.5
+    x, y = (torch.exp(-((clicks[..., i : i + 1] - cells) ** 2) / (2 * REACH**2)) for i in (0, 1))  # (N, K, side)
+    return (y[..., :, None] * x[..., None, :]).amax(1)
 
 
 def pixel_bce(logits: Tensor, target: Tensor) -> Tensor:

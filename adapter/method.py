@@ -62,13 +62,13 @@ class StepReport:
     """One micro-step.
 
     Attributes:
-        kind: what was learned from.
+        kind: what was learned from; ``lesson``: a part of a step, or of what comes before.
         loss: the loss before the step; NaN where it was not finite.
         applied: whether weights changed.
         reason: why not, else empty.
     """
 
-    kind: Literal["click", "object", "replay", "merge", "gate"]
+    kind: Literal["click", "object", "replay", "merge", "gate", "lesson"]
     loss: float
     applied: bool
     reason: str = ""

@@ -66,3 +66,8 @@ def config_of(name: str, **overrides: Any) -> AdaptationConfig:
 def obeys(config: AdaptationConfig) -> bool:
     """Whether a method's answers are to be corrected where they contradict clicks (``engine/view/obey.py``)."""
     return isinstance(config, LiveConfig) and config.obey
+
+
+def uses_size_prior(config: AdaptationConfig) -> bool:
+    """Whether first clicks are to be looked at in a window of the objects' size (``engine/view/size_prior.py``)."""
+    return isinstance(config, LiveConfig) and config.size_prior

@@ -89,8 +89,15 @@ def trunk(
     decoder: MaskDecoder, source: Tensor, position: Tensor, sparse: Tensor, give_way: GiveWay | None = None
 ) -> Trunk:
     """The transformer; arguments as for ``forward``."""
+    return last_attention(decoder, two_way(decoder, source, position, sparse, give_way), position)
+
+
+def two_way(
+    decoder: MaskDecoder, source: Tensor, position: Tensor, sparse: Tensor, give_way: GiveWay | None = None
+) -> Trunk:
+    """The transformer's layers, without the attention at its end; arguments as for ``forward``."""
     d: Any = decoder
-    output = torch.cat([d.iou_token.weight, d.mask_tokens.weight], 0).unsqueeze(0).expand(len(source), -1, -1)
+    output = _output_tokens(d).expand(len(source), -1, -1)
     tokens = torch.cat([output, sparse], 1)  # (P, 5 + N, 256)
     image = source.flatten(2).transpose(1, 2)  # (P, h*w, 256)
     queries = tokens
@@ -108,10 +115,20 @@ def trunk(
         between(queries, give_way)
         image = layer.norm4(image + _attend(layer.cross_attn_image_to_token, image_placed, queries + tokens, queries))
     between(image, give_way)
-    last = d.transformer.final_attn_token_to_image
-    queries, tokens = queries[:, : output.shape[1]], tokens[:, : output.shape[1]]
-    queries = d.transformer.norm_final_attn(queries + _attend(last, queries + tokens, image + position, image))
-    return Trunk(queries, image)
+    return Trunk(queries[:, : output.shape[1]], image)
+
+
+def last_attention(decoder: MaskDecoder, reached: Trunk, position: Tensor) -> Trunk:
+    """The attention at the transformer's end, on what ``two_way`` has reached."""
+    d: Any = decoder
+    last, queries, image = d.transformer.final_attn_token_to_image, reached.queries, reached.image
+    looked = _attend(last, queries + _output_tokens(d), image + position, image)
+    return Trunk(d.transformer.norm_final_attn(queries + looked), image)
+
+
+def _output_tokens(decoder: Any) -> Tensor:
+    """The IoU token and the four mask tokens, ``(1, 5, 256)``."""
+    return torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight], 0).unsqueeze(0)
 
 
 def fine_features(decoder: MaskDecoder, image: Tensor, give_way: GiveWay | None = None) -> Tensor:
@@ -210,11 +227,15 @@ class Decoding:
         return torch.stack([m for m in masks if m is not None]), torch.stack([i for i in ious if i is not None])
 
     @torch.no_grad()
-    def trunk(self, decoder: FlatDecoder, embedding: ImageEmbedding, prompt: Prompt) -> Trunk:
-        """The transformer's answer to one prompt, P = 1, without gradients."""
+    def two_way(self, decoder: FlatDecoder, embedding: ImageEmbedding, prompt: Prompt) -> Trunk:
+        """What the transformer's layers make of one prompt, P = 1, without gradients."""
         (group,) = prompts_to_arrays([prompt], geometry_of(embedding))
         batch, sparse = self._read(self.reader.features(embedding), group)
-        return trunk(decoder.module, batch, self.position(), sparse, self.give_way)
+        return two_way(decoder.module, batch, self.position(), sparse, self.give_way)
+
+    def finish(self, decoder: FlatDecoder, reached: Trunk, hw: tuple[int, int]) -> Decoded:
+        """What the rest of the decoder makes of that: logits ``(P, 4, 4h, 4w)`` and IoU predictions ``(P, 4)``."""
+        return head(decoder.module, last_attention(decoder.module, reached, self.position()), hw, self.give_way)
 
     @torch.no_grad()
     def decode(self, decoder: FlatDecoder, embedding: ImageEmbedding, prompts: Sequence[Prompt]) -> DecoderOutput:

@@ -43,15 +43,20 @@ PrecisionOption: TypeAlias = Annotated[
 DeviceOption: TypeAlias = Annotated[
     str | None, typer.Option("--device", help="cpu, cuda or cuda:N; asking for cuda where there is none fails.")
 ]
+# None: as the front door does it, all three with nano and none with the official models.
 ZoomOption: TypeAlias = Annotated[
-    bool,
-    typer.Option("--zoom/--no-zoom", help="From the second click on look at the object's surroundings: finer, slower."),
+    bool | None,
+    typer.Option("--zoom/--no-zoom", help="From the second click on look at the object's surroundings.  [nano: on]"),
 ]
 ObeyOption: TypeAlias = Annotated[
-    bool, typer.Option("--obey/--no-obey", help="Correct the mask around clicks that it contradicts.")
+    bool | None,
+    typer.Option("--obey/--no-obey", help="Correct the mask around clicks that it contradicts.  [nano: on]"),
 ]
 EdgesOption: TypeAlias = Annotated[
-    bool, typer.Option("--edges/--no-edges", help="Draw masks to the image's own edges.")
+    bool | None, typer.Option("--edges/--no-edges", help="Draw masks to the image's own edges.  [nano: on]")
+]
+PlainOption: TypeAlias = Annotated[
+    bool, typer.Option("--plain", help="None of the three: SamPredictor's answers.")
 ]
 BandsOption: TypeAlias = Annotated[
     str | None,

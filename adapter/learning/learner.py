@@ -12,7 +12,7 @@ from livesam.adapter.learning.domains import Domains
 from livesam.adapter.learning.loop import AdaptationLoop
 from livesam.adapter.learning.priority import low_priority
 from livesam.adapter.learning.store import DecoderStore
-from livesam.adapter.registry import config_of, create, obeys
+from livesam.adapter.registry import config_of, create, obeys, uses_size_prior
 from livesam.engine.files.hashing import weights_hash
 from livesam.engine.models.adapted import AdaptedInfo
 from livesam.engine.models.loading import decoder_weights
@@ -105,7 +105,8 @@ def learn(
 
     It begins with what the session serves now. ``livesam.learn`` has the arguments and errors.
 
-    Where ``live`` learns, the session obeys clicks meanwhile (``engine/view/obey.py``).
+    Where ``live`` learns, the session meanwhile obeys clicks (``engine/view/obey.py``) and, if it zooms, looks at first
+    clicks in windows of the objects' size (``engine/view/size_prior.py``).
     """
     origin, chosen = known(session.origin), config_of(method)
     base = session.slot.weights(session.slot.labels()[BASE])
@@ -133,7 +134,9 @@ def learn(
     session.listeners.attach(learner)
     try:
         loop.start()
-        session.look = replace(look, obey=look.obey or obeys(chosen))
+        session.look = replace(
+            look, obey=look.obey or obeys(chosen), size_prior=look.size_prior or uses_size_prior(chosen)
+        )
         yield learner
     finally:
         if session.slot.current != session.slot.labels()[BASE]:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from livesam.adapter.learning.domains import Domains
 from livesam.adapter.learning.faults import Faults
-from livesam.adapter.learning.loop_state import Domain, GivesWay, IdleLearner, LoopConfig, LoopStats, lower_priority
+from livesam.adapter.learning.loop_state import Domain, GivesWay, LoopConfig, LoopStats, lower_priority
 from livesam.adapter.learning.service import Service
 from livesam.adapter.learning.steps import Steps
 from livesam.adapter.learning.waiting_line import WaitingLine
@@ -240,12 +240,8 @@ class AdaptationLoop:
             finished = self._steps.learn(learn(interaction), domain)
             if interaction.over:  # the object's fast copy goes out of service, also if nothing was learned
                 domain.changed, domain.fast = domain.changed or domain.fast, False
-            if interaction.accepted:
-                domain.idle_left = min(domain.idle_left + self.config.idle_rounds, 4 * self.config.idle_rounds)
             self._counts["learned"] += finished
             self._domains.offer(interaction.domain)
-        elif not self._paused:
-            self._idle()
         self._serve()
 
     def _roll_back(self) -> None:
@@ -254,19 +250,10 @@ class AdaptationLoop:
         for name, weights in back.items():
             domain = self._domain(name)
             domain.method.load_domain(weights)
-            domain.changed, domain.idle_left = True, 0
+            domain.changed = True
             self._service.forget()
             self._counts["rolled_back"] += 1
             self._domains.offer(name)
-
-    def _idle(self) -> None:
-        domain = self._domains.find(self._active)
-        if domain is None or domain.idle_left == 0 or not isinstance(domain.method, IdleLearner):
-            return
-        domain.idle_left -= 1
-        self._counts["idle_rounds"] += 1
-        self._steps.learn(domain.method.learn_idle(self.config.idle_steps), domain)
-        self._domains.offer(self._active)
 
     def _domain(self, name: str) -> Domain:
         return self._domains.get(name, self._faults.report)

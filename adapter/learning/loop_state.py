@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from livesam.adapter.method import AdaptationMethod, StepReport
+from livesam.adapter.method import AdaptationMethod
 
 if TYPE_CHECKING:
     from livesam.engine.values.protocols import DecoderWeights
@@ -24,13 +23,6 @@ class GivesWay(Protocol):
         ...
 
 
-@runtime_checkable
-class IdleLearner(Protocol):
-    """A method that can use time in which nothing happens."""
-
-    def learn_idle(self, steps: int) -> Iterator[StepReport]: ...
-
-
 @dataclass(frozen=True, slots=True)
 class LoopConfig:
     """How the loop behaves.
@@ -40,10 +32,7 @@ class LoopConfig:
         max_wait_s: under clicks that never pause for ``quiet_s``, one micro-step is taken after this time all the same.
         quiet_s: so long after the last answer no micro-step begins: the clicks of a burst or a hovering mouse come one
             upon the other, and find the decoder still in the processor's caches.
-        idle_after_s: so long after the last interaction idle learning begins.
-        idle_rounds: rounds of idle learning for each accepted object; more would learn few masks by heart. Two of 6
-            steps after each of 100 objects of the sets to tune on: 10.8 clicks an object for 11.2, 24 failures for 23.
-        idle_steps: micro-steps of a round.
+        idle_after_s: so long after the last interaction files that are due are saved.
         nice: what is added to the thread's niceness, where the system has it.
     """
 
@@ -51,8 +40,6 @@ class LoopConfig:
     max_wait_s: float = 2.0
     quiet_s: float = 0.1
     idle_after_s: float = 1.0
-    idle_rounds: int = 2
-    idle_steps: int = 6
     nice: int = 19
 
     def __post_init__(self) -> None:
@@ -71,7 +58,6 @@ class Domain:
     versions: dict[str, int] = field(default_factory=dict)  # of the slot, where ``publish`` tells them
     changed: bool = False  # not yet published
     fast: bool = False  # has learned from the object at hand
-    idle_left: int = 0
 
     def to_save(self) -> DecoderWeights:
         """The domain weights; while they are being changed, those before."""
@@ -87,7 +73,7 @@ class LoopStats:
         waiting: interactions in line.
         counts: ``received``, ``learned``, ``replaced``, ``dropped``, ``steps``, ``steps_skipped``,
             ``steps_under_load``, ``gate_rejects``, ``published``, ``publish_failed``, ``saved``, ``save_failed``,
-            ``errors``, ``idle_rounds``, ``rolled_back``.
+            ``errors``, ``rolled_back``.
         methods: each domain's own counts.
         step_ms: median and largest duration of the last 256 micro-steps; None before the first.
         last_error: the latest exception, as text.

@@ -57,6 +57,7 @@ class Steps:
                         domain.metrics["gate_iou"] = report.loss
                 else:
                     self._ms.append((time.perf_counter() - started) * 1e3)
-                    self._counts["steps" if report.applied else "steps_skipped"] += 1
+                    if report.kind != "lesson":
+                        self._counts["steps" if report.applied else "steps_skipped"] += 1
             domain.changed = domain.fast = True  # also a rejected candidate takes the fast copy out of service
         return False

@@ -1,161 +1,208 @@
-"""What `live` teaches: the loss of a click, lessons from an accepted object, their loss, and the gate's exam.
+"""From a finished object to lessons: the user's own prompts, and clicks that are made up on the mask.
 
-Only the head learns, so what the transformer makes of a prompt never changes and is kept instead of the image: a lesson
-is five queries and the fine features of some pixels, and a step over sixteen of them costs milliseconds. The fine
-features are those of the slow copy, whose upscaling is always the base's.
+Lessons are given where clicks happen: on the whole image and in the windows that zoom chose, after one click and after
+several, with the mask fed back and corrected as a session does it. An accepted mask counts fully. One that the user
+gave up, or took as rough, is known where the decoder was sure of it and where the user clicked, and counts less.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from livesam.adapter.flat_decoder import FlatDecoder
-from livesam.adapter.labels import MaskLabel, click_labels
-from livesam.adapter.losses import click_bce, dice, focal, pixel_bce, soft_iou, sparse_bce
-from livesam.adapter.methods.replay import Example, Lesson, any_click, banded_label, sample_tokens
-from livesam.adapter.oracle import depth_map
-from livesam.adapter.torch_decoder import (
-    Decoding,
-    Trunk,
-    between,
-    by_token,
-    fine_features,
-    head,
-    mask_vectors,
-    predicted_ious,
-)
-from livesam.engine.values.embedding import ImageEmbedding
+from livesam.adapter.labels import MaskLabel, banded_label, cells, click_labels
+from livesam.adapter.method import StepReport
+from livesam.adapter.methods.replay import Example, Label, Lesson
+from livesam.adapter.simulated_clicks import simulate_click
+from livesam.adapter.torch_decoder import Decoding, Trunk
 from livesam.engine.values.interaction import Interaction
-from livesam.engine.values.prompt import Prompt
-from livesam.engine.view.points import geometry_of
+from livesam.engine.values.prompt import Click, Prompt
+from livesam.engine.values.step import Step
+from livesam.engine.view.geometry import ResizeGeometry, postprocess
+from livesam.engine.view.points import geometry_of, point_count
 from livesam.engine.view.selection import select_token
-from torch import Tensor
-from torch.nn import functional as F
+from livesam.engine.view.view import View
+
+Mask = npt.NDArray[np.bool_]
+
+OWN = 6  # of the user's prompts in a view, beside the first: of twenty most teach the same
+MOST_VIEWS = 3  # the whole image, and the windows of the last answers
+KNOWN = 0.25  # a cell with less weight is nothing that a simulated user would correct
+PREPARED = StepReport("lesson", 0.0, False)
 
 
 class LessonConfig(Protocol):
     """The numbers of ``LiveConfig`` that lessons use."""
 
     @property
-    def keep(self) -> float: ...
+    def obey(self) -> bool: ...
     @property
-    def simulated(self) -> int: ...
+    def sequences(self) -> int: ...
     @property
-    def tokens(self) -> int: ...
+    def rounds(self) -> int: ...
+    @property
+    def zoomed(self) -> bool: ...
+    @property
+    def kept(self) -> int: ...
+    @property
+    def given_up(self) -> float: ...
     @property
     def border(self) -> float: ...
-    @property
-    def iou_weight(self) -> float: ...
 
 
 class Lessons:
-    """Losses of one decoder's head, with gradients."""
+    """Makes lessons with the decoder that serves.
+
+    Args:
+        decoder: answers the simulated clicks; its early layers are the base's.
+    """
 
     def __init__(self, decoding: Decoding, decoder: FlatDecoder, config: LessonConfig) -> None:
-        self.decoding, self.decoder, self.config = decoding, decoder, config
+        self._decoding, self._decoder, self._config = decoding, decoder, config
 
-    def click(self, embedding: ImageEmbedding, prompt: Prompt, reached: Trunk) -> Tensor:
-        """The clicks as labels of the shown mask, which else is told to stay as it is."""
-        hw = (embedding.features.shape[2], embedding.features.shape[3])
-        masks, ious = head(self.decoder.module, reached, hw, self.decoding.give_way)
-        token = select_token(ious[0].detach().cpu().numpy(), prompt)
-        logits = masks[:, token : token + 1]
-        labels = click_labels(prompt.clicks, geometry_of(embedding))
-        device = self.decoding.device
-        xy, target = torch.from_numpy(labels.xy)[None].to(device), torch.from_numpy(labels.target)[None].to(device)
-        keep = F.binary_cross_entropy_with_logits(logits, (logits.detach() > 0).float())
-        return click_bce(logits, xy, target).mean() + self.config.keep * keep
-
-    def prepare(self, interaction: Interaction, first: Trunk | None, rng: np.random.Generator) -> Example | None:
-        """Lessons on an accepted object: the user's first click, and others made up on its mask.
-
-        Args:
-            first: what the transformer made of the first click, where that is known already.
+    def prepare(
+        self, interaction: Interaction, rng: np.random.Generator
+    ) -> Generator[StepReport, None, Example | None]:
+        """Lessons on an object that is over, in micro-steps of one prompt each.
 
         Returns:
-            None where nothing can be learned: without clicks, and where the mask is empty, full, or too thin.
+            None where nothing can be learned: the mask is empty, full, or too thin.
         """
-        mask, label, prompt = interaction.accepted_mask, self._label(interaction), _first_click(interaction)
-        if mask is None or label is None or prompt is None:
+        views, steps = _looked_at(interaction)
+        mask, sure = _believed(interaction, views, steps)
+        trust = 1.0 if sure is None else self._config.given_up
+        labels = [self._label(mask, sure, view, steps[-1].prompt.clicks) for view in views]
+        if labels[0] is None or trust == 0:
             return None
-        lessons = [self._lesson(interaction.embedding, prompt, label, first, rng)]
-        depth = depth_map(mask)
-        for _ in range(self.config.simulated):
-            prompt = Prompt((any_click(depth, rng),))
-            lessons.append(self._lesson(interaction.embedding, prompt, label, None, rng))
-        return Example(tuple(lessons))
+        first: list[Lesson] = []
+        later: list[Lesson] = []
+        for view, label in zip(views, labels, strict=True):
+            if label is None or not (self._config.zoomed or view.is_whole):
+                continue
+            own = [step.prompt for step in steps if step.window == view.window]
+            for index in sorted({0, *rng.permutation(len(own))[:OWN].tolist()}) if own else ():
+                lesson = self._lesson(view, view.inside(own[index]), label, trust)[0]
+                (first if lesson.first else later).append(lesson)
+                yield PREPARED
+            for _ in range(self._sequences(view, len(views))):
+                for lesson in self._simulated(view, label, trust, rng):
+                    (first if lesson.first else later).append(lesson)
+                    yield PREPARED
+        if not (first or later):
+            return None
+        kept = rng.permutation(len(later))[: self._config.kept]  # in any order: some are dropped from the end later on
+        return Example(tuple(first[i] for i in rng.permutation(len(first))), tuple(later[i] for i in kept))
 
-    def exam(self, interaction: Interaction, first: Trunk | None) -> Lesson:
-        """The user's own first click on all pixels, of an object that ``prepare`` took."""
-        label, prompt = self._label(interaction), _first_click(interaction)
-        if label is None or prompt is None:
-            raise ValueError("an object without clicks or mask cannot judge anything")
-        return self._lesson(interaction.embedding, prompt, label, first, None)
+    def _sequences(self, view: View, views: int) -> int:
+        count = self._config.sequences
+        return count if view.is_whole else max(1, count // (views - 1))
 
-    def loss(self, lessons: Sequence[Lesson]) -> Tensor:
-        """The mean over lessons of as many pixels each.
-
-        The best of tokens 1 to 3 learns the mask, and half as much the one that is shown; the IoU head learns how good
-        each of the four is.
-        """
-        give_way = self.decoding.give_way
-        queries = torch.stack([lesson.queries for lesson in lessons])
-        fine = torch.stack([lesson.fine for lesson in lessons]).float()  # (B, n, 32)
-        target = torch.stack([lesson.target for lesson in lessons])[:, None]  # (B, 1, n)
-        weight = torch.stack([lesson.weight for lesson in lessons])[:, None]
-        masks = (mask_vectors(self.decoder.module, queries) @ fine.transpose(1, 2)).unsqueeze(2)  # (B, 4, 1, n)
-        ious = predicted_ious(self.decoder.module, queries)
-        between(masks, give_way)
-        multi = masks[:, 1:]
-        bce = pixel_bce(multi, target)
-        between(bce, give_way)
-        wrong = sparse_bce(multi, target, weight, bce=bce) + focal(multi, target, weight, bce=bce)
-        between(wrong, give_way)
-        wrong = wrong + dice(multi, target, weight)  # (B, 3)
-        shown = wrong.gather(1, ious[:, 1:].detach().argmax(1, keepdim=True))
-        quality = F.mse_loss(ious, soft_iou(masks, target, weight))
-        return (wrong.min(1, keepdim=True).values + 0.5 * shown).mean() + self.config.iou_weight * quality
-
-    @torch.no_grad()
-    def score(self, decoder: FlatDecoder, exam: Lesson) -> float:
-        """IoU of the mask that would be shown."""
-        queries = exam.queries[None]
-        masks = mask_vectors(decoder.module, queries) @ exam.fine.float().T  # (1, 4, n)
-        token = 1 + int(predicted_ious(decoder.module, queries)[0, 1:].argmax())
-        shown = masks[:, token : token + 1].unsqueeze(2)
-        return float(soft_iou(shown, exam.target[None, None], exam.weight[None, None]))
-
-    def _label(self, interaction: Interaction) -> MaskLabel | None:
-        mask = interaction.accepted_mask
-        return None if mask is None else banded_label(mask, geometry_of(interaction.embedding), self.config.border)
+    def _simulated(self, view: View, label: Label, trust: float, rng: np.random.Generator) -> Iterator[Lesson]:
+        """A sequence of clicks on one view, as a session would answer them."""
+        target, known = label.target.cpu().numpy() > 0.5, label.weight.cpu().numpy() >= KNOWN
+        shown = np.zeros_like(target)
+        logits: npt.NDArray[np.float32] | None = None
+        clicks: tuple[Click, ...] = ()
+        for _ in range(self._config.rounds):
+            click = _click(rng, target, shown, view)
+            if click is None:
+                return
+            clicks = (*clicks, click)
+            prompt = Prompt(clicks, mask_logits=logits)
+            lesson, reached = self._lesson(view, prompt, label, trust)
+            yield lesson
+            logits = self._answer(view, prompt, reached)
+            shown = np.where(known, logits > 0, target)
 
     @torch.no_grad()
-    def _lesson(
-        self,
-        embedding: ImageEmbedding,
-        prompt: Prompt,
-        label: MaskLabel,
-        reached: Trunk | None,
-        rng: np.random.Generator | None,
-    ) -> Lesson:
-        """On a sample of the image tokens, or on all without ``rng``."""
-        device, geometry = self.decoding.device, geometry_of(embedding)
-        if reached is None:
-            reached = self.decoding.trunk(self.decoder, embedding, prompt)
-        target, weight = (by_token(torch.from_numpy(part).to(device)) for part in (label.target, label.weight))
-        image = reached.image[0].float()
-        if rng is not None:
-            chosen, stands_for = sample_tokens(label, geometry, self.config.tokens, rng)
-            index, times = torch.from_numpy(chosen).to(device), torch.from_numpy(stands_for).to(device)[:, None]
-            image, target, weight = image[index], target[index], weight[index] * times
-        fine = fine_features(self.decoder.module, image[None], self.decoding.give_way)[0]
-        return Lesson(reached.queries[0].float(), fine.half(), target.flatten(), weight.flatten())
+    def _answer(self, view: View, prompt: Prompt, reached: Trunk) -> npt.NDArray[np.float32]:
+        """The low-res logits that would be shown."""
+        height, width = view.embedding.features.shape[2:]
+        masks, ious = self._decoding.finish(self._decoder, reached, (int(height), int(width)))
+        logits = masks[0, select_token(ious[0].cpu().numpy(), prompt)].cpu().numpy()
+        if not self._config.obey:
+            return np.array(logits)
+        window = view.window
+        placed = [Click(click.x + window.x0, click.y + window.y0, click.positive) for click in prompt.clicks]
+        return np.array(view.obeyed(logits, placed))
+
+    def _lesson(self, view: View, prompt: Prompt, label: Label, trust: float) -> tuple[Lesson, Trunk]:
+        """A lesson on a prompt in the view's pixels, and what the early layers made of that."""
+        reached = self._decoding.two_way(self._decoder, view.embedding, prompt)
+        places = click_labels(prompt.clicks, geometry_of(view.embedding))
+        device = self._decoding.device
+        lesson = Lesson(
+            reached.queries[0].half(),
+            reached.image[0].half(),
+            label,
+            torch.from_numpy(places.xy).to(device),
+            torch.from_numpy(places.target).to(device),
+            point_count(prompt) <= 2,
+            trust,
+        )
+        return lesson, reached
+
+    def _label(
+        self, mask: Mask, sure: npt.NDArray[np.float32] | None, view: View, clicks: Sequence[Click]
+    ) -> Label | None:
+        """The part of the mask that the view shows; None where that is empty or full."""
+        geometry, part = geometry_of(view.embedding), view.window.part
+        label = banded_label(np.ascontiguousarray(mask[part]), geometry, self._config.border)
+        if label is None:
+            return None
+        if sure is not None:
+            label = MaskLabel(label.target, label.weight * cells(np.ascontiguousarray(sure[part]), geometry))
+            _pin(label, view.window.clicks(clicks), geometry)
+        device = self._decoding.device
+        return Label(torch.from_numpy(label.target).to(device), torch.from_numpy(label.weight).to(device))
 
 
-def _first_click(interaction: Interaction) -> Prompt | None:
-    """The user's first click, alone."""
-    clicks = interaction.prompts[-1].clicks
-    return Prompt(clicks[:1]) if clicks and clicks[0].positive else None
+def _looked_at(interaction: Interaction) -> tuple[tuple[View, ...], tuple[Step, ...]]:
+    """Where and how an object was answered; of one that tells only prompts, on the whole image."""
+    if interaction.views and interaction.steps:
+        views = interaction.views
+        return (views[0], *views[1:][1 - MOST_VIEWS :]), interaction.steps
+    view = View.whole(interaction.embedding, None)
+    return (view,), tuple(Step(prompt, interaction.answer, 0.0, 0, view.window) for prompt in interaction.prompts)
+
+
+def _believed(
+    interaction: Interaction, views: Sequence[View], steps: Sequence[Step]
+) -> tuple[Mask, npt.NDArray[np.float32] | None]:
+    """The object's mask, and how sure each pixel is in 0..1; None where the user has vouched for all of it."""
+    if interaction.accepted_mask is not None and not interaction.rough:
+        return interaction.accepted_mask, None
+    last, whole = steps[-1], views[0]
+    logits = postprocess(last.low_res_logits, ResizeGeometry.of(last.window.hw, whole.image_size))
+    sure = np.ones(whole.hw, np.float32)
+    sure[last.window.part] = np.abs(np.tanh(logits / 2))  # |2 sigmoid - 1|
+    if interaction.accepted_mask is not None:
+        return interaction.accepted_mask, sure
+    mask = np.zeros(whole.hw, np.bool_)
+    mask[last.window.part] = logits > 0
+    return mask, sure
+
+
+def _pin(label: MaskLabel, clicks: Sequence[Click], geometry: ResizeGeometry) -> None:
+    """Where the user clicked is certain: in place."""
+    side = label.target.shape[0]
+    places = click_labels(clicks, geometry)
+    for (x, y), positive in zip(places.xy, places.target, strict=True):
+        row, column = (min(int((place + 1) / 2 * side), side - 1) for place in (y, x))
+        label.target[row, column], label.weight[row, column] = positive, 1.0
+
+
+def _click(rng: np.random.Generator, target: Mask, shown: Mask, view: View) -> Click | None:
+    """The next simulated click, in the view's pixels; None where the object is too thin to be clicked on."""
+    geometry = geometry_of(view.embedding)
+    height, width = (-(-side // 4) for side in geometry.resized_hw)
+    x, y, kind = simulate_click(rng, target, shown, (height, width))
+    if kind < 0:
+        return None
+    across, down = geometry.factors_xy
+    rows, columns = view.window.hw
+    return Click(float(min(int(x * 4 / across), columns - 1)), float(min(int(y * 4 / down), rows - 1)), kind == 1)

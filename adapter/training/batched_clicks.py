@@ -94,14 +94,3 @@ def mask_iou(mask: Tensor, target: Tensor, valid: Tensor) -> Tensor:
     mask = mask & valid[:, None]
     truth = ((target > 0.5) & valid)[:, None]
     return (mask & truth).sum((2, 3)) / (mask | truth).sum((2, 3)).clamp_min(1)
-
-
-def near_clicks(clicks: Tensor, side: int, reach: float = 3.0) -> Tensor:
-    """1 at a click, falling to 0 some cells away from all: ``(N, K, 3)``, in cells, give ``(N, side, side)``.
-
-    Args:
-        reach: standard deviation in cells.
-    """
-    cells = torch.arange(side, device=clicks.device) + 0.5
-    x, y = (torch.exp(-((clicks[..., i : i + 1] - cells) ** 2) / (2 * reach**2)) for i in (0, 1))  # (N, K, side)
-    return (y[..., :, None] * x[..., None, :]).amax(1)

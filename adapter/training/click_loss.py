@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import torch
-from livesam.adapter.losses import click_bce, dice, focal
-from livesam.adapter.training.batched_clicks import mask_iou, near_clicks
+from livesam.adapter.losses import click_bce, dice, focal, near_clicks
+from livesam.adapter.training.batched_clicks import mask_iou
 from torch import Tensor
 
 NEAR = 3.0  # how much more a pixel at a click counts than one far from all

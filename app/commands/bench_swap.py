@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 def measure_swap(opening: Opening, swaps: int) -> dict[str, Any]:
     """Publish changed weights again and again while a thread clicks; returns the report.
 
-    The weights are changed where ``live`` changes them: in the head, a fifth of the bytes, which is what it publishes.
+    The weights are changed where ``live`` changes them: in the late layers, a fifth of the bytes, which it publishes.
     The exchange is also measured with every tensor changed, as ``paper`` and ``dctta`` publish.
     """
-    from livesam.adapter.methods.live import HEAD
+    from livesam.adapter.methods.late_layers import LATE
     from livesam.app.opening import open_session
     from livesam.app.progress import counting
     from livesam.benchmarks.latency.stream import picture
@@ -39,7 +39,7 @@ def measure_swap(opening: Opening, swaps: int) -> dict[str, Any]:
             run = run_swaps(
                 lambda: session.predict(prompt).timings_ms,
                 slot.publish,
-                [perturbed(base, seed=seed, parts=HEAD) for seed in range(4)],
+                [perturbed(base, seed=seed, parts=LATE) for seed in range(4)],
                 model=opening.model,
                 runtime=session.runtime,
                 swaps=swaps,
@@ -47,9 +47,9 @@ def measure_swap(opening: Opening, swaps: int) -> dict[str, Any]:
             )
         # The same again without the comparison with PyTorch: what the runtime itself needs for new weights.
         unchecked = DecoderSlot(decoder_compiler(opening), base)
-        head_ms, all_ms = (
+        late_ms, all_ms = (
             _publishing_ms(unchecked, [perturbed(base, seed=seed, parts=parts) for seed in range(2)], swaps)
-            for parts in (HEAD, ("",))
+            for parts in (LATE, ("",))
         )
     finally:
         session.close()
@@ -62,8 +62,8 @@ def measure_swap(opening: Opening, swaps: int) -> dict[str, Any]:
         "runs": [
             {
                 **run.to_json(),
-                "changed": list(HEAD),
-                "exchange_ms": spread(head_ms),
+                "changed": list(LATE),
+                "exchange_ms": spread(late_ms),
                 "exchange_all_ms": spread(all_ms),
             }
         ],
@@ -91,8 +91,8 @@ def print_swap(report: Mapping[str, Any]) -> None:
         console.print(f"{run['model']}: {run['runtime']}, {run['swaps']} swaps", highlight=False)
     console.print(
         "medians. swap: from weights at hand to serving, the comparison with PyTorch included; exchange: without it; "
-        "of these weights the head differs from the base's, as live publishes, and for `all tensors` all; stall: the "
-        "longest that any click waited for a decoder",
+        "the late layers differ from the base's, as live publishes, and for `all tensors` all; stall: the longest that "
+        "any click waited for a decoder",
         highlight=False,
     )
 

@@ -15,6 +15,7 @@ from livesam.app.options import (
     EdgesOption,
     ModelOption,
     ObeyOption,
+    PlainOption,
     PrecisionOption,
     Runtime,
     RuntimeOption,
@@ -54,16 +55,16 @@ def demo(
     runtime: RuntimeOption = Runtime.auto,
     precision: PrecisionOption = None,
     device: DeviceOption = None,
-    edges: EdgesOption = True,
-    zoom: ZoomOption = True,
-    obey: ObeyOption = True,
+    zoom: ZoomOption = None,
+    obey: ObeyOption = None,
+    edges: EdgesOption = None,
+    plain: PlainOption = False,
 ) -> None:
     """Segment real photos with scripted clicks; write overlays and a report, print a table with timings."""
     import numpy as np
-    from livesam.app.opening import open_session, opening_of
+    from livesam.app.opening import look_of, open_session, opening_of
     from livesam.app.photos import PHOTOS
     from livesam.engine.files.atomic import write_json
-    from livesam.engine.view.look import Look
 
     images = [photo.load() for photo in PHOTOS]
     if out.exists() and not out.is_dir():
@@ -71,7 +72,7 @@ def demo(
     out.mkdir(parents=True, exist_ok=True)
 
     started = time.perf_counter()
-    look = Look(zoom, obey, edges)
+    look = look_of(model, zoom, obey, edges, plain=plain)
     session = open_session(opening_of(model, checkpoint, runtime, precision, device), look=look)
     open_ms = (time.perf_counter() - started) * 1e3
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
-    from livesam.benchmarks.quality.evaluation import Settings
+    from livesam.benchmarks.quality.protocol import Predictor
+    from livesam.benchmarks.quality.settings import Settings
+    from livesam.benchmarks.quality.side_by_side import MakePredictor
     from rich.console import Console
 
 TABLE_COLUMNS = 140
@@ -59,15 +62,21 @@ def evaluate(
     obey: Annotated[
         bool, typer.Option("--obey", help="Correct masks where they contradict clicks, as live does anyway.")
     ] = False,
+    size_prior: Annotated[
+        bool, typer.Option("--size-prior", help="Look at a first click in a window of the objects' size, as live does.")
+    ] = False,
     grabcut: Annotated[bool, typer.Option("--grabcut", help="Run GrabCut with the same rules beside it.")] = False,
+    processes: Annotated[
+        int, typer.Option(help="Sets that are evaluated side by side, each with its share of the cores.", min=1)
+    ] = 1,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget what an earlier run of this --json recorded.")] = False,
 ) -> None:
     """Measure quality under simulated clicks: NoC, failure rate, IoU after k clicks."""
     from livesam.app.arguments import parse_settings
     from livesam.benchmarks.quality.datasets import resolve_sets
-    from livesam.benchmarks.quality.evaluation import Settings
     from livesam.benchmarks.quality.opening import open_predictor
     from livesam.benchmarks.quality.result import read_result
+    from livesam.benchmarks.quality.settings import Settings
     from livesam.benchmarks.reports.quality_table import quality_table
     from livesam.engine.files.atomic import write_json
     from livesam.engine.view.look import PLAIN, Look
@@ -84,19 +93,22 @@ def evaluate(
     results: dict[str, dict[str, Any]] = {}
     for name in dict.fromkeys([method, *(["grabcut"] if grabcut else [])]):
         own = name == method  # GrabCut beside it has no settings, and draws as it does anyway
-        predictor, details = open_predictor(
+        opening = partial(
+            open_predictor,
             name,
             Opening(model, checkpoint, runtime, device=device),
             adapted=adapted if own else None,
             seed=seed,
             token=token,
-            look=Look(zoom, obey, edges) if own else PLAIN,
+            look=Look(zoom, obey, edges, size_prior) if own else PLAIN,
             overrides=parse_settings(name, settings or []) if own else None,
         )
+        predictor, details = opening()
         chosen = Settings(
             name, "" if name == "grabcut" else model, seed, target_iou, max_clicks, limit, details=details
         )
-        results[name] = _run(folders, predictor, chosen, _diary(json_path, name, own, fresh), log)
+        diary = _diary(json_path, name, own, fresh)
+        results[name] = _run(folders, predictor, chosen, diary, log, processes, partial(_predictor, opening))
     main_result = results[method]
     if grabcut and method != "grabcut":
         main_result = {**main_result, "baseline": results["grabcut"]}
@@ -113,8 +125,18 @@ def evaluate(
             plot_learning_curve(shown, learning_plot)
 
 
+def _predictor(opening: Callable[[], tuple[Predictor, dict[str, Any]]]) -> Predictor:
+    return opening()[0]
+
+
 def _run(
-    folders: Sequence[Path], predictor: Any, settings: Settings, diary: Path | None, log: Console
+    folders: Sequence[Path],
+    predictor: Predictor,
+    settings: Settings,
+    diary: Path | None,
+    log: Console,
+    processes: int,
+    make: MakePredictor,
 ) -> dict[str, Any]:
     from livesam.benchmarks.quality.evaluation import Progress, run
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -126,7 +148,7 @@ def _run(
             if at.done == at.total or at.done % max(1, at.total // LINES_A_SET) == 0:
                 log.print(f"{settings.method} {at.dataset} {at.done}/{at.total} NoC {at.noc:.2f} FR {at.fr:.3f}")
 
-        return run(folders, predictor, settings, diary, line)
+        return run(folders, predictor, settings, diary, line, processes=processes, make=make)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -143,7 +165,7 @@ def _run(
                 tasks[at.dataset] = bars.add_task(f"{settings.method} {at.dataset}", total=at.total, figures="")
             bars.update(tasks[at.dataset], completed=at.done, figures=f"NoC {at.noc:.2f} FR {at.fr:.1%}")
 
-        return run(folders, predictor, settings, diary, advance)
+        return run(folders, predictor, settings, diary, advance, processes=processes, make=make)
 
 
 def _diary(json_path: Path | None, method: str, main_run: bool, fresh: bool) -> Path | None:

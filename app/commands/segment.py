@@ -14,9 +14,11 @@ from livesam.app.options import (
     EdgesOption,
     ModelOption,
     ObeyOption,
+    PlainOption,
     PrecisionOption,
     Runtime,
     RuntimeOption,
+    ZoomOption,
 )
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
     from livesam.engine.session.session import Session
+    from livesam.engine.values.prompt import Prompt
     from livesam.engine.values.result import MaskResult
 
 PICTURES = (".png", ".jpg", ".jpeg")
@@ -43,8 +46,16 @@ def segment(
     runtime: RuntimeOption = Runtime.auto,
     precision: PrecisionOption = None,
     device: DeviceOption = None,
-    edges: EdgesOption = False,
-    obey: ObeyOption = False,
+    adapted: Annotated[
+        Path | None, typer.Option("--adapted", help="Decoder that was learned on this model.", metavar="FILE")
+    ] = None,
+    replay: Annotated[
+        bool, typer.Option("--replay", help="Give the box and then the clicks one by one, as a session does.")
+    ] = False,
+    zoom: ZoomOption = None,
+    obey: ObeyOption = None,
+    edges: EdgesOption = None,
+    plain: PlainOption = False,
     bands: BandsOption = None,
     embeddings: Annotated[
         Path | None,
@@ -60,7 +71,11 @@ def segment(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Describe the answer as JSON on stdout.")] = False,
 ) -> None:
-    """Segment one object of IMAGE from clicks, a box, or both, and write its mask."""
+    """Segment one object of IMAGE from clicks, a box, or both, and write its mask.
+
+    The decoder is asked once, with everything together. In a session each click corrects the answer before, and from
+    the second one on zoom looks closer: --replay does that.
+    """
     from livesam.app.arguments import build_prompt, parse_bands
 
     # Everything that can be said without an engine is said before one is loaded.
@@ -68,6 +83,8 @@ def segment(
     _check_outputs(image, out, overlay)
     if embeddings is not None and not embeddings.is_dir():
         raise ValueError(f"--embeddings: there is no folder {str(embeddings)!r}, make it with `livesam embed`")
+    if zoom and not replay:
+        raise ValueError("--zoom looks closer from the second click on, so give the clicks one by one: add --replay")
 
     from livesam.engine.files.image import read_image, write_mask
     from livesam.engine.view.points import check_prompt, fitted
@@ -76,16 +93,16 @@ def segment(
     prompt = fitted(prompt, (pixels.shape[0], pixels.shape[1]))
     check_prompt(prompt, (pixels.shape[0], pixels.shape[1]), low_res_hw=(0, 0))
 
-    from livesam.app.opening import open_session, opening_of
-    from livesam.engine.view.look import Look
+    from livesam.app.opening import look_of, open_session, opening_of
 
     opening = opening_of(model, checkpoint, runtime, precision, device)
-    session = open_session(opening, look=Look(obey=obey, edges=edges), embeddings=embeddings)
+    look = look_of(model, zoom if replay else False, obey, edges, plain=plain)
+    session = open_session(opening, look=look, adapted=adapted, embeddings=embeddings)
     started = time.perf_counter()
     stored = embeddings is not None and _is_stored(session, pixels)
     session.set_image(pixels)
     image_ms = (time.perf_counter() - started) * 1e3
-    result = session.predict(prompt)
+    result = _replayed(session, prompt) if replay else session.predict(prompt)
 
     write_mask(out, result.mask)  # first: an overlay without its mask would look like an answer
     if overlay is not None:
@@ -109,6 +126,13 @@ def segment(
         missing = f"encoded: {embeddings} had no embedding by {session.encoder.runtime}"
         how += ", stored embedding" if stored else f", {missing}"
     typer.echo(f"{out}: {100.0 * float(result.mask.mean()):.1f} % of the image, estimated IoU {result.iou:.2f}, {how}")
+
+
+def _replayed(session: Session, prompt: Prompt) -> MaskResult:
+    """The last answer of a session that is given the box and then the clicks one by one."""
+    results = [] if prompt.box is None else [session.box(*prompt.box.as_tuple())]
+    results += [session.click(click.x, click.y, click.positive) for click in prompt.clicks]
+    return results[-1]
 
 
 def _check_outputs(image: Path, out: Path, overlay: Path | None) -> None:

@@ -13,40 +13,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from livesam.benchmarks.quality.datasets import MIN_AREA, ObjectRef, objects
+from livesam.benchmarks.quality.datasets import ObjectRef, objects
 from livesam.benchmarks.quality.metrics import mean_of, seconds, summarise, thirds
-from livesam.benchmarks.quality.protocol import ObjectRecord, Predictor, check_stop_rule, evaluate_object, noc
+from livesam.benchmarks.quality.protocol import ObjectRecord, Predictor, check_stop_rule, noc
 from livesam.benchmarks.quality.records import RecordStore
 from livesam.benchmarks.quality.result import FORMAT
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What decides the figures of a run, apart from the data.
-
-    Attributes:
-        method: ``frozen``, ``grabcut`` or a method of ``livesam.adapter``, e.g. ``paper/ca-reset``.
-        model: the model's name; empty for ``grabcut``.
-        seed: decides the order of the objects, which of them a limit keeps, and whatever a method draws.
-        target_iou: a mask this good is accepted.
-        max_clicks: the user gives up after so many clicks.
-        limit: at most so many objects a set.
-        min_area: smaller objects are left out; share of the image.
-        details: whatever else decides the figures: token rule, runtime, weights' hash, the method's own numbers.
-    """
-
-    method: str
-    model: str
-    seed: int = 0
-    target_iou: float = 0.85
-    max_clicks: int = 20
-    limit: int | None = None
-    min_area: float = MIN_AREA
-    details: Mapping[str, Any] = field(default_factory=dict)
+from livesam.benchmarks.quality.settings import Settings
+from livesam.benchmarks.quality.side_by_side import MakePredictor, evaluated, side_by_side
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +43,19 @@ def run(
     settings: Settings,
     records: Path | None = None,
     progress: Callable[[Progress], None] | None = None,
+    *,
+    processes: int = 1,
+    make: MakePredictor | None = None,
 ) -> dict[str, Any]:
     """Evaluate a predictor over sets and return the result, ready for ``json.dump``.
 
     With ``records`` every object is written there as soon as it is done, and a later call with the same settings goes
     on from there: finished sets are not run again; an unfinished set goes on with its next object if the predictor does
     not adapt, and starts again from the base weights if it does, so the figures are those of an uninterrupted run.
+
+    Args:
+        processes: sets that are evaluated side by side, each whole or not at all; needs ``make``.
+        make: another predictor like the one given, in another process.
 
     Raises:
         ValueError: a folder is not a data set or has no object, two sets share a name, the stop rule is out of range,
@@ -86,6 +70,14 @@ def run(
     for name, references in found.items():
         if not references:
             raise ValueError(f"{name} has no object of at least {settings.min_area:.2%} of its image: lower min_area")
+    if processes > 1:
+        if make is None:
+            raise ValueError("several processes need make, which opens a predictor in each of them")
+        fresh = {name: found[name] for name in names if not store.records(name)}
+        for name, records_of_set, stats in side_by_side(fresh, make, settings, processes):
+            _take(name, records_of_set, stats, store)
+            if progress is not None:
+                progress(_progress(name, records_of_set, len(records_of_set), settings))
     for name, references in found.items():
         _run_set(name, references, predictor, settings, store, progress)
     return result(names, settings, store)
@@ -134,14 +126,18 @@ def _run_set(
             raise ValueError(f"{name} has {len(references)} objects and {len(done)} records: remove {store.path}")
         return
     predictor.begin_set(name, settings.seed)
-    for reference in references[len(done) :]:
-        labelled = reference.load()
-        record = evaluate_object(predictor, reference.name, labelled, settings.target_iou, settings.max_clicks)
+    for record in evaluated(references[len(done) :], predictor, settings):
         store.add(name, record)
         done.append(record)
         if progress is not None:
             progress(_progress(name, done, len(references), settings))
     store.finish(name, predictor.stats())
+
+
+def _take(name: str, records: Sequence[ObjectRecord], stats: Mapping[str, Any], store: RecordStore) -> None:
+    for record in records:
+        store.add(name, record)
+    store.finish(name, stats)
 
 
 def _progress(name: str, done: Sequence[ObjectRecord], total: int, settings: Settings) -> Progress:

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
-from livesam.benchmarks.quality.evaluation import Settings
 from livesam.benchmarks.quality.evaluation import run as evaluate
+from livesam.benchmarks.quality.settings import Settings
 from livesam.engine.values.errors import LivesamError
 
 if TYPE_CHECKING:

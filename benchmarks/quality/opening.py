@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from livesam.adapter.registry import create, obeys
+from livesam.adapter.registry import create, obeys, uses_size_prior
 from livesam.benchmarks.quality.predictors import DecoderPredictor, MethodPredictor, TokenRule
 from livesam.benchmarks.quality.protocol import Predictor
 from livesam.engine.view.look import PLAIN, Look
@@ -35,7 +35,7 @@ def open_predictor(
         method: ``grabcut``, ``frozen``, or a name that ``livesam.adapter.registry.create`` takes.
         opening: the model; its runtime is ``torch`` or, for ``frozen``, any that ``livesam.export.opening`` offers.
         adapted: an adapted decoder's file, made on that base; the method starts, and resets, to it.
-        look: how answers are looked for and drawn; `live` obeys clicks anyway.
+        look: how answers are looked for and drawn; `live` obeys clicks and has a size prior anyway.
         overrides: numbers of the method's configuration to change.
 
     Raises:
@@ -47,6 +47,8 @@ def open_predictor(
     rule: TokenRule = "single" if token == "single" else "official"
     if method == "grabcut":
         return _grabcut(adapted, look, overrides)
+    if look.size_prior and not look.zoom:
+        raise ValueError("the size prior chooses a window: it needs zoom")
     if opening.runtime != "torch":
         if method != "frozen" or overrides:
             raise ValueError(f"{method} learns in PyTorch: the runtime must be torch, got {opening.runtime}")
@@ -62,7 +64,7 @@ def _grabcut(adapted: Path | None, look: Look, overrides: Mapping[str, Any] | No
     if adapted is not None:
         raise ValueError("grabcut has no decoder: leave out the adapted one")
     if look != PLAIN:
-        raise ValueError("grabcut draws to edges and obeys clicks already: leave out edges, zoom and obey")
+        raise ValueError("grabcut draws to edges and obeys clicks already: leave out edges, zoom, obey, size_prior")
     grabcut = GrabCutPredictor()
     return grabcut, {"settings": grabcut.settings()}
 
@@ -80,7 +82,8 @@ def _learning(
     sam, device = source.sam, opening.device or "cpu"
     encoder = TorchEncoder(sam, device)
     method = create(name, sam, device=device, **settings)
-    look = replace(look, obey=look.obey and not obeys(method.config))  # what its own setting does is said there
+    obey, sizes = not obeys(method.config), not uses_size_prior(method.config)  # what its own settings do is said there
+    look = replace(look, obey=look.obey and obey, size_prior=look.size_prior and sizes)
     state: dict[str, npt.NDArray[Any]] = {key: value.detach().cpu().numpy() for key, value in sam.state_dict().items()}
     details = {
         "weights": weights_hash(state),
@@ -114,7 +117,8 @@ def _served(opening: Opening, adapted: Path | None, token: TokenRule, look: Look
 
 def _looks(look: Look) -> dict[str, bool]:
     """In the order that results have had from the first."""
-    return {"edges": look.edges, "zoom": look.zoom, "obey": look.obey}
+    told = {"edges": look.edges, "zoom": look.zoom, "obey": look.obey}
+    return {**told, "size_prior": True} if look.size_prior else told
 
 
 def _provenance(source: DecoderSource, adapted: Path | None) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
-from livesam.adapter.registry import obeys
+from livesam.adapter.registry import obeys, uses_size_prior
 from livesam.benchmarks.quality.datasets import Image, Mask
 from livesam.engine.session.cache import EmbeddingCache
 from livesam.engine.session.cached_encoder import CachedEncoder
@@ -41,6 +41,11 @@ class _Embedded:
         self._dialogue = Dialogue(self._encoder.window, look, token)
         self._counts: Counter[str] = Counter()
 
+    def begin_set(self, name: str, seed: int) -> None:
+        self._counts.clear()
+        self._dialogue.domain = name
+        self._dialogue.forget_sizes()
+
     def begin_image(self, image: Image) -> None:
         self._dialogue.begin_image(View.whole(self._encoder.encode(image).embedding, image))
 
@@ -66,16 +71,15 @@ class _Embedded:
 class DecoderPredictor(_Embedded):
     """A decoder that never changes, on whatever runtime serves it."""
 
-    adapts = False
-
     def __init__(
         self, encoder: ImageEncoder, decoder: MaskDecoder, token: TokenRule = "official", look: Look = PLAIN
     ) -> None:
         super().__init__(encoder, token, look)
         self._decoder = decoder
 
-    def begin_set(self, name: str, seed: int) -> None:
-        self._counts.clear()
+    @property
+    def adapts(self) -> bool:
+        return self._dialogue.look.size_prior
 
     def click(self, clicks: tuple[Click, ...]) -> Mask:
         question = self.ask(clicks)
@@ -83,7 +87,9 @@ class DecoderPredictor(_Embedded):
 
     def after_click(self, clicks: tuple[Click, ...], last: bool) -> None: ...
 
-    def finish_object(self, clicks: tuple[Click, ...], accepted: Mask | None) -> None: ...
+    def finish_object(self, clicks: tuple[Click, ...], accepted: Mask | None) -> None:
+        if self.adapts and self.steps:
+            self._dialogue.finish(accepted)
 
     def stats(self) -> dict[str, Any]:
         return dict(self._counts)
@@ -99,19 +105,18 @@ class MethodPredictor(_Embedded):
     def __init__(
         self, method: AdaptationMethod, encoder: ImageEncoder, token: TokenRule = "official", look: Look = PLAIN
     ) -> None:
-        super().__init__(encoder, token, replace(look, obey=look.obey or obeys(method.config)))
+        sizes = look.size_prior or uses_size_prior(method.config)
+        super().__init__(encoder, token, replace(look, obey=look.obey or obeys(method.config), size_prior=sizes))
         self._method, self._token = method, token
-        self._domain = "default"
         self._view: View | None = None  # of the last answer
 
     @property
     def adapts(self) -> bool:
-        return self._method.name not in ("frozen", "paper/none")
+        return self._dialogue.look.size_prior or self._method.name not in ("frozen", "paper/none")
 
     def begin_set(self, name: str, seed: int) -> None:
+        super().begin_set(name, seed)
         self._method.reset()
-        self._counts.clear()
-        self._domain = name
 
     def click(self, clicks: tuple[Click, ...]) -> Mask:
         question = self.ask(clicks)
@@ -121,18 +126,17 @@ class MethodPredictor(_Embedded):
 
     def after_click(self, clicks: tuple[Click, ...], last: bool) -> None:
         if not last:
-            interaction = self._dialogue.interaction(self._view, domain=self._domain)
-            self._count("click", self._method.learn_click(interaction))
+            self._count("click", self._method.learn_click(self._dialogue.interaction(self._view)))
 
     def finish_object(self, clicks: tuple[Click, ...], accepted: Mask | None) -> None:
         if self.steps:
-            interaction = self._dialogue.interaction(accepted=accepted, domain=self._domain)
-            self._count("object", self._method.learn_object(interaction))
+            self._count("object", self._method.learn_object(self._dialogue.finish(accepted)))
 
     def stats(self) -> dict[str, Any]:
         return {**dict(self._counts), "method": self._method.counts()}
 
     def _count(self, when: str, reports: Iterable[StepReport]) -> None:
         for report in reports:
-            self._counts[f"{when}_steps"] += 1
-            self._counts[f"{when}_steps_skipped"] += not report.applied
+            if report.kind != "lesson":
+                self._counts[f"{when}_steps"] += 1
+                self._counts[f"{when}_steps_skipped"] += not report.applied

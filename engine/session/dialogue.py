@@ -7,7 +7,8 @@ clicks. Both go through this, so what is measured is what is used::
     question = dialogue.ask(prompt)                       # which view, which mask is fed back
     output = decoder.decode(question.view.embedding, [question.seen])
     shown = dialogue.hear(question, output, version)      # which token, corrected, drawn; the dialogue is a step longer
-    dialogue.interaction(question.view)                   # for whoever learns
+    dialogue.interaction(question.view)                   # for whoever learns, after each answer
+    dialogue.finish(mask)                                 # and when the object is over
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ from livesam.engine.values.window import Window
 from livesam.engine.view.look import PLAIN, Look
 from livesam.engine.view.points import check_prompt, fitted
 from livesam.engine.view.selection import Rule, select_token
-from livesam.engine.view.view import Logits, Mask, Pixels, View
+from livesam.engine.view.size_prior import SizePrior
+from livesam.engine.view.view import Logits, Mask, Pixels, View, seen_in
 from livesam.engine.view.zoom import Zoom
 
 
@@ -76,6 +78,9 @@ class Dialogue:
         look: may be changed between two questions.
         rule: which of the decoder's four masks is shown.
         feed_back: give the decoder its last answer's low-res logits with the next prompt, as SAM was trained.
+
+    Attributes:
+        domain: where the image comes from; each domain's objects have sizes of their own.
     """
 
     def __init__(
@@ -89,7 +94,10 @@ class Dialogue:
         self.look, self.rule = look, rule
         self._feed_back, self._zoom = feed_back, Zoom(encode)
         self._whole: View | None = None  # read from other threads too
+        self.domain = "default"
+        self._sizes: dict[str, SizePrior] = {}  # by domain
         self._steps: list[Step] = []
+        self._views: dict[Window, View] = {}  # that answered them, without pixels
         self._undone: list[Step] = []  # the last one first to be redone
         self._mask: npt.NDArray[np.bool_] | None = None  # of the last step, while it is at hand; nobody else's
         self.number = 0
@@ -129,7 +137,11 @@ class Dialogue:
         Args:
             number: tells this object from the others.
         """
-        self._steps, self._undone, self._mask, self.number = list(steps), [], None, number
+        self._steps, self._views, self._undone, self._mask, self.number = list(steps), {}, [], None, number
+
+    def forget_sizes(self) -> None:
+        """Forget how large the objects of every domain were."""
+        self._sizes.clear()
 
     def clicked(self, click: Click) -> Prompt:
         """All that was said so far, and a click."""
@@ -156,6 +168,8 @@ class Dialogue:
         prompt = fitted(prompt.with_mask(None), view.hw)
         check_prompt(prompt, view.hw, view.low_res_hw)
         if not self._steps:
+            if self.look.zoom and self.look.size_prior and view.pixels is not None:
+                view = self._zoom.at(view, self._prior.window(prompt, view.hw))
             return Question(view, prompt)
         last = self._steps[-1]
         if self.look.zoom:
@@ -177,6 +191,7 @@ class Dialogue:
         shown = show(view, prompt.clicks, output, 0, token, self.look)
         # A copy: what the caller does to its arrays does not reach the next question.
         self._steps.append(Step(prompt, shown.low_res_logits.copy(), shown.iou, version, view.window))
+        self._views[view.window] = replace(view, pixels=None)
         self._undone.clear()
         # A plain mask is drawn anew when the object is accepted (1.2 ms); a copy would cost every click 0.2 ms.
         self._mask = shown.mask.copy() if self.look.zoom else None
@@ -219,27 +234,38 @@ class Dialogue:
             self._mask, stages = view.mask(last.low_res_logits)
         return self._mask, stages
 
-    def interaction(
-        self, view: View | None = None, accepted: Mask | None = None, *, domain: str = "default", given_up: bool = False
-    ) -> Interaction:
+    def interaction(self, view: View | None = None) -> Interaction:
         """The object as far as it has come, for whoever learns.
 
         Args:
-            view: what the last answer looked at; None, once the object is over, for the whole image.
-            accepted: the mask that the user took.
+            view: what the last answer looked at; None for the whole image.
         """
-        view = self.whole if view is None else view
-        last = self._steps[-1]
-        return Interaction(
-            view.embedding,
-            view.prompts(self._steps),
-            view.fed_back(last),
-            accepted,
-            last.decoder_version,
-            domain=domain,
-            given_up=given_up,
-            number=self.number,
+        view, last = self.whole if view is None else view, self._steps[-1]
+        prompts, answer, version = view.prompts(self._steps), view.fed_back(last), last.decoder_version
+        return Interaction(view.embedding, prompts, answer, None, version, domain=self.domain, number=self.number)
+
+    def finish(self, accepted: Mask | None = None, *, rough: bool = False) -> Interaction:
+        """The object at its end, for whoever learns: with every step and the views that answered; notes its size.
+
+        Args:
+            accepted: the mask that the user took; None where the object was given up.
+            rough: the user says that the mask is not exact.
+        """
+        if accepted is not None or self.look.size_prior:
+            shown = self.mask()[0] if accepted is None else accepted
+            self._sizes[self.domain] = self._prior.observe(shown, accepted is not None, len(self._steps))
+        return replace(
+            self.interaction(),
+            accepted_mask=accepted,
+            given_up=accepted is None,
+            rough=rough,
+            steps=tuple(self._steps),
+            views=seen_in(self.whole, self._views, self._steps),
         )
+
+    @property
+    def _prior(self) -> SizePrior:
+        return self._sizes.get(self.domain, SizePrior())
 
 
 def show(view: View, clicks: Sequence[Click], output: DecoderOutput, index: int, token: int, look: Look) -> Shown:

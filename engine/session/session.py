@@ -72,8 +72,9 @@ class Session(Previews):
     ) -> None:
         cached, right_of_way = CachedEncoder(encoder, cache), right_of_way or RightOfWay()
         super().__init__(cached, slot, right_of_way, Dialogue(cached.window, look, feed_back=feed_back))
-        self.listeners, self.origin, self._domain = Listeners(), origin, domain
+        self.listeners, self.origin = Listeners(), origin
         self.provenance: AdaptedInfo | None = None
+        self._dialogue.domain = domain
         self._dialogue.begin_object(next(_numbers))
         self._digest = ""
 
@@ -99,11 +100,11 @@ class Session(Previews):
     @property
     def domain(self) -> str:
         """Where the images come from. Whoever learns keeps a decoder for each domain, and that of this one serves."""
-        return self._domain
+        return self._dialogue.domain
 
     @domain.setter
     def domain(self, domain: str) -> None:
-        changed, self._domain = domain != self._domain, domain
+        changed, self._dialogue.domain = domain != self._dialogue.domain, domain
         if changed:
             self.listeners.switch(domain)
 
@@ -183,8 +184,11 @@ class Session(Previews):
             given_up = self._give_up()
         self.listeners.tell(given_up)
 
-    def accept(self) -> Interaction:
+    def accept(self, *, rough: bool = False) -> Interaction:
         """The user takes the mask as it is: hand the object over to whoever learns, and begin the next one.
+
+        Args:
+            rough: the mask will do, but is not exact; it teaches less.
 
         Raises:
             SessionError: there is no answer to accept.
@@ -192,7 +196,7 @@ class Session(Previews):
         with self._lock:
             if not self._dialogue.steps:
                 raise SessionError("there is no mask to accept: click first")
-            interaction = self._dialogue.interaction(accepted=self._dialogue.mask()[0], domain=self.domain)
+            interaction = self._dialogue.finish(self._dialogue.mask()[0], rough=rough)
             self._dialogue.begin_object(next(_numbers))
         self.listeners.tell(interaction)
         return interaction
@@ -244,14 +248,14 @@ class Session(Previews):
         """The object's next answer."""
         started = time.perf_counter()
         with self.right_of_way.click():
-            looked = self.look.zoom and bool(self._dialogue.steps)
+            looked = self.look.zoom and (self.look.size_prior or bool(self._dialogue.steps))
             question = self._dialogue.ask(prompt)
             zoomed = {"zoom": (time.perf_counter() - started) * 1e3} if looked else {}
             decoded = decode(self.slot, question.view, [question.seen])
             shown = self._dialogue.hear(question, decoded.output, decoded.version)
             result = decoded.result(shown, prompt, started, zoomed)
         if self.listeners.any:
-            self.listeners.tell(self._dialogue.interaction(question.view, domain=self.domain))
+            self.listeners.tell(self._dialogue.interaction(question.view))
         return result
 
     def _view(self, embedding: ImageEmbedding, image: npt.NDArray[np.uint8]) -> View:
@@ -274,7 +278,7 @@ class Session(Previews):
 
     def _give_up(self) -> Interaction | None:
         """Forget the object's clicks; what is to be handed over of that, if it had any."""
-        told = self._dialogue.steps and self.listeners.any
-        interaction = self._dialogue.interaction(domain=self.domain, given_up=True) if told else None
+        wanted = self.listeners.any or self.look.size_prior
+        interaction = self._dialogue.finish() if self._dialogue.steps and wanted else None
         self._dialogue.begin_object(next(_numbers))
         return interaction

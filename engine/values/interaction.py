@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from livesam.engine.values.embedding import ImageEmbedding
 from livesam.engine.values.prompt import Prompt
+from livesam.engine.values.step import Step
+from livesam.engine.view.view import View
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,6 +28,9 @@ class Interaction:
         decoder_version: the decoder slot's version that gave the last answer.
         domain: a name for where the image comes from, so that what is learnt can be kept apart.
         given_up: the user went on to something else without accepting a mask.
+        rough: the user takes the mask, and says that it is not exact.
+        steps: every prompt and answer of the object once it is over, in pixels of the whole image.
+        views: where those were answered, the whole image first; without pixels.
         number: the same for everything about one object; None where image and first prompt tell objects apart.
     """
 
@@ -37,6 +42,9 @@ class Interaction:
     domain: str = "default"
     given_up: bool = False
     number: int | None = None
+    rough: bool = False
+    steps: tuple[Step, ...] = ()
+    views: tuple[View, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.prompts:

@@ -7,18 +7,20 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """Three ways to better answers, each off unless asked for; they go with any model and any method.
+    """Four ways to better answers, each off unless asked for; they go with any model and any method.
 
     Attributes:
         zoom: from an object's second click or box on, encode its surroundings for themselves and look there
             (``engine/view/zoom.py``); one more encoding where the window moves, once or twice an object.
         obey: correct masks where they contradict clicks (``engine/view/obey.py``); 0.3 to 1 ms a click.
         edges: draw masks to the image's own edges (``engine/view/edges.py``); under 1 ms a click.
+        size_prior: with zoom, look at first clicks in a window of the objects' size (``engine/view/size_prior.py``).
     """
 
     zoom: bool = False
     obey: bool = False
     edges: bool = False
+    size_prior: bool = False
 
 
 PLAIN = Look()

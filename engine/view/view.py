@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -190,6 +190,12 @@ class View:
             with suppress(ValueError):
                 found.append(self.inside(prompt))
         return tuple(found)
+
+
+def seen_in(whole: View, views: Mapping[Window, View], steps: Sequence[Step]) -> tuple[View, ...]:
+    """The views that answered an object's steps, in their order after the whole image's; all without pixels."""
+    windows = dict.fromkeys(step.window for step in steps if step.window != whole.window)
+    return (replace(whole, pixels=None), *(views[window] for window in windows if window in views))
 
 
 def carried(low_res: Logits, old: Window, new: Window, image_size: int) -> Logits:

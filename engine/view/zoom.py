@@ -48,7 +48,14 @@ class Zoom:
         """
         if whole.pixels is None:
             return whole
-        window = next_window(shown, prompt, last.window)
+        return self.at(whole, next_window(shown, prompt, last.window))
+
+    def at(self, whole: View, window: Window) -> View:
+        """The view of a window of the image, encoded unless it was the last one.
+
+        Raises:
+            ValueError: the image's pixels are not at hand.
+        """
         if window == whole.window:
             return whole
         if self._last is None or self._last[0].window != window or self._last[1] is not whole:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import livesam
 import numpy as np
 import pytest
 from livesam.app.main import run
@@ -239,6 +240,36 @@ def test_unforeseen_errors_are_one_sentence_too(
     monkeypatch.setenv("LIVESAM_DEBUG", "1")
     with pytest.raises(RuntimeError, match="two"):
         run(arguments)
+
+
+def test_segment_replays_what_a_session_does(picture: Path, tmp_path: Path) -> None:
+    pixels = np.asarray(Image.open(picture).convert("RGB"))
+    session = livesam.open_session(runtime="torch")
+    session.set_image(pixels)
+    session.box(60, 40, 400, 480)
+    session.click(150, 260)
+    wanted = session.click(20, 20, positive=False)
+    session.close()
+    base = ["segment", str(picture), "--runtime", "torch", "--box", "60,40,400,480", "--click", "150,260"]
+    arguments = [*base, "--click", "20,20,-", "--out", str(tmp_path / "m.png")]
+    masks = []
+    for more in (["--replay"], [], ["--plain"]):
+        assert run([*arguments, *more]) == 0
+        masks.append(np.asarray(Image.open(tmp_path / "m.png")) > 0)
+    assert np.array_equal(masks[0], wanted.mask)
+    assert not np.array_equal(masks[1], masks[0])
+    assert not np.array_equal(masks[2], masks[1])
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [(["--zoom"], "--replay"), (["--plain", "--obey"], "--obey"), (["--adapted", "no.safetensors"], "no.safetensors")],
+)
+def test_segment_says_what_does_not_go_together(
+    picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str], said: str
+) -> None:
+    assert run(["segment", str(picture), "--click", "9,9", "--out", str(tmp_path / "m.png"), *more]) != 0
+    assert said in capsys.readouterr().err
 
 
 def test_segment_obeys_every_click_when_asked_to(picture: Path, tmp_path: Path) -> None:

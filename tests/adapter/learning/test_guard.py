@@ -80,8 +80,8 @@ def test_weights_stay_in_the_trust_region():
 def test_gate_holds_back_every_nth_and_gives_it_back_later():
     gate = ReplayGate[int](GuardConfig(held_back=2, hold_every=3))
     learned = [gate.offer(i) for i in range(1, 10)]
-    assert learned == [1, None, 3, 4, None, 6, 7, 2, 9]
-    assert gate.held == (5, 8)
+    assert learned == [1, 2, None, 4, 5, None, 7, 8, 3]
+    assert gate.held == (6, 9)
     gate.clear()
     assert gate.held == ()
 

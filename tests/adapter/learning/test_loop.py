@@ -19,7 +19,7 @@ from livesam.engine.values.interaction import Interaction
 from livesam.engine.values.prompt import Click, Prompt
 
 BASE = {"w": np.zeros(3, np.float32)}
-QUICK = LoopConfig(idle_after_s=0.02, idle_rounds=0, max_wait_s=0.05, nice=0)
+QUICK = LoopConfig(idle_after_s=0.02, max_wait_s=0.05, nice=0)
 
 
 def interaction(name, clicks=1, accepted=False, domain="default", given_up=False):
@@ -39,7 +39,7 @@ class Method:
 
     def __init__(self, domain="default", steps=2):
         self.domain, self.steps = domain, steps
-        self.value, self.seen, self.idle = 0.0, [], 0
+        self.value, self.seen = 0.0, []
         self.before_step = lambda i: None
 
     def answer(self, embedding, prompt):
@@ -57,12 +57,6 @@ class Method:
 
     def learn_object(self, i):
         return self._learn(i)
-
-    def learn_idle(self, steps):
-        self.idle += 1
-        self.value += 100
-        yield StepReport("object", 0.0, True)
-        yield StepReport("gate", 0.0, False)
 
     def weights(self):
         return {"w": np.full(3, self.value, np.float32)}
@@ -397,18 +391,6 @@ def test_one_copy_a_domain(bench):
     assert b.published == [4.0, 2.0, 0.0]
 
 
-def test_idle_time_is_used_and_bounded(bench):
-    b = bench(config=LoopConfig(nice=0, idle_after_s=0.01, idle_rounds=2, idle_steps=3))
-    b.loop.start()
-    b.loop.submit(interaction("a", accepted=True))
-    deadline = time.monotonic() + 20
-    while b.loop.stats().counts.get("idle_rounds", 0) < 2 and time.monotonic() < deadline:
-        time.sleep(0.005)
-    time.sleep(0.1)
-    assert b.methods["default"].idle == 2
-    assert b.loop.stats().counts["gate_rejects"] == 2
-
-
 def test_closing_ends_after_the_running_step(bench):
     b = bench()
     running, release = threading.Event(), threading.Event()
@@ -517,12 +499,12 @@ def test_a_slot_that_takes_nothing_does_not_hold_up_saving(bench, tmp_path):
 
 
 @pytest.mark.parametrize("how", ["closed", "broken"])
-def test_idle_learning_that_is_cut_off_loses_nothing_else(bench, tmp_path, how):
+def test_an_object_that_is_cut_off_loses_nothing_else(bench, tmp_path, how):
     _, store = timed_store(tmp_path)
-    b = bench(store=store, config=LoopConfig(nice=0, idle_after_s=0.01, idle_rounds=1))
+    b = bench(store=store, config=LoopConfig(nice=0, idle_after_s=0.01))
     method, half, go_on = b.make("default"), threading.Event(), threading.Event()
 
-    def learn_idle(steps):
+    def learn_object(_):
         method.value += 100
         yield StepReport("object", 0.0, True)
         half.set()
@@ -531,9 +513,11 @@ def test_idle_learning_that_is_cut_off_loses_nothing_else(bench, tmp_path, how):
             raise ZeroDivisionError
         yield StepReport("object", 0.0, True)
 
-    method.learn_idle = learn_idle
     b.loop.start()
     b.loop.submit(interaction("a", accepted=True))
+    assert b.loop.wait(20)
+    method.learn_object = learn_object
+    b.loop.submit(interaction("b", accepted=True))
     assert half.wait(20)
     if how == "closed":
         assert not b.loop.close(0.01)

@@ -1,24 +1,14 @@
 """The methods on a small model with random weights: what each must do, and must not."""
 
-import itertools
-from copy import deepcopy
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
-from livesam.adapter.flat_decoder import FlatDecoder
-from livesam.adapter.learning.guard import GuardConfig
-from livesam.adapter.losses import dice, sparse_bce
 from livesam.adapter.methods.paper import PAPER_PRESETS
-from livesam.adapter.methods.replay import banded_label, sample_tokens
 from livesam.adapter.registry import CONFIGS, config_of, create
-from livesam.adapter.torch_decoder import Decoding
 from livesam.engine.models import loading as models
 from livesam.engine.values.embedding import ImageEmbedding
 from livesam.engine.values.interaction import Interaction
 from livesam.engine.values.prompt import Click, Prompt
-from livesam.engine.view.geometry import ResizeGeometry, postprocess
 
 HW = (100, 128)
 TRUTH = np.zeros(HW, bool)
@@ -62,11 +52,6 @@ def play(method, embedding, clicks=CLICKS, accepted=TRUTH, learn=True):
 
 def same(one, other):
     return one.keys() == other.keys() and all(np.array_equal(one[k], other[k]) for k in one)
-
-
-def iou(logits, embedding=None):
-    mask = postprocess(logits, ResizeGeometry.of(HW, 128)) > 0
-    return np.count_nonzero(mask & TRUTH) / np.count_nonzero(mask | TRUTH)
 
 
 @pytest.fixture(scope="module")
@@ -257,193 +242,3 @@ def test_dctta_units_are_bounded(tiny_sam):
     clicks = tuple(Click(20 + 30 * i, 20 + 25 * (i % 6)) for i in range(4))
     play(method, embed(), clicks=clicks)
     assert method.counts()["merge_steps"] == 3
-
-
-# live
-
-
-@pytest.fixture(scope="module")
-def clumsy_sam(tiny_sam):
-    """It was trained on such objects, and then lost what the three multi-mask tokens look for."""
-    decoding, decoder = Decoding(tiny_sam), FlatDecoder(tiny_sam.mask_decoder)
-    adam = torch.optim.Adam([decoder.vector], lr=3e-4)
-    truth = torch.from_numpy(paint(TRUTH) > 0).float()[None]
-    known = torch.ones_like(truth)
-    for turn in range(60):
-        masks, _ = decoding.run(decoder, embed(100 + turn % 6), [Prompt(CLICKS[: 1 + turn % 2])])
-        loss = sparse_bce(masks, truth, known).mean() + dice(masks, truth, known).mean()
-        decoder.gradient.zero_()
-        loss.backward()
-        adam.step()
-    sam = deepcopy(tiny_sam)
-    sam.mask_decoder.load_state_dict({k: torch.from_numpy(v) for k, v in decoder.weights().items()})
-    for network in sam.mask_decoder.output_hypernetworks_mlps[1:]:
-        network.layers[2].weight.data.mul_(-0.2)
-        network.layers[2].bias.data.zero_()
-    return sam
-
-
-def test_live_learns_first_clicks_from_accepted_masks(clumsy_sam):
-    method, plain = create("live", clumsy_sam), create("frozen", clumsy_sam)
-    for i in range(4):
-        play(method, embed(i, f"image {i}"))
-    first, later = [], []
-    for i in range(20, 23):
-        embedding = embed(i, f"image {i}")
-        prompt = Prompt(CLICKS[:1])
-        first.append(iou(plain.answer(embedding, prompt).low_res_logits))
-        later.append(iou(method.answer(embedding, prompt).low_res_logits))
-    assert np.mean(later) > np.mean(first) + 0.2
-    counts = method.counts()
-    assert counts["accepted"] == 4
-    assert counts["object_steps"] == 240
-    assert counts["gate_passed"] >= 1
-
-
-def test_live_serves_no_change_without_a_gain(clumsy_sam):
-    """It is thrown away; but that is no sign of poison, and does not open the breaker."""
-    guard = GuardConfig(gain=2.0, rejects=1)
-    method = create("live", clumsy_sam, guard=guard)
-    play(method, embed())
-    learned, served = method.domain_weights(), method.weights()
-    for i in range(1, 4):
-        play(method, embed(i, f"image {i}"))
-    assert method.counts()["gate_no_gain"] == 3
-    assert "breaker_opened" not in method.counts()
-    assert same(method.domain_weights(), learned)
-    assert same(method.weights(), served)
-
-
-def test_live_judges_by_the_weights_it_was_given(clumsy_sam):
-    """A held-back mask's score is of the slow copy, which a rollback replaces."""
-    method = create("live", clumsy_sam, steps=20)
-    for i in range(3):
-        play(method, embed(i, f"image {i}"))
-    (held,) = method._gate.held
-    before = method._cached_score("slow", held)
-    method.load_domain(create("frozen", clumsy_sam).weights())
-    assert method._cached_score("slow", held) == method._cached_score("base", held) != before
-
-
-def test_what_live_learns_over_objects_leaves_corrections_alone(tiny_sam):
-    """Token 0, which is shown from the second click on, is the base's to the bit."""
-    method, plain = create("live", tiny_sam, lr=3e-3), create("frozen", tiny_sam)
-    play(method, embed())
-    embedding, prompt = embed(1, "other"), Prompt(CLICKS)
-    learned, base = (m.answer(embedding, prompt).output.low_res_logits for m in (method, plain))
-    assert np.array_equal(learned[0, 0], base[0, 0])
-    assert not np.array_equal(learned[0, 1:], base[0, 1:])
-
-
-def test_live_learns_the_clicks_of_the_object(tiny_sam, base):
-    """The fast copy answers the same prompt with the clicks more on their right side."""
-    method, plain = create("live", tiny_sam, click_steps=1), create("frozen", tiny_sam)
-    embedding = embed()
-    _, interaction = play(plain, embedding, learn=False)
-    assert [step.applied for step in method.learn_click(interaction)] == [True]
-    assert not same(method.weights(), base)
-    assert same(method.domain_weights(), base)
-    before, after = (m.answer(embedding, interaction.prompts[-1]).low_res_logits for m in (plain, method))
-    signs = [1 if click.positive else -1 for click in CLICKS]
-    gains = [s * (after - before)[int(c.y) // 4, int(c.x) // 4] for c, s in zip(CLICKS, signs, strict=True)]
-    assert np.mean(gains) > 0
-
-
-def test_live_takes_no_step_after_a_click_unless_told_to(tiny_sam, base):
-    method = create("live", tiny_sam)
-    _, interaction = play(method, embed(), learn=False)
-    assert list(method.learn_click(interaction)) == []
-    assert same(method.weights(), base)
-
-
-def test_live_throws_the_fast_copy_away(tiny_sam, base):
-    method = create("live", tiny_sam, click_steps=1)
-    play(method, embed(), accepted=None)
-    assert method.counts()["click_steps"] == 2
-    assert method.counts()["given_up"] == 1
-    assert same(method.weights(), base)
-
-
-def test_live_learns_nothing_from_contradictory_clicks(tiny_sam, base):
-    method = create("live", tiny_sam)
-    play(method, embed(), clicks=(Click(65, 50), Click(66, 50, False)))
-    assert method.counts()["implausible"] == 1
-    assert same(method.domain_weights(), base)
-
-
-def test_live_abandoned_steps_change_nothing(tiny_sam, base):
-    method = create("live", tiny_sam)
-    _, interaction = play(method, embed(), learn=False)
-    interaction = replace(interaction, answer=paint(TRUTH))
-    steps = method.learn_object(interaction)
-    assert len(list(itertools.islice(steps, 2))) == 2
-    steps.close()
-    assert same(method.domain_weights(), base)
-
-
-def test_live_keeps_no_more_than_its_memory(tiny_sam):
-    method = create("live", tiny_sam, memory=2, steps=1)
-    for i in range(5):
-        play(method, embed(i, f"image {i}"), clicks=CLICKS[:2])
-    assert len(method._memory) == 2
-    lessons = [lesson for example in method._memory for lesson in example.lessons]
-    assert len(lessons) == 2 * 5
-    assert all(lesson.fine.dtype == torch.float16 and lesson.fine.shape == (256 * 16, 32) for lesson in lessons)
-    assert all(example.exam is None for example in method._memory)
-
-
-def test_the_parts_of_a_batch_add_up_to_its_loss_and_clicks_go_between(tiny_sam):
-    breaks = []
-    method = create("live", tiny_sam, steps=1, give_way=lambda: breaks.append(None))
-    play(method, embed())
-    batch = method._draw(method._memory[-1], list(method._memory[-1].lessons))
-    gradient = method._decoder.gradient
-    gradient.zero_()
-    whole = method._lessons.loss(batch)
-    whole.backward()
-    expected = gradient.clone()
-    gradient.zero_()
-    breaks.clear()
-    parts = list(method._losses(batch))
-    assert len(parts) == 4
-    for part in parts:
-        part.backward()
-    assert sum(float(part.detach()) for part in parts) == pytest.approx(float(whole.detach()), rel=1e-5)
-    assert torch.allclose(gradient, expected, atol=1e-5 * float(expected.abs().max()))
-    assert len(breaks) == 4 * 2 * 3, "three times in each part, on the way there and back"
-
-
-def test_live_forgets_lessons_of_another_transformer(tiny_sam, base):
-    method = create("live", tiny_sam, steps=1)
-    play(method, embed())
-    method.load_domain({k: v * np.float32(1.01) if "hyper" in k else v for k, v in base.items()})
-    assert len(method._memory) == 1
-    method.load_domain({k: v * np.float32(1.01) if "norm4" in k else v for k, v in base.items()})
-    assert len(method._memory) == 0
-
-
-def test_live_uses_idle_time_only_between_objects(tiny_sam, base):
-    method = create("live", tiny_sam, steps=1, guard=GuardConfig(gain=-2, worse_than_base=2, worse_than_before=2))
-    assert not list(method.learn_idle(2))  # nothing to replay
-    play(method, embed())
-    learned = method.domain_weights()
-    _, interaction = play(method, embed(1, "other"), clicks=CLICKS[:1], learn=False)
-    list(method.learn_click(interaction))
-    assert not list(method.learn_idle(2))
-    list(method.learn_object(interaction))
-    assert [(r.kind, r.applied) for r in method.learn_idle(2)] == [("object", True), ("object", True), ("gate", True)]
-    assert not same(method.domain_weights(), learned)
-
-
-def test_a_lesson_on_some_tokens_stands_for_the_whole_image():
-    """Each token counts as many times as there are others like it, and small objects are not missed."""
-    frame = ResizeGeometry.of(HW, 128)
-    tiny = np.zeros(HW, bool)
-    tiny[40:52, 50:62] = True
-    for mask in (TRUTH, tiny):
-        label = banded_label(mask, frame, 0.0)
-        index, times = sample_tokens(label, frame, 64, np.random.default_rng(0))
-        per_token = label.target.reshape(8, 4, 8, 4).transpose(0, 2, 1, 3).reshape(64, 16)
-        assert times.sum() == pytest.approx(7 * 8)  # tokens that hold a part of the image
-        area = float((per_token[index].sum(1) * times).sum()) * 16
-        assert area == pytest.approx(mask.sum(), rel=0.1)

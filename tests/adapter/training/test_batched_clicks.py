@@ -4,7 +4,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from livesam.adapter.training.batched_clicks import boxes, depth, mask_iou, near_clicks, simulate
+from livesam.adapter.losses import near_clicks
+from livesam.adapter.training.batched_clicks import boxes, depth, mask_iou, simulate
 from livesam.adapter.training.procedural import shape
 
 

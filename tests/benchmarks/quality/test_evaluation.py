@@ -5,7 +5,10 @@ import json
 import cv2
 import numpy as np
 import pytest
-from livesam.benchmarks.quality.evaluation import Progress, Settings, run
+from livesam.benchmarks.quality.evaluation import Progress, run
+from livesam.benchmarks.quality.grabcut import GrabCutPredictor
+from livesam.benchmarks.quality.settings import Settings
+from livesam.benchmarks.quality.side_by_side import side_by_side
 
 
 @pytest.fixture
@@ -145,3 +148,24 @@ def test_bad_runs_are_refused(two_sets):
         run([two_sets[0], two_sets[0]], Disks(), SETTINGS)
     with pytest.raises(ValueError, match="lower min_area"):
         run(two_sets, Disks(), Settings("disks", "none", min_area=0.9))
+
+
+def test_sets_side_by_side_come_to_the_same_figures(two_sets, tmp_path):
+    settings = Settings("grabcut", "", target_iou=0.7, max_clicks=3)
+    expected = run(two_sets, GrabCutPredictor(), settings)
+    diary, seen = tmp_path / "run.jsonl", []
+    made = {"processes": 2, "make": GrabCutPredictor}
+    result = run(two_sets, GrabCutPredictor(), settings, diary, seen.append, **made)
+    assert without_times(result) == without_times(expected)
+    assert list(result["sets"]) == ["alpha", "beta"]
+    assert {(at.dataset, at.done, at.total) for at in seen} == {("alpha", 6, 6), ("beta", 4, 4)}
+    kept = diary.read_bytes()
+    assert without_times(run(two_sets, GrabCutPredictor(), settings, diary, **made)) == without_times(expected)
+    assert diary.read_bytes() == kept, "what is done is not done again"
+
+
+def test_several_processes_need_to_know_how_to_open_a_predictor(two_sets):
+    with pytest.raises(ValueError, match="need make"):
+        run(two_sets, Disks(), SETTINGS, processes=2)
+    with pytest.raises(ValueError, match="at least one process"):
+        list(side_by_side({}, Disks, SETTINGS, 0))

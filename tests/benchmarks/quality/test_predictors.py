@@ -90,12 +90,13 @@ class Method:
 
     def learn_click(self, interaction):
         self.calls.append(("click", interaction))
-        yield SimpleNamespace(applied=True)
-        yield SimpleNamespace(applied=False)
+        yield SimpleNamespace(kind="lesson", applied=False)
+        yield SimpleNamespace(kind="click", applied=True)
+        yield SimpleNamespace(kind="click", applied=False)
 
     def learn_object(self, interaction):
         self.calls.append(("object", interaction))
-        yield SimpleNamespace(applied=True)
+        yield SimpleNamespace(kind="object", applied=True)
 
     def counts(self):
         return {"calls": len(self.calls)}
@@ -159,6 +160,9 @@ def test_method_learns_from_every_click_but_the_last_and_then_from_the_object():
     assert last.prompts[2].mask_logits is not None
     np.testing.assert_array_equal(last.prompts[2].mask_logits, method.calls[4][1].answer)
     assert last.accepted_mask is None
+    assert last.given_up
+    assert [step.prompt.clicks for step in last.steps] == [prompt.clicks for prompt in last.prompts]
+    assert [view.window for view in last.views] == [Window(0, 0, 64, 32)]
     assert last.domain == "some_set"
     assert predictor.stats() == {
         "click_steps": 4,
@@ -287,7 +291,7 @@ def test_answers_are_drawn_to_edges_when_asked(learns):
     np.testing.assert_array_equal(mask, postprocess(expected, geometry) > 0)
 
 
-@pytest.mark.parametrize("look", [Look(edges=True), Look(zoom=True), Look(obey=True)])
+@pytest.mark.parametrize("look", [Look(edges=True), Look(zoom=True), Look(obey=True), Look(size_prior=True)])
 def test_grabcut_draws_to_edges_at_full_size_already(look):
     with pytest.raises(ValueError, match="already"):
         open_predictor("grabcut", Opening(), look=look)
@@ -323,3 +327,43 @@ def test_a_predictor_zooms_and_obeys_as_a_session_does(method, obey):
     assert windows[0] == Window.whole(image.shape[:2])
     assert windows[-1] != windows[0]
     predictor.finish_object(clicks, shown.mask)
+
+
+def test_the_size_prior_looks_where_a_session_looks():
+    """Three objects of a domain, then the fourth one's first click."""
+    from livesam.engine.models.loading import decoder_weights, load
+    from livesam.engine.runtimes.torch import TorchEncoder, TorchGraph
+    from livesam.engine.serving.slot import DecoderSlot
+    from livesam.engine.session.session import Session
+
+    nano = load("nano")
+    image = np.random.default_rng(0).integers(0, 80, (300, 420, 3), dtype=np.uint8)
+    image[120:170, 200:260] += 120
+    encoder, look = TorchEncoder(nano), Look(zoom=True, obey=True, size_prior=True)
+    graph, weights = TorchGraph(nano), decoder_weights(nano)
+    session = Session(encoder, DecoderSlot(graph, weights), look=look)
+    session.set_image(image)
+    predictor = DecoderPredictor(encoder, graph(weights), look=look)
+    assert predictor.adapts
+    for _ in range(2):  # a new set forgets the sizes, as a new domain has none
+        predictor.begin_set("s", 0)
+        predictor.begin_image(image)
+        windows = []
+        for _ in range(4):
+            predictor.begin_object()
+            click = Click(230, 145)
+            mask = predictor.click((click,))
+            windows.append(predictor.steps[-1].window)
+            predictor.finish_object((click,), mask)
+        assert windows[:3] == [Window.whole(image.shape[:2])] * 3
+    shown = []
+    for _ in range(4):
+        shown.append(session.click(230, 145))
+        session.accept()
+    assert [result.window for result in shown] == windows
+    np.testing.assert_array_equal(shown[-1].mask, mask)
+
+
+def test_the_size_prior_needs_zoom():
+    with pytest.raises(ValueError, match="needs zoom"):
+        open_predictor("frozen", Opening(), look=Look(size_prior=True))

@@ -88,16 +88,48 @@ def test_from_the_second_question_on_the_view_moves_and_the_prompt_with_it() -> 
 
 def test_an_interaction_is_of_the_answers_view_and_at_the_end_of_the_image() -> None:
     dialogue = begun(Look(zoom=True))
+    dialogue.domain = "cells"
     dialogue.hear(dialogue.ask(Prompt((Click(200, 150),))), output())
     question = dialogue.ask(dialogue.clicked(Click(205, 150)))
     dialogue.hear(question, output(), version=3)
-    told = dialogue.interaction(question.view, domain="cells")
+    told = dialogue.interaction(question.view)
     assert (told.domain, told.number, told.decoder_version, told.over) == ("cells", 7, 3, False)
     assert told.embedding is question.view.embedding
-    accepted = dialogue.interaction(accepted=dialogue.mask()[0])
+    accepted = dialogue.finish(dialogue.mask()[0], rough=True)
     assert accepted.embedding is dialogue.whole.embedding
     assert [len(prompt.clicks) for prompt in accepted.prompts] == [1, 2]
-    assert dialogue.interaction(given_up=True).over
+    assert (accepted.accepted, accepted.rough, accepted.given_up) == (True, True, False)
+    assert [step.window for step in accepted.steps] == [view.window for view in accepted.views]
+    assert accepted.views[1].embedding is question.view.embedding
+    assert all(view.pixels is None for view in accepted.views)
+    given_up = dialogue.finish()
+    assert (given_up.accepted, given_up.rough, given_up.given_up) == (False, False, True)
+
+
+def test_finished_objects_say_where_to_look_at_the_next_ones_first_click() -> None:
+    dialogue = begun(Look(zoom=True, size_prior=True))
+    whole = Window.whole(HW)
+
+    def windows(objects: int) -> list[Window]:
+        seen = []
+        for number in range(objects):
+            dialogue.begin_object(number)
+            question = dialogue.ask(Prompt((Click(200, 150),)))
+            seen.append(question.view.window)
+            dialogue.finish(dialogue.hear(question, output()).mask)
+        return seen
+
+    first = windows(4)
+    assert first[:3] == [whole] * 3
+    assert first[3] != whole
+    dialogue.domain = "another"
+    assert windows(1) == [whole]
+    dialogue.domain, dialogue.look = "default", Look(zoom=True)
+    assert windows(1) == [whole], "not asked for"
+    dialogue.look = Look(zoom=True, size_prior=True)
+    assert windows(1) == [first[3]]
+    dialogue.forget_sizes()
+    assert windows(1) == [whole]
 
 
 def test_a_box_takes_the_place_of_an_earlier_one_and_clicks_stay() -> None:

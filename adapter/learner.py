@@ -41,8 +41,11 @@ def learning(
             others keep busy give ``LoopConfig(nice=0)``.
 
     Raises:
-        ValueError: there is no such method.
+        ValueError: there is no such method, or ``sam`` has another input size than the session.
     """
+    size, wanted = int(sam.prompt_encoder.input_image_size[0]), getattr(session.encoder, "image_size", None)
+    if wanted not in (None, size):
+        raise ValueError(f"the session looks at {wanted} px, this model at {size}: load it with size={wanted}")
     clicks_obeyed = obeys(config_of(method))
     loop = AdaptationLoop(
         lambda _: create(method, sam, device=device, give_way=session.gate.give_way),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
-from livesam.app.options import CheckpointOption, DeviceOption, ModelOption, PrecisionOption, Runtime, RuntimeOption
+from livesam.app.options import CheckpointOption, DeviceOption, ModelOption, PrecisionOption, Runtime, RuntimeOption, SizeOption
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,6 +36,7 @@ RandomOption: TypeAlias = Annotated[
 @bench.command()
 def latency(
     model: ModelOption = "nano",
+    size: SizeOption = None,
     checkpoint: CheckpointOption = None,
     random_weights: RandomOption = False,
     runtime: RuntimeOption = Runtime.auto,
@@ -70,6 +71,7 @@ def latency(
     from livesam.benchmarks.random_weights import checkpoint_or_random
     from livesam.benchmarks.stream import Pace
     from livesam.engine.atomic import write_json
+    from livesam.engine.models import spec
 
     limits = None if budget is None else Budget.read(budget)
     if json_file is not None:
@@ -83,6 +85,7 @@ def latency(
     with checkpoint_or_random(model, checkpoint, random_weights) as weights:
         runs, report = measure_latency(
             model,
+            size=size,
             checkpoint=weights,
             runtime=runtime,
             precision=precision,
@@ -95,6 +98,7 @@ def latency(
             peers=peers,
         )
     report["weights"] = "random" if random_weights else "checkpoint"
+    report["image_size"] = spec(model, size).image_size
     if raw is not None:
         write_lines(raw, [sample for run in runs for sample in run.raw()])
     if plot is not None:
@@ -111,6 +115,7 @@ def latency(
 @bench.command()
 def swap(
     model: ModelOption = "nano",
+    size: SizeOption = None,
     checkpoint: CheckpointOption = None,
     random_weights: RandomOption = False,
     runtime: RuntimeOption = Runtime.auto,
@@ -124,12 +129,14 @@ def swap(
     from livesam.app.bench_swap import measure_swap, print_swap
     from livesam.benchmarks.random_weights import checkpoint_or_random
     from livesam.engine.atomic import write_json
+    from livesam.engine.models import spec
 
     if json_file is not None:
         check_output(json_file, "--json", (".json",))
     with checkpoint_or_random(model, checkpoint, random_weights) as weights:
         report = measure_swap(
             model,
+            size=size,
             checkpoint=weights,
             runtime=runtime,
             precision=precision,
@@ -137,6 +144,7 @@ def swap(
             swaps=swaps,
         )
     report["weights"] = "random" if random_weights else "checkpoint"
+    report["image_size"] = spec(model, size).image_size
     if json_file is not None:
         write_json(json_file, report)
     print_swap(report)
@@ -145,6 +153,7 @@ def swap(
 @bench.command()
 def throughput(
     model: ModelOption = "nano",
+    size: SizeOption = None,
     checkpoint: CheckpointOption = None,
     random_weights: RandomOption = False,
     runtime: RuntimeOption = Runtime.auto,
@@ -160,12 +169,14 @@ def throughput(
     from livesam.app.bench_throughput import measure_throughput, print_throughput
     from livesam.benchmarks.random_weights import checkpoint_or_random
     from livesam.engine.atomic import write_json
+    from livesam.engine.models import spec
 
     if json_file is not None:
         check_output(json_file, "--json", (".json",))
     with checkpoint_or_random(model, checkpoint, random_weights) as weights:
         report = measure_throughput(
             model,
+            size=size,
             checkpoint=weights,
             runtime=runtime,
             precision=precision,
@@ -175,6 +186,7 @@ def throughput(
             seconds=seconds,
         )
     report["weights"] = "random" if random_weights else "checkpoint"
+    report["image_size"] = spec(model, size).image_size
     if json_file is not None:
         write_json(json_file, report)
     print_throughput(report)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 def measure_latency(
     model: str,
     *,
+    size: int | None,
     checkpoint: Path | None,
     runtime: str,
     precision: str | None,
@@ -46,16 +47,18 @@ def measure_latency(
     loop: AdaptationLoop | None = None
     with ExitStack() as stack:
         for mode in modes:
-            session = open_session(model, checkpoint=checkpoint, runtime=runtime, precision=precision, device=device)
+            session = open_session(
+                model, size=size, checkpoint=checkpoint, runtime=runtime, precision=precision, device=device
+            )
             stack.callback(session.close)
             features = session.set_image(image).numpy()
             if mode == "on":
-                entrant, loop = _learning(session, model, checkpoint, method, device, stack)
+                entrant, loop = _learning(session, model, size, checkpoint, method, device, stack)
             else:
                 entrant = Entrant(SessionTarget(session, model))
             entrants.append(entrant)
         if peers:
-            entrants += _peers(model, checkpoint, features, stack)
+            entrants += _peers(model, size, checkpoint, features, stack)
         progress = stack.enter_context(counting("clicks", len(events) * len(entrants)))
         runs = run_turns(entrants, events, (image.shape[0], image.shape[1]), progress=progress)
         if loop is not None:
@@ -99,18 +102,26 @@ def print_latency(runs: Sequence[LatencyRun], content: Mapping[str, Any]) -> Non
 
 
 def _learning(
-    session: Session, model: str, checkpoint: Path | None, method: str, device: str | None, stack: ExitStack
+    session: Session,
+    model: str,
+    size: int | None,
+    checkpoint: Path | None,
+    method: str,
+    device: str | None,
+    stack: ExitStack,
 ) -> tuple[Entrant, AdaptationLoop]:
     """A session that learns in its own turns only, and its learner."""
     from livesam.adapter.learner import learning
     from livesam.engine.models import load
 
-    loop = stack.enter_context(learning(session, load(model, checkpoint), method, device or "cpu"))
+    loop = stack.enter_context(learning(session, load(model, checkpoint, size), method, device or "cpu"))
     # None: its last micro-step or publish ends before the next one's turn begins.
     return Entrant(SessionTarget(session, model), "on", None, loop.resume, lambda: loop.pause(None)), loop
 
 
-def _peers(model: str, checkpoint: Path | None, features: Any, stack: ExitStack) -> list[Entrant]:
+def _peers(
+    model: str, size: int | None, checkpoint: Path | None, features: Any, stack: ExitStack
+) -> list[Entrant]:
     """The same weights through ``segment_anything`` itself, and through the official ONNX decoder."""
     from importlib.util import find_spec
     from tempfile import TemporaryDirectory
@@ -118,7 +129,7 @@ def _peers(model: str, checkpoint: Path | None, features: Any, stack: ExitStack)
     from livesam.benchmarks.targets import OfficialOnnxTarget, PredictorTarget, export_official_decoder
     from livesam.engine.models import load
 
-    sam, image = load(model, checkpoint), picture()
+    sam, image = load(model, checkpoint, size), picture()
     peers = [Entrant(PredictorTarget(sam, image, model), peer="SamPredictor, eager")]
     if find_spec("onnxruntime") is not None:
         path = Path(stack.enter_context(TemporaryDirectory())) / "decoder.onnx"

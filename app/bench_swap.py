@@ -12,7 +12,14 @@ if TYPE_CHECKING:
 
 
 def measure_swap(
-    model: str, *, checkpoint: Path | None, runtime: str, precision: str | None, device: str | None, swaps: int
+    model: str,
+    *,
+    size: int | None,
+    checkpoint: Path | None,
+    runtime: str,
+    precision: str | None,
+    device: str | None,
+    swaps: int,
 ) -> dict[str, Any]:
     """Publish changed weights again and again while a thread clicks; returns the report.
 
@@ -29,7 +36,7 @@ def measure_swap(
     from livesam.engine.slot import DecoderSlot
     from livesam.export.serving import decoder_compiler
 
-    session = open_session(model, checkpoint=checkpoint, runtime=runtime, precision=precision, device=device)
+    session = open_session(model, size=size, checkpoint=checkpoint, runtime=runtime, precision=precision, device=device)
     unchecked: DecoderSlot | None = None
     try:
         image = picture()
@@ -48,7 +55,7 @@ def measure_swap(
                 progress=progress,
             )
         # The same again without the comparison with PyTorch: what the runtime itself needs for new weights.
-        compiler = decoder_compiler(model, checkpoint, runtime=runtime, precision=precision, device=device)
+        compiler = decoder_compiler(model, checkpoint, runtime, precision, size=size, device=device)
         unchecked = DecoderSlot(compiler, base)
         head_ms, all_ms = (
             _publishing_ms(unchecked, [perturbed(base, seed=seed, parts=parts) for seed in range(2)], swaps)

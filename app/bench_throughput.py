@@ -11,6 +11,7 @@ from typing import Any
 def measure_throughput(
     model: str,
     *,
+    size: int | None,
     checkpoint: Path | None,
     runtime: str,
     precision: str | None,
@@ -36,6 +37,7 @@ def measure_throughput(
                     open_encoder,
                     model,
                     checkpoint,
+                    size=size,
                     runtime=runtime,
                     precision=precision,
                     device=device,

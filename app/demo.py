@@ -18,6 +18,7 @@ from livesam.app.options import (
     PrecisionOption,
     Runtime,
     RuntimeOption,
+    SizeOption,
     ZoomOption,
 )
 
@@ -50,6 +51,7 @@ class PhotoRun:
 def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for pictures and report; made when missing.")],
     model: ModelOption = "nano",
+    size: SizeOption = None,
     checkpoint: CheckpointOption = None,
     runtime: RuntimeOption = Runtime.auto,
     precision: PrecisionOption = None,
@@ -72,6 +74,7 @@ def demo(
     started = time.perf_counter()
     session = open_session(
         model,
+        size=size,
         checkpoint=checkpoint,
         runtime=runtime,
         precision=precision,
@@ -88,7 +91,8 @@ def demo(
 
     runs = [_run(session, photo, image) for photo, image in zip(PHOTOS, images, strict=True)]
     pictures = _write_pictures(runs, out)
-    report = _report(session, {"model": model, "edges": edges, "zoom": zoom, "obey": obey}, open_ms, runs, pictures)
+    chosen = {"model": model, "size": size, "edges": edges, "zoom": zoom, "obey": obey}
+    report = _report(session, chosen, open_ms, runs, pictures)
     write_json(out / "report.json", report)
     _print_table(runs, report, out)
 

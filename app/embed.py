@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from livesam.app.options import CheckpointOption, DeviceOption, ModelOption, PrecisionOption, Runtime, RuntimeOption
+from livesam.app.options import CheckpointOption, DeviceOption, ModelOption, PrecisionOption, Runtime, RuntimeOption, SizeOption
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +22,7 @@ def embed(
     paths: Annotated[list[Path], typer.Argument(help="Images, or folders of them.", metavar="PATHS...")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the embeddings; made when missing.")],
     model: ModelOption = "nano",
+    size: SizeOption = None,
     checkpoint: CheckpointOption = None,
     runtime: RuntimeOption = Runtime.auto,
     precision: PrecisionOption = None,
@@ -43,6 +44,7 @@ def embed(
         encoder = open_encoder(
             model,
             checkpoint,
+            size=size,
             runtime=runtime.value,
             precision=precision,
             device=device,

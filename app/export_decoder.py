@@ -29,6 +29,14 @@ def decoder(
     format: Annotated[DecoderFormat, typer.Option("--format", "-f", help="What to write.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="File or folder to write; a manifest goes with it.")],
     model: ModelOption = "nano",
+    size: Annotated[
+        int | None,
+        typer.Option(
+            "--size",
+            help="Side of nano's input, 512 or 1024; 1024 for what wants SAM's own frame, else what it learned at.",
+            metavar="PIXELS",
+        ),
+    ] = None,
     checkpoint: CheckpointOption = None,
     adapted: Annotated[
         Path | None, typer.Option("--adapted", help="Adapted decoder; the base's own when not given.", metavar="FILE")
@@ -75,6 +83,7 @@ def decoder(
             model,
             format=format.value,
             out=out,
+            size=size,
             checkpoint=checkpoint,
             adapted=adapted,
             **options,

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 def open_session(
     model: str,
     *,
+    size: int | None = None,
     checkpoint: Path | None = None,
     runtime: str = "auto",
     precision: str | None = None,
@@ -27,7 +28,7 @@ def open_session(
     """`livesam.export.serving.open_session`, with a sign of life on a terminal: the first call of a model exports it.
 
     Raises:
-        ValueError: unknown model, runtime or precision; no such folder of embeddings.
+        ValueError: unknown model, size, runtime or precision; no such folder of embeddings.
         LivesamError: weights that are missing or damaged, or a runtime that this machine cannot run.
     """
     from livesam.export.serving import open_session as open_it
@@ -35,6 +36,7 @@ def open_session(
     with working(f"opening {model}") as progress:
         return open_it(
             model,
+            size=size,
             checkpoint=checkpoint,
             runtime=str(runtime),
             precision=None if precision is None else str(precision),

@@ -16,6 +16,7 @@ from livesam.app.options import (
     PrecisionOption,
     Runtime,
     RuntimeOption,
+    SizeOption,
 )
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def segment(
     ] = None,
     box: Annotated[str | None, typer.Option("--box", "-b", help="Around the object.", metavar="X0,Y0,X1,Y1")] = None,
     model: ModelOption = "nano",
+    size: SizeOption = None,
     checkpoint: CheckpointOption = None,
     runtime: RuntimeOption = Runtime.auto,
     precision: PrecisionOption = None,
@@ -81,6 +83,7 @@ def segment(
 
     session = open_session(
         model,
+        size=size,
         checkpoint=checkpoint,
         runtime=runtime,
         precision=precision,

@@ -197,6 +197,7 @@ def open_predictor(
     method: str,
     model: str,
     *,
+    size: int | None = None,
     checkpoint: Path | None = None,
     adapted: Path | None = None,
     seed: int = 0,
@@ -212,6 +213,7 @@ def open_predictor(
 
     Args:
         method: ``grabcut``, ``frozen``, or a name that ``livesam.adapter.method.create`` takes.
+        size: as in ``livesam.engine.models.spec``; None also takes the one at which ``adapted`` was learned.
         adapted: an adapted decoder's file, made on that base; the method starts, and resets, to it.
         edges: draw the shown masks to the image's own edges (``engine/edges.py``).
         zoom: from the second click on look at the object's surroundings (``engine/zoom.py``).
@@ -241,13 +243,14 @@ def open_predictor(
     if runtime != "torch":
         if method != "frozen" or overrides:
             raise ValueError(f"{method} learns in PyTorch: the runtime must be torch, got {runtime}")
-        return _served(model, checkpoint, adapted, rule, runtime, looks)
-    return _learning(method, model, checkpoint, adapted, seed, rule, device, looks, dict(overrides or {}))
+        return _served(model, size, checkpoint, adapted, rule, runtime, looks)
+    return _learning(method, model, size, checkpoint, adapted, seed, rule, device, looks, dict(overrides or {}))
 
 
 def _learning(
     name: str,
     model: str,
+    size: int | None,
     checkpoint: Path | None,
     adapted: Path | None,
     seed: int,
@@ -258,7 +261,8 @@ def _learning(
 ) -> tuple[Predictor, dict[str, Any]]:
     from livesam.export.formats.source import DecoderSource
 
-    source = DecoderSource.open(model, checkpoint=checkpoint, adapted=adapted)  # refuses a bad file without torch
+    # Refuses a bad file without torch.
+    source = DecoderSource.open(model, size=size, checkpoint=checkpoint, adapted=adapted)
     from livesam.adapter.method import create
     from livesam.engine.hashing import weights_hash
     from livesam.engine.runtimes.torch import TorchEncoder
@@ -280,17 +284,24 @@ def _learning(
 
 
 def _served(
-    model: str, checkpoint: Path | None, adapted: Path | None, token: TokenRule, runtime: str, looks: dict[str, bool]
+    model: str,
+    size: int | None,
+    checkpoint: Path | None,
+    adapted: Path | None,
+    token: TokenRule,
+    runtime: str,
+    looks: dict[str, bool],
 ) -> tuple[Predictor, dict[str, Any]]:
     from livesam.engine.hashing import weights_hash
     from livesam.export.formats.source import DecoderSource
     from livesam.export.serving import decoder_compiler, open_encoder
 
-    source = DecoderSource.open(model, checkpoint=checkpoint, adapted=adapted)
+    source = DecoderSource.open(model, size=size, checkpoint=checkpoint, adapted=adapted)
     weights = source.weights
-    encoder = open_encoder(model, checkpoint, runtime=runtime)
+    size = source.spec.image_size
+    encoder = open_encoder(model, checkpoint, runtime=runtime, size=size)
     compile_decoder: Callable[[Mapping[str, Logits]], MaskDecoder] = decoder_compiler(
-        model, checkpoint, runtime=runtime
+        model, checkpoint, runtime=runtime, size=size
     )
     decoder = compile_decoder(weights)
     details = {
@@ -304,12 +315,16 @@ def _served(
 
 
 def _provenance(source: DecoderSource, adapted: Path | None) -> dict[str, Any]:
-    """Nothing for a base's own decoder, so results without an adapted one keep their form."""
+    """Nothing for a base's own decoder in its usual size, so such results keep their form."""
     from livesam.engine.adapted import base_hash
+    from livesam.engine.models import spec
 
+    usual = source.spec == spec(source.spec.name)
+    size = {} if usual else {"image_size": source.spec.image_size}
     if adapted is None:
-        return {}
+        return size
     return {
+        **size,
         "adapted": {
             "file": adapted.name,
             "weights": base_hash(source.weights),

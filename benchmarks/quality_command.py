@@ -32,6 +32,7 @@ def evaluate(
         str, typer.Option(help="frozen, paper, paper/PRESET, dctta, live, or grabcut (OpenCV, no network).")
     ] = "frozen",
     model: Annotated[str, typer.Option("--model", "-m", help="nano (bundled), vit_t, vit_b, vit_l or vit_h.")] = "nano",
+    size: Annotated[int | None, typer.Option(help="Side of the model's input: 512 or 1024 for nano.")] = None,
     checkpoint: Annotated[
         Path | None, typer.Option(help="Weights file of that model; not needed for nano, nor after `livesam download`.")
     ] = None,
@@ -85,6 +86,7 @@ def evaluate(
         predictor, details = open_predictor(
             name,
             model,
+            size=size,
             checkpoint=checkpoint,
             adapted=adapted if name == method else None,
             seed=seed,

@@ -14,6 +14,8 @@ Its metadata are these strings:
 ``format_version``   ``1``; a reader refuses a higher one
 ``kind``             ``difference`` or ``weights``
 ``model``            ``nano``, ``vit_t``, ``vit_b``, ``vit_l`` or ``vit_h``
+``image_size``       side of the model's input while it learned; missing in older files. No bar to another size of the
+                     same model, whose base is the same
 ``base_sha256``      ``livesam.engine.hashing.weights_hash`` of the base's 120 float32 tensors
 ``tensors_sha256``   ``weights_hash`` of the tensors as stored; a file that was damaged does not load
 ``method``           the adaptation method's name, e.g. ``live``
@@ -62,10 +64,10 @@ Precision: TypeAlias = Literal["float16", "float32"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdaptedInfo:
-    """Where an adapted decoder comes from; see the module's table.
+    """Where an adapted decoder comes from; see the module's table. ``image_size`` is None where nobody said it.
 
     Raises:
-        ValueError: a count or version is not an integer, or a metric is not a finite number.
+        ValueError: a count, version or size is not an integer, or a metric is not a finite number.
     """
 
     model: str
@@ -75,14 +77,21 @@ class AdaptedInfo:
     counts: Mapping[str, int] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     versions: Mapping[str, int] = field(default_factory=dict)
+    image_size: int | None = None
 
     def __post_init__(self) -> None:
+        if isinstance(self.image_size, bool) or not isinstance(self.image_size, int | None):
+            raise ValueError(f"the image size must be an integer, got {self.image_size!r}")
         for name, value in (*self.counts.items(), *self.versions.items()):
             if isinstance(value, bool) or not isinstance(value, int):
                 raise ValueError(f"counts and versions must be integers, got {name}={value!r}")
         for name, number in self.metrics.items():
             if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
                 raise ValueError(f"metrics must be finite numbers, got {name}={number!r}")
+
+    def size_for(self, model: str, size: int | None) -> int | None:
+        """The size to open ``model`` in: the one asked for, else that at which this was learned; None: the usual."""
+        return self.image_size if size is None and self.model == model else size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -179,6 +188,8 @@ def write_adapted(
         "livesam": program_version(),
         "saved_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+    if info.image_size is not None:
+        header["image_size"] = str(info.image_size)
     with atomic_write(path) as file:
         file.write(save(tensors, header))
 
@@ -222,6 +233,7 @@ def read_adapted(path: Path) -> AdaptedDecoder:
                 model=header["model"],
                 method=header["method"],
                 domain=header["domain"],
+                image_size=int(header["image_size"]) if "image_size" in header else None,
                 **{name: _json_object(header[name]) for name in ("settings", "counts", "metrics", "versions")},
             ),
             kind="difference" if kind == "difference" else "weights",

@@ -5,7 +5,7 @@ Importing this module imports no torch; ``spec`` serves the click path, which ru
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,7 +30,7 @@ NANO_WEIGHTS = "nano.safetensors"
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """A model by its name.
+    """A model by its name and size.
 
     Attributes:
         name: ``nano``, ``vit_t``, ``vit_b``, ``vit_l`` or ``vit_h``.
@@ -61,6 +61,9 @@ MODELS: dict[str, ModelSpec] = {
     "vit_h": ModelSpec("vit_h", 1024, OFFICIAL_FILES["vit_h"]),
 }
 
+# Models whose weights serve more than one input size; the others have just their own.
+SIZES: dict[str, tuple[int, ...]] = {"nano": (512, 1024)}
+
 # embed_dim, depth, heads, blocks with global attention; segment_anything/build_sam.py
 VIT_SHAPES: dict[str, tuple[int, int, int, tuple[int, ...]]] = {
     "vit_b": (768, 12, 12, (2, 5, 8, 11)),
@@ -69,18 +72,27 @@ VIT_SHAPES: dict[str, tuple[int, int, int, tuple[int, ...]]] = {
 }
 
 
-def spec(name: str) -> ModelSpec:
+def spec(name: str, size: int | None = None) -> ModelSpec:
     """The model of this name.
 
+    Args:
+        size: side of the square encoder input in pixels, 512 or 1024 for ``nano``; None for the model's usual one.
+
     Raises:
-        ValueError: there is no such model; the message names those there are.
+        ValueError: there is no such model, or not in this size; the message names those there are.
     """
     if name not in MODELS:
         raise ValueError(f"unknown model {name!r}: choose one of {', '.join(MODELS)}")
-    return MODELS[name]
+    model = MODELS[name]
+    if size is None or size == model.image_size:
+        return model
+    allowed = SIZES.get(name, (model.image_size,))
+    if size not in allowed:
+        raise ValueError(f"{name} has no size {size!r}: it takes {' or '.join(map(str, allowed))} px")
+    return replace(model, image_size=size)
 
 
-def build(name: str, *, seed: int = 0) -> Sam:
+def build(name: str, size: int | None = None, *, seed: int = 0) -> Sam:
     """The model with random weights, float32 on the CPU, in eval mode; works with ``SamPredictor``.
 
     The same seed gives the same weights, and torch's global generator is left as it was. Tensors that the reference
@@ -88,11 +100,11 @@ def build(name: str, *, seed: int = 0) -> Sam:
     them can go wrong unseen.
 
     Raises:
-        ValueError: there is no such model.
+        ValueError: there is no such model, or not in this size.
     """
     import torch
 
-    model = spec(name)
+    model = spec(name, size)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         sam = assemble(_encoder(model), model.image_size)
@@ -100,23 +112,24 @@ def build(name: str, *, seed: int = 0) -> Sam:
     return sam
 
 
-def load(name: str, checkpoint: Path | None = None, *, encoder: bool = True) -> Sam:
+def load(name: str, checkpoint: Path | None = None, size: int | None = None, *, encoder: bool = True) -> Sam:
     """The model with the weights of a checkpoint: an official ``.pth``/``.pt``, safetensors or a Hugging Face folder.
 
     When ``checkpoint`` is None, ``nano`` takes its bundled weights and the others what ``livesam download`` fetched.
     Tensors are mapped from the file where its layout allows, so a vit_h needs its 2.5 GB once, not twice.
 
     Args:
+        size: as in ``spec``; the same weights serve all sizes of a model.
         encoder: False leaves the image encoder's weights in the file, unread: for work on the decoder alone. The
             encoder is then on torch's meta device and cannot be run.
 
     Raises:
-        ValueError: there is no such model.
+        ValueError: there is no such model, or not in this size.
         CheckpointError: there is no checkpoint, or it is damaged, unsafe or of another model.
     """
     from livesam.engine.checkpoints import check_file, read_checkpoint
 
-    model = spec(name)
+    model = spec(name, size)
     path = checkpoint
     if path is None:
         path = bundled_nano() if name == "nano" else downloaded(name)

@@ -80,6 +80,7 @@ def merge_adapted(
         except CheckpointError as error:
             raise CheckpointError(f"{path}: {error}") from error
     weights = merge_weights(resolved, base, how=how, factor=factor)
+    sizes = {decoder.info.image_size for decoder in read}
     names = list(dict.fromkeys(decoder.info.domain for decoder in read))
     sources = [_source(path, decoder) for path, decoder in zip(files, read, strict=True)]
     for i, source in enumerate(sources):  # two people may say the same of different weights
@@ -100,6 +101,7 @@ def merge_adapted(
             "sources": sources,
         },
         counts=counts,
+        image_size=sizes.pop() if len(sizes) == 1 else None,
     )
     try:
         write_adapted(out, weights, base, info, precision="float32")  # float16 would round what was rounded before

@@ -256,11 +256,13 @@ class _OfficialGraph:
         """Logits to the model's frame, cut off the padding, to the original size."""
         b = self.b
         logits = self.resize(logits, [1, masks, self.size, self.size])
-        scale = b.op("Div", b.const(float(self.size)), self.reduce_max(original, [0]))
-        resized = b.op("Floor", b.add(b.mul(scale, original), b.const(0.5)))
-        resized = b.op("Cast", resized, to=TensorProto.INT64)
+        with b.float32():
+            scale = b.op("Div", b.const(float(self.size)), self.reduce_max(original, [0]))
+            resized = b.op("Floor", b.add(b.mul(scale, original), b.const(0.5)))
+            resized = b.op("Cast", resized, to=TensorProto.INT64)
+            whole = b.op("Cast", original, to=TensorProto.INT64)
         logits = b.op("Slice", logits, b.ints([0, 0]), resized, b.ints([2, 3]))
-        target = b.concat([b.ints([1, masks]), b.op("Cast", original, to=TensorProto.INT64)], 0)
+        target = b.concat([b.ints([1, masks]), whole], 0)
         return self.resize(logits, target)
 
     def crop(self, logits: str) -> tuple[str, dict[str, str]]:

@@ -35,6 +35,7 @@ def open_encoder(
     precision: str | None = None,
     cache_dir: Path | None = None,
     *,
+    size: int | None = None,
     device: str | None = None,
     batch: int = 1,
     progress: Progress = quiet,
@@ -48,12 +49,13 @@ def open_encoder(
             ONNX Runtime with its own TensorRT provider, or ``tensorrt_rtx`` for TensorRT for RTX and no other.
         precision: ``fp32``, ``fp16`` or ``bf16``; None for the runtime's usual one.
         cache_dir: where graphs are kept; None for ``LIVESAM_CACHE`` or ``~/.cache/livesam``.
+        size: side of the model's input in pixels, 512 or 1024 for ``nano``; None for the model's usual one.
         device: ``cpu``, ``cuda`` (GPU 0) or ``cuda:N``; None for what the runtime runs on.
         batch: the most images that ``encode_batch`` shall take; above 1 the graph is another one, with a dynamic batch.
         progress: is told what takes long, in a few words.
 
     Raises:
-        ValueError: no such model, runtime, precision or device, or a batch below 1.
+        ValueError: no such model, size, runtime, precision or device, or a batch below 1.
         RuntimeUnavailable: what was asked for cannot be had here.
         CheckpointError: the checkpoint is missing or cannot be used.
         ExportError: the graph could not be written, or differs from PyTorch.
@@ -61,7 +63,7 @@ def open_encoder(
     if batch < 1:
         raise ValueError(f"batch must be positive, got {batch}")
     choice = runtimes.select("encoder", runtime, device=device, precision=precision)
-    return _encoder(GraphCache(model, checkpoint, cache_dir, progress), choice, batch)
+    return _encoder(GraphCache(model, checkpoint, cache_dir, progress, size=size), choice, batch)
 
 
 def decoder_compiler(
@@ -71,6 +73,7 @@ def decoder_compiler(
     precision: str | None = None,
     cache_dir: Path | None = None,
     *,
+    size: int | None = None,
     device: str | None = None,
     swap: Swap = "inputs",
     progress: Progress = quiet,
@@ -85,12 +88,13 @@ def decoder_compiler(
         ValueError: no such way, or ``refit`` with a runtime that has none.
     """
     choice = runtimes.select("decoder", runtime, device=device, precision=precision)
-    return _compiler(GraphCache(model, checkpoint, cache_dir, progress), choice, swap)
+    return _compiler(GraphCache(model, checkpoint, cache_dir, progress, size=size), choice, swap)
 
 
 def open_session(
     model: str = "nano",
     *,
+    size: int | None = None,
     checkpoint: Path | None = None,
     adapted: Path | None = None,
     runtime: str = "auto",
@@ -108,6 +112,7 @@ def open_session(
     """A session on the fastest runtime that is here; arguments and errors as ``open_encoder``, and:
 
     Args:
+        size: None also takes the size at which ``adapted`` was learned.
         adapted: an adapted decoder's file, learned on this checkpoint; serves as version 1, labelled ``stable``.
         ram_mib: memory for embeddings of earlier images.
         embeddings: a folder of ``livesam embed``. An image's embedding is taken from there if it was made with the same
@@ -132,17 +137,21 @@ def open_session(
 
     for_encoder = runtimes.select("encoder", runtime, device=device, precision=precision)
     for_decoder = runtimes.select("decoder", runtime, device=device, precision=precision)
-    graphs = GraphCache(model, checkpoint, cache_dir, progress)
+    learned = None
+    if adapted is not None:
+        from livesam.engine.adapted import read_adapted
+
+        learned = read_adapted(Path(adapted))
+        size = learned.info.size_for(model, size)
+    graphs = GraphCache(model, checkpoint, cache_dir, progress, size=size)
     base = graphs.base_weights()
     encoder = _encoder(graphs, for_encoder)
     reference = _Reference(graphs)
     probe = Probe.standard(graphs.spec.embedding_hw, reference, TOLERANCE[for_decoder.precision])
     gate = InteractiveGate()
     slot = DecoderSlot(_compiler(graphs, for_decoder, swap), base, probe=probe, give_way=gate.give_way)
-    if adapted is not None:
-        from livesam.engine.adapted import load_adapted
-
-        slot.publish(load_adapted(Path(adapted), base), label=STABLE)
+    if learned is not None:
+        slot.publish(learned.resolve(base), label=STABLE)
     return Session(encoder, slot, EmbeddingCache(ram_mib << 20, folder), gate, edges=edges, zoom=zoom, obey=obey)
 
 

@@ -47,6 +47,7 @@ class DecoderSource:
         cls,
         model: str,
         *,
+        size: int | None = None,
         checkpoint: Path | None = None,
         adapted: Path | None = None,
         weights: DecoderWeights | None = None,
@@ -55,15 +56,17 @@ class DecoderSource:
         """Load a base model by name and put an adapted decoder, or weights, into it.
 
         Args:
+            size: of the model; None for that at which ``adapted`` was learned, or the model's usual one.
             encoder: False leaves the image encoder's weights unread.
 
         Raises:
-            ValueError: both ``adapted`` and ``weights`` are given, the model is unknown, or the weights do not fit.
+            ValueError: both ``adapted`` and ``weights`` are given, the model or its size is unknown, or the weights do
+                not fit.
             CheckpointError: a file is missing, damaged, or belongs to another base.
         """
         from livesam.engine import models
 
-        spec = models.spec(model)
+        spec = models.spec(model, size)
         if adapted is not None and weights is not None:
             raise ValueError("give either an adapted file or weights, not both")
         info = None
@@ -74,7 +77,8 @@ class DecoderSource:
                     f"{adapted} was adapted from {decoder.info.model}, but the base is {model}: name the model it fits"
                 )
             info = decoder.info
-        sam = models.load(model, checkpoint, encoder=encoder)
+            spec = models.spec(model, info.size_for(model, size))
+        sam = models.load(model, checkpoint, spec.image_size, encoder=encoder)
         if decoder is not None:
             weights = decoder.resolve(models.decoder_weights(sam))
         return cls.of(sam, spec, weights=weights, info=info)
@@ -94,7 +98,9 @@ class DecoderSource:
         chosen = base if weights is None else _checked(weights, base)
         if info is None:
             same = weights is None or weights_hash(dict(chosen)) == weights_hash(base)
-            info = AdaptedInfo(model=spec.name, method="base" if same else "unnamed")
+            info = AdaptedInfo(
+                model=spec.name, method="base" if same else "unnamed", image_size=None if same else spec.image_size
+            )
         return cls(with_decoder(sam, chosen), spec, chosen, base, info)
 
     def decoder_state(self) -> dict[str, Float]:
@@ -137,6 +143,7 @@ class DecoderSource:
                 "base_sha256": base_hash(self.base),
                 "method": info.method,
                 "domain": info.domain,
+                "learned_at": info.image_size,
                 "counts": dict(info.counts),
                 "metrics": dict(info.metrics),
                 **(options or {}),

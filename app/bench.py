@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
-from livesam.app.options import CheckpointOption, DeviceOption, ModelOption, PrecisionOption, Runtime, RuntimeOption, SizeOption
+from livesam.app.options import (
+    CheckpointOption,
+    DeviceOption,
+    ModelOption,
+    PrecisionOption,
+    Runtime,
+    RuntimeOption,
+    SizeOption,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -6,7 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from livesam.app.options import CheckpointOption, DeviceOption, ModelOption, PrecisionOption, Runtime, RuntimeOption, SizeOption
+from livesam.app.options import (
+    CheckpointOption,
+    DeviceOption,
+    ModelOption,
+    PrecisionOption,
+    Runtime,
+    RuntimeOption,
+    SizeOption,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -50,7 +50,8 @@ def encoder(
             progress=progress,
         )
     size_mib = sum((out.parent / name).stat().st_size for name in manifest.files) / 2**20
-    typer.echo(f"{out}: {model} at {wanted.image_size} px in {precision.value}, opset {manifest.opset}, {size_mib:.1f} MiB, checked with PyTorch")
+    what = f"{model} at {wanted.image_size} px in {precision.value}, opset {manifest.opset}"
+    typer.echo(f"{out}: {what}, {size_mib:.1f} MiB, checked with PyTorch")
 
 
 export.command()(decoder)

@@ -47,6 +47,9 @@ def decoder(
     quantised: Annotated[
         bool, typer.Option("--quantised", "--quantized", help="uint8 weights in linear layers (sam-onnx).")
     ] = False,
+    uint8_input: Annotated[
+        bool, typer.Option("--uint8-input", help="The encoder takes one uint8 picture, already resized (triton).")
+    ] = False,
     difference: Annotated[
         bool, typer.Option("--difference", help="Only what was learned, as float16 (safetensors).")
     ] = False,
@@ -67,7 +70,12 @@ def decoder(
 ) -> None:
     """Write a decoder for another program; it is checked before it gets its name, and the manifest says how."""
     options: dict[str, Any] = {}
-    for key, flag in (("single", single), ("quantised", quantised), ("difference", difference)):
+    for key, flag in (
+        ("single", single),
+        ("quantised", quantised),
+        ("difference", difference),
+        ("uint8_input", uint8_input),
+    ):
         if flag:
             options[key] = True
     if precision is not None:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from segment_anything.modeling import Sam
 
 
+SAM_FRAME = 1024  # side of the official models' input, which many a program takes for granted
+
+
 @dataclass(frozen=True, slots=True)
 class Format:
     """A format by its name.
@@ -27,6 +30,7 @@ class Format:
         out: what is written: the usual suffix of a file, or "" for a folder.
         purpose: one line.
         encoder: the image encoder is written too, so its weights have to be read.
+        size: the only input size that its programs know, in pixels; None where they take any.
     """
 
     name: str
@@ -34,6 +38,7 @@ class Format:
     out: str
     purpose: str
     encoder: bool = False
+    size: int | None = None
 
     def writer(self) -> Callable[..., Manifest]:
         """The function that writes this format."""
@@ -52,13 +57,14 @@ FORMATS: dict[str, Format] = {
             "sam-pth", "sam_pth", ".pth", "full checkpoint for segment_anything (vit_t: for MobileSAM)", encoder=True
         ),
         Format("sam-onnx", "sam_onnx", ".onnx", "official ONNX decoder; --single, --quantised"),
-        Format("cvat-onnx", "cvat_onnx", ".onnx", "decoder.onnx of CVAT's browser plugin"),
+        Format("cvat-onnx", "cvat_onnx", ".onnx", "decoder.onnx of CVAT's browser plugin", size=SAM_FRAME),
         Format(
             "x-anylabeling",
             "x_anylabeling",
             "",
             "encoder, decoder and YAML for X-AnyLabeling and AnyLabeling",
             encoder=True,
+            size=SAM_FRAME,
         ),
         Format("hf", "hf", "", "folder for transformers.SamModel.from_pretrained", encoder=True),
         Format("openvino", "openvino", ".xml", "official decoder as OpenVINO model; --single"),
@@ -74,6 +80,7 @@ def export_decoder(
     *,
     format: str,
     out: Path | str,
+    size: int | None = None,
     checkpoint: Path | str | None = None,
     adapted: Path | str | None = None,
     weights: DecoderWeights | None = None,
@@ -90,6 +97,8 @@ def export_decoder(
         model: ``nano``, ``vit_t``, ``vit_b``, ``vit_l`` or ``vit_h``.
         format: one of ``FORMATS``.
         out: the file or folder to write; whatever was there is replaced only when everything is well.
+        size: side of the model's input in pixels, 512 or 1024 for ``nano``. None: 1024 where the format's programs know
+            nothing else, else the size at which ``adapted`` was learned, else the model's usual one.
         checkpoint: the base's weights file; ``nano`` needs none.
         adapted: an adapted decoder's file, made on that base.
         weights: or the decoder's 120 tensors themselves.
@@ -99,7 +108,8 @@ def export_decoder(
         The manifest, which also lies beside the file or in the folder.
 
     Raises:
-        ValueError: unknown model, format or option, or weights that do not fit.
+        ValueError: unknown model, size, format or option, a size that the format's programs do not know, or weights
+            that do not fit.
         CheckpointError: a weights file is missing, damaged or of another base.
         RuntimeUnavailable: the format needs a library or a GPU that is not there.
         ExportError: the file could not be written. ParityError: it gave other answers than PyTorch; nothing was kept.
@@ -107,8 +117,11 @@ def export_decoder(
     from livesam.export.formats.source import DecoderSource
 
     chosen = _chosen(format, options)
+    if chosen.size is not None and size not in (None, chosen.size):
+        raise ValueError(f"programs that read {format} know {chosen.size} px only, got size {size}: leave it out")
     source = DecoderSource.open(
         model,
+        size=chosen.size if size is None else size,
         checkpoint=None if checkpoint is None else Path(checkpoint),
         adapted=None if adapted is None else Path(adapted),
         weights=weights,

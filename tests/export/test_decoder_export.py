@@ -209,39 +209,6 @@ def test_openvino_model_gives_pytorch_masks(small_sam, small_spec, weights, tmp_
         assert worst(run(feeds)["masks"], want["masks"]) < 1e-4
 
 
-def test_x_anylabeling_folder_as_its_client_uses_it(small_sam, small_spec, weights, tmp_path, few_probes):
-    import torch
-    import yaml
-    from livesam.export.formats.x_anylabeling import canvas_pixels
-
-    out = tmp_path / "model"
-    export_sam(small_sam, small_spec, format="x-anylabeling", out=out, weights=weights, display_name='a "b": c')
-    config = yaml.safe_load((out / "model.yaml").read_text())
-    assert config["type"] == "segment_anything"
-    assert config["display_name"] == 'a "b": c'
-    assert (config["input_size"], config["max_width"], config["max_height"]) == (1024, 1024, 682)
-    image = np.random.default_rng(0).integers(0, 256, (684, 1024, 3)).astype(np.float32)
-    encoder = onnxruntime.InferenceSession(str(out / config["encoder_model_path"]), providers=["CPUExecutionProvider"])
-    assert [i.name for i in encoder.get_inputs()] == ["input_image"]
-    (embedding,) = encoder.run(None, {"input_image": image})
-    decoder = onnxruntime.InferenceSession(str(out / config["decoder_model_path"]), providers=["CPUExecutionProvider"])
-    feeds = {
-        "image_embeddings": embedding,
-        "point_coords": np.array([[[500, 300], [700, 400], [0, 0]]], np.float32),
-        "point_labels": np.array([[2, 3, -1]], np.float32),
-        "mask_input": np.zeros((1, 1, 256, 256), np.float32),
-        "has_mask_input": np.zeros(1, np.float32),
-        "orig_im_size": np.array([684, 1024], np.float32),
-    }
-    masks, _, _ = decoder.run(None, feeds)
-    sam = with_decoder(small_sam, weights)
-    with torch.no_grad():
-        feeds["image_embeddings"] = sam.image_encoder(torch.from_numpy(canvas_pixels(image, 256))).numpy()
-    want = reference(sam, feeds, Dialect(single=True, frame=1024))
-    assert masks.shape == (1, 1, 684, 1024)
-    assert worst(masks, want["masks"]) < 1e-4
-
-
 def test_triton_repository_serves_by_its_own_configuration(small_sam, small_spec, weights, tmp_path, few_probes):
     from google.protobuf import text_format
     from tritonclient.grpc import model_config_pb2

@@ -119,9 +119,7 @@ def _learning(
     return Entrant(SessionTarget(session, model), "on", None, loop.resume, lambda: loop.pause(None)), loop
 
 
-def _peers(
-    model: str, size: int | None, checkpoint: Path | None, features: Any, stack: ExitStack
-) -> list[Entrant]:
+def _peers(model: str, size: int | None, checkpoint: Path | None, features: Any, stack: ExitStack) -> list[Entrant]:
     """The same weights through ``segment_anything`` itself, and through the official ONNX decoder."""
     from importlib.util import find_spec
     from tempfile import TemporaryDirectory

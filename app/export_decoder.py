@@ -17,6 +17,7 @@ class DecoderFormat(StrEnum):
     sam_pth = "sam-pth"
     sam_onnx = "sam-onnx"
     cvat_onnx = "cvat-onnx"
+    cvat = "cvat"
     x_anylabeling = "x-anylabeling"
     hf = "hf"
     openvino = "openvino"

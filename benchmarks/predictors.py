@@ -331,5 +331,5 @@ def _provenance(source: DecoderSource, adapted: Path | None) -> dict[str, Any]:
             "base": base_hash(source.base),
             "method": source.info.method,
             "domain": source.info.domain,
-        }
+        },
     }

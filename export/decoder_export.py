@@ -58,6 +58,7 @@ FORMATS: dict[str, Format] = {
         ),
         Format("sam-onnx", "sam_onnx", ".onnx", "official ONNX decoder; --single, --quantised"),
         Format("cvat-onnx", "cvat_onnx", ".onnx", "decoder.onnx of CVAT's browser plugin", size=SAM_FRAME),
+        Format("cvat", "cvat", "", "CVAT's decoder.onnx, and its encoder for nuclio", encoder=True, size=SAM_FRAME),
         Format(
             "x-anylabeling",
             "x_anylabeling",

@@ -1,7 +1,11 @@
 """Exports used as other programs use them, with what those programs do wrong or differently."""
 
+import base64
+import io
 import json
+import runpy
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -19,6 +23,7 @@ from livesam.export.encoder import export_encoder
 from livesam.export.formats import probes
 from livesam.export.formats.probes import PROBES, probe_feeds, reference
 from livesam.export.official_graph import OUTPUTS, Dialect
+from PIL import Image
 
 
 @pytest.fixture(autouse=True)
@@ -157,7 +162,7 @@ def test_graphs_name_their_operator_set_once(framed, anylabeling, small_sam, sma
 
 
 def test_programs_that_know_1024_px_only_get_no_other_size(small_sam, small_spec, tmp_path):
-    for format in ("x-anylabeling", "cvat-onnx"):
+    for format in ("x-anylabeling", "cvat-onnx", "cvat"):
         with pytest.raises(ExportError, match="export it in size 1024"):
             export_sam(small_sam, small_spec, format=format, out=tmp_path / "out")
         with pytest.raises(ValueError, match=f"programs that read {format} know 1024 px only, got size 512"):
@@ -209,3 +214,44 @@ def test_transformers_before_5_finds_its_processor(small_sam, small_spec, photo,
         pixels = processor(photo.copy(), return_tensors="np")["pixel_values"]
         assert pixels.shape == (1, 3, 256, 256)
         assert np.abs(pixels - prepare(photo, 256)).mean() < 0.02  # their filter is not PIL's
+
+
+def test_cvats_server_gets_embeddings_from_the_function_for_the_decoder_beside_it(framed, photo, tmp_path):
+    """As nuclio calls it: ``init_context`` once, then ``handler`` with CVAT's request."""
+    sam, _ = framed
+    manifest = export_sam(*framed, format="cvat", out=tmp_path / "cvat")
+    assert sorted(manifest.files) == ["decoder.onnx", "nuclio/encoder.onnx", "nuclio/function.yaml", "nuclio/main.py"]
+    function = yaml.safe_load((tmp_path / "cvat" / "nuclio" / "function.yaml").read_text())
+    assert function["metadata"]["name"] == "pth-facebookresearch-sam-vit-h"  # what the plugin asks for
+    assert all(isinstance(value, str) for value in function["metadata"]["annotations"].values())
+    module, name = function["spec"]["handler"].split(":")
+    main = runpy.run_path(str(tmp_path / "cvat" / "nuclio" / f"{module}.py"))
+
+    picture = photo[:300]
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "PNG")
+    context = SimpleNamespace(user_data=SimpleNamespace(), Response=SimpleNamespace)
+    main["init_context"](context)
+    answer = main[name](context, SimpleNamespace(body={"image": base64.b64encode(file.getvalue()).decode()}))
+    assert (answer.status_code, answer.content_type) == (200, "application/json")
+    embedding = np.frombuffer(base64.b64decode(json.loads(answer.body)["blob"]), np.float32).reshape(1, 256, 64, 64)
+    with torch.no_grad():
+        assert share(embedding, sam.image_encoder(torch.from_numpy(prepare(picture, 1024))).numpy()) < 1e-4
+    feeds = probe_feeds(PROBES[0], 1024)
+    feeds["image_embeddings"] = embedding
+    assert run(tmp_path / "cvat" / "decoder.onnx", **feeds)["masks"].dtype == np.uint8
+
+
+def test_tritons_encoder_takes_a_picture_as_uint8(small_sam, small_spec, photo, tmp_path):
+    out = tmp_path / "repository"
+    export_sam(small_sam, small_spec, format="triton", out=out, name="cells", uint8_input=True)
+    config = (out / "cells-encoder" / "config.pbtxt").read_text()
+    assert 'input { name: "image" data_type: TYPE_UINT8 dims: [ -1, -1, 3 ] }' in config
+    assert 'output { name: "embedding" data_type: TYPE_FP32 dims: [ 1, 256, 16, 16 ] }' in config
+    assert "max_batch_size: 0" in config
+    assert "dynamic_batching" not in config
+    assert "uint8 `(H, W, 3)`" in (out / "README.md").read_text()
+    resized = np.asarray(Image.fromarray(photo).resize((256, 256), Image.Resampling.BILINEAR))
+    got = run(out / "cells-encoder" / "1" / "model.onnx", image=resized)["embedding"]
+    with torch.no_grad():
+        assert share(got, small_sam.image_encoder(torch.from_numpy(prepare(photo, 256))).numpy()) < 1e-4

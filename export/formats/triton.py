@@ -175,6 +175,11 @@ def _write_encoder(source: DecoderSource, model: Path, uint8_input: bool) -> dic
 def _add_version(source: DecoderSource, out: Path, name: str, single: bool) -> Manifest:
     earlier = Manifest.read(out / MANIFEST)
     wanted = {"format": "triton", "name": name, "single": single, "base_sha256": base_hash(source.base)}
+    if earlier.image_size != source.spec.image_size:
+        raise ExportError(
+            f"{out} is a repository of a {earlier.image_size}-px model, this decoder takes "
+            f"{source.spec.image_size} px: export it in size {earlier.image_size}, or into another folder"
+        )
     for key, value in wanted.items():
         if earlier.options.get(key) != value:
             raise ExportError(

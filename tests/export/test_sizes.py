@@ -12,6 +12,7 @@ from livesam.benchmarks.predictors import open_predictor
 from livesam.engine import models
 from livesam.engine.adapted import AdaptedInfo, read_adapted, write_adapted
 from livesam.engine.cache import EmbeddingCache
+from livesam.engine.errors import ExportError
 from livesam.engine.models import spec
 from livesam.engine.runtimes.torch import TorchEncoder
 from livesam.export.decoder_export import export_decoder
@@ -159,6 +160,15 @@ def test_exports_take_the_size_of_their_programs_then_of_what_was_learned(learne
         assert manifest.image_size == Manifest.read(out).image_size == size
         assert manifest.inputs["image_embeddings"].shape == (1, 256, size // 16, size // 16)
         assert manifest.options["learned_at"] == (int(options["adapted"].stem) if "adapted" in options else None)
+
+
+def test_a_triton_repository_keeps_to_one_size(learned, tmp_path, one_probe):
+    options = {"format": "triton", "out": tmp_path / "repository", "encoder": False}
+    export_decoder("nano", **options)
+    with pytest.raises(ExportError, match=r"of a 512-px model, this decoder takes 1024 px: export it in size 512"):
+        export_decoder("nano", adapted=learned[1024], **options)
+    export_decoder("nano", adapted=learned[1024], size=512, **options)
+    assert (tmp_path / "repository" / "nano-decoder" / "2" / "model.onnx").is_file()
 
 
 def test_the_command_exports_encoder_and_decoder_that_fit(tmp_path, photo, one_probe):

@@ -80,13 +80,14 @@ class Learner:
     def info(self) -> AdaptedInfo:
         """Where the weights that are published come from."""
         stats = self.loop.stats()
-        config = config_of(self._method)
+        config, origin = config_of(self._method), known(self._session.origin)
         return AdaptedInfo(
-            model=known(self._session.origin).spec.name,
+            model=origin.spec.name,
             method=self._method,
             domain=stats.domain,
             settings=asdict(config),
             counts=stats.methods.get(stats.domain, {}),
+            image_size=origin.spec.image_size,
         )
 
 
@@ -110,7 +111,9 @@ def learn(
     sam = origin.sam()
     if weights_hash(decoder_weights(sam)) != weights_hash(base):
         raise ValueError("the session's decoder slot has another base than its model: open the session anew")
-    store = None if keep is None else DecoderStore(keep, base, model=origin.spec.name, method=method)
+    store = None
+    if keep is not None:
+        store = DecoderStore(keep, base, model=origin.spec.name, method=method, image_size=origin.spec.image_size)
     start = _start(session, store)
     loop = AdaptationLoop(
         lambda _: create(method, sam, device=device, give_way=session.right_of_way.give_way),

@@ -48,6 +48,7 @@ class DecoderStore:
         model: str,
         method: str,
         settings: Mapping[str, Any] | None = None,
+        image_size: int | None = None,
         interval_s: float = 30.0,
         kind: Kind = "difference",
         precision: Precision = "float16",
@@ -57,6 +58,7 @@ class DecoderStore:
         Args:
             folder: is made if it is missing.
             base: the decoder that everything is learned on.
+            image_size: the model's, for the record.
 
         Raises:
             ValueError: the interval is negative.
@@ -67,6 +69,7 @@ class DecoderStore:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.interval_s = folder, interval_s
         self._base, self._model, self._method, self._settings = base, model, method, dict(settings or {})
+        self._image_size = image_size
         self._kind, self._precision, self._clock = kind, precision, clock
         self.saved = 0  # files written so far
         self._pending: dict[str, Learned] = {}
@@ -160,6 +163,7 @@ class DecoderStore:
             counts=learned.counts,
             metrics=learned.metrics,
             versions=learned.versions,
+            image_size=self._image_size,
         )
         write_adapted(
             self.path(domain), learned.weights(), self._base, info, kind=self._kind, precision=self._precision

@@ -18,6 +18,7 @@ from livesam.app.options import (
     PrecisionOption,
     Runtime,
     RuntimeOption,
+    SizeOption,
     ZoomOption,
 )
 
@@ -50,6 +51,7 @@ class PhotoRun:
 def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for pictures and report; made when missing.")],
     model: ModelOption = "nano",
+    size: SizeOption = None,
     checkpoint: CheckpointOption = None,
     runtime: RuntimeOption = Runtime.auto,
     precision: PrecisionOption = None,
@@ -63,6 +65,7 @@ def demo(
     from livesam.app.opening import open_session, opening_of
     from livesam.app.photos import PHOTOS
     from livesam.engine.files.atomic import write_json
+    from livesam.engine.models.spec import spec
     from livesam.engine.view.look import Look
 
     images = [photo.load() for photo in PHOTOS]
@@ -72,7 +75,7 @@ def demo(
 
     started = time.perf_counter()
     look = Look(zoom, obey, edges)
-    session = open_session(opening_of(model, checkpoint, runtime, precision, device), look=look)
+    session = open_session(opening_of(model, checkpoint, runtime, precision, device, size), look=look)
     open_ms = (time.perf_counter() - started) * 1e3
 
     # The first image and click of a runtime pay for its warm-up; the table is about every later one.
@@ -81,7 +84,8 @@ def demo(
 
     runs = [_run(session, photo, image) for photo, image in zip(PHOTOS, images, strict=True)]
     pictures = _write_pictures(runs, out)
-    report = _report(session, {"model": model, **asdict(look)}, open_ms, runs, pictures)
+    chosen = {"model": model, "size": spec(model, size).image_size, **asdict(look)}
+    report = _report(session, chosen, open_ms, runs, pictures)
     write_json(out / "report.json", report)
     _print_table(runs, report, out)
 

@@ -17,6 +17,7 @@ from livesam.app.options import (
     PrecisionOption,
     Runtime,
     RuntimeOption,
+    SizeOption,
 )
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def segment(
     ] = None,
     box: Annotated[str | None, typer.Option("--box", "-b", help="Around the object.", metavar="X0,Y0,X1,Y1")] = None,
     model: ModelOption = "nano",
+    size: SizeOption = None,
     checkpoint: CheckpointOption = None,
     runtime: RuntimeOption = Runtime.auto,
     precision: PrecisionOption = None,
@@ -83,7 +85,7 @@ def segment(
     from livesam.app.opening import open_session, opening_of
     from livesam.engine.view.look import Look
 
-    opening = opening_of(model, checkpoint, runtime, precision, device)
+    opening = opening_of(model, checkpoint, runtime, precision, device, size)
     session = open_session(opening, look=Look(obey=obey, edges=edges), embeddings=embeddings)
     started = time.perf_counter()
     stored = embeddings is not None and _is_stored(session, pixels)

@@ -14,6 +14,8 @@ Its metadata are these strings:
 ``format_version``   ``1``; a reader refuses a higher one
 ``kind``             ``difference`` or ``weights``
 ``model``            ``nano``, ``vit_t``, ``vit_b``, ``vit_l`` or ``vit_h``
+``image_size``       side of the model's input while it learned; missing in older files. No bar to another size of the
+                     same model, whose base is the same
 ``base_sha256``      ``livesam.engine.files.hashing.weights_hash`` of the base's 120 float32 tensors
 ``tensors_sha256``   ``weights_hash`` of the tensors as stored; a file that was damaged does not load
 ``method``           the adaptation method's name, e.g. ``live``
@@ -161,6 +163,8 @@ def write_adapted(
         "livesam": program_version(),
         "saved_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+    if info.image_size is not None:
+        header["image_size"] = str(info.image_size)
     with atomic_write(path) as file:
         file.write(save(tensors, header))
 
@@ -205,6 +209,7 @@ def read_adapted(path: Path) -> AdaptedDecoder:
                 model=header["model"],
                 method=header["method"],
                 domain=header["domain"],
+                image_size=int(header["image_size"]) if "image_size" in header else None,
                 **{name: _json_object(header[name]) for name in ("settings", "counts", "metrics", "versions")},
             ),
             kind="difference" if kind == "difference" else "weights",

@@ -130,6 +130,7 @@ def test_every_damage_is_noticed(tmp_path, base, learned):
         ({"counts": "[1]"}, "JSON object"),
         ({"counts": '{"a": 1.5}'}, "integers"),
         ({"metrics": '{"a": NaN}'}, "finite"),
+        ({"image_size": "large"}, "damaged"),
         ({"tensors_sha256": "0"}, "checksum"),
     ],
 )

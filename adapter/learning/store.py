@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from livesam.engine.models.adapted import Kind, Precision, read_adapted, write_adapted
 from livesam.engine.values.adapted_info import AdaptedInfo
@@ -47,7 +47,6 @@ class DecoderStore:
         *,
         model: str,
         method: str,
-        settings: Mapping[str, Any] | None = None,
         image_size: int | None = None,
         interval_s: float = 30.0,
         kind: Kind = "difference",
@@ -68,7 +67,7 @@ class DecoderStore:
             raise ValueError(f"the interval must be at least 0 seconds, got {interval_s}")
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.interval_s = folder, interval_s
-        self._base, self._model, self._method, self._settings = base, model, method, dict(settings or {})
+        self._base, self._model, self._method = base, model, method
         self._image_size = image_size
         self._kind, self._precision, self._clock = kind, precision, clock
         self.saved = 0  # files written so far
@@ -159,7 +158,6 @@ class DecoderStore:
             model=self._model,
             method=self._method,
             domain=domain,
-            settings=self._settings,
             counts=learned.counts,
             metrics=learned.metrics,
             versions=learned.versions,

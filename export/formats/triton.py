@@ -77,25 +77,24 @@ def export(
         for config in folder.glob("*/config.pbtxt"):
             check_config(config.read_text())
         lasting = {file: digest for file, digest in hashes(folder).items() if not file.startswith(f"{model.name}/1/")}
-        parity: dict[str, Any] = {
-            "claim": "each version of the decoder has its own manifest, which says how it was checked"
-        }
-        if encoder_parity is not None:
-            parity["claim"] += f"; {ENCODER_CLAIM}"
-            parity["encoder"] = encoder_parity
         manifest = source.manifest(
             "repository",
             "triton",
             files=lasting,
             inputs=decoder.inputs,
             outputs=decoder.outputs,
-            parity=parity,
+            parity=_repository_parity(encoder_parity),
             opset=decoder.opset,
             options={"name": name, "single": single},
         )
         manifest.write(folder / MANIFEST)
     told = f"{decoder.parity['claim']}" + (f"; {ENCODER_CLAIM}" if encoder else "")
     return _answer(decoder, hashes(out), name, 1, told)
+
+
+def _repository_parity(encoder: dict[str, Any] | None) -> dict[str, Any]:
+    claim = "each version of the decoder has its own manifest, which says how it was checked"
+    return {"claim": claim} if encoder is None else {"claim": f"{claim}; {ENCODER_CLAIM}", "encoder": encoder}
 
 
 def decoder_config(name: str, decoder: Manifest, base_sha256: str) -> str:

@@ -17,6 +17,7 @@ from livesam.engine.runtimes.torch import TorchEncoder
 from livesam.engine.session.cache import EmbeddingCache
 from livesam.engine.values.adapted_info import AdaptedInfo
 from livesam.engine.values.errors import ExportError
+from livesam.engine.values.prompt import Click
 from livesam.export.decoder_export import export_decoder
 from livesam.export.files.manifest import Manifest
 from livesam.export.foreign.merge import merge_adapted
@@ -219,4 +220,6 @@ def test_the_evaluator_looks_in_the_size_asked_for(learned, photo):
         predictor.begin_set("photos", 0)
         predictor.begin_image(photo)
         assert details.get("image_size") == size
-        assert predictor.whole.embedding.features.shape[2] == (size or 512) // 16
+        predictor.begin_object()
+        predictor.click((Click(200.0, 120.0),))
+        assert predictor.steps[-1].low_res_logits.shape == ((size or 512) // 4,) * 2

@@ -59,9 +59,7 @@ ObeyOption: TypeAlias = Annotated[
 EdgesOption: TypeAlias = Annotated[
     bool | None, typer.Option("--edges/--no-edges", help="Draw masks to the image's own edges.  [nano: on]")
 ]
-PlainOption: TypeAlias = Annotated[
-    bool, typer.Option("--plain", help="None of the three: SamPredictor's answers.")
-]
+PlainOption: TypeAlias = Annotated[bool, typer.Option("--plain", help="None of the three: SamPredictor's answers.")]
 BandsOption: TypeAlias = Annotated[
     str | None,
     typer.Option(

@@ -44,7 +44,8 @@ def open_session(
         adapted: a decoder that was learned on this model (``learn(keep=...)``); it serves from the first click on.
         runtime: ``auto``, ``torch``, ``onnxruntime``, ``openvino``, ``tensorrt`` or ``tensorrt_rtx``.
         device: ``cpu``, ``cuda`` or ``cuda:N``; None for what the runtime runs on.
-        size: side of the encoder's input in pixels: 512 or 1024 for nano, 1024 for the others; None for the usual one.
+        size: side of the encoder's input in pixels: 512 or 1024 for nano, 1024 for the others. None for the
+            one at which ``adapted`` was learned, or the usual one.
         look: how answers are looked for and drawn. None is all of it with nano, and ``SamPredictor`` to the bit
             with the official models; ``Look()`` is that with any model.
         embeddings: a folder of ``embed``, so that its images are not encoded again.
@@ -57,7 +58,7 @@ def open_session(
     from livesam.export.opening import Opening
     from livesam.export.opening import open_session as open_it
 
-    opening = Opening(model, _path(checkpoint), runtime, device=device)
+    opening = Opening(model, _path(checkpoint), runtime, device=device, size=size)
     return open_it(opening, look=usual_look(model) if look is None else look, adapted=_path(adapted),
                    embeddings=_path(embeddings))  # fmt: skip
 
@@ -102,13 +103,19 @@ def segment(
 
 
 def embed(
-    paths: Path | str | Iterable[Path | str], out: Path | str, model: str = "nano", runtime: str = "auto"
+    paths: Path | str | Iterable[Path | str],
+    out: Path | str,
+    model: str = "nano",
+    runtime: str = "auto",
+    *,
+    size: int | None = None,
 ) -> Embedded:
     """Encode images ahead of time, for ``open_session(embeddings=out)``; called again, it goes on where it stopped.
 
     Args:
         paths: images, or folders of them.
         out: a folder; made when missing.
+        size: as in ``open_session``, which must be given the same.
 
     Returns:
         How many were encoded and how many were there, and each image that was left out with the reason.
@@ -121,7 +128,7 @@ def embed(
     from livesam.export.opening import Opening
 
     given = [paths] if isinstance(paths, (str, Path)) else list(paths)
-    return embed_images(find_images([Path(p) for p in given]), Path(out), Opening(model, runtime=runtime))
+    return embed_images(find_images([Path(p) for p in given]), Path(out), Opening(model, runtime=runtime, size=size))
 
 
 def learn(
@@ -153,13 +160,13 @@ def export_decoder(session: Session, format: str, out: Path | str, **options: An
     """Write the decoder that the session serves now for another program; it is checked before it is kept.
 
     Args:
-        format: ``sam-pth``, ``sam-onnx``, ``cvat-onnx``, ``x-anylabeling``, ``hf``, ``openvino``, ``tensorrt``,
-            ``safetensors`` or ``triton``; docs/formats.md has an example of each.
-        out: the file or folder to write.
+        format: ``sam-pth``, ``sam-onnx``, ``cvat``, ``cvat-onnx``, ``x-anylabeling``, ``hf``, ``openvino``,
+            ``tensorrt``, ``safetensors`` or ``triton``; docs/formats.md has an example of each.
+        out: the file, with the format's suffix, or the folder to write.
         options: the format's own.
 
     Raises:
-        ValueError: unknown format or option, or the session does not know its model.
+        ValueError: unknown format, option or suffix, or the session does not know its model.
         RuntimeUnavailable: the format needs a library or a GPU that is not there.
         ExportError: the file could not be written. ParityError: it gave other answers than PyTorch; nothing was kept.
     """

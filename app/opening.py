@@ -15,9 +15,17 @@ if TYPE_CHECKING:
     from livesam.engine.session.session import Session
 
 
-def opening_of(model: str, checkpoint: Path | None, runtime: str, precision: str | None, device: str | None) -> Opening:
+def opening_of(
+    model: str,
+    checkpoint: Path | None,
+    runtime: str,
+    precision: str | None,
+    device: str | None,
+    size: int | None = None,
+) -> Opening:
     """The options that every command with a model has."""
-    return Opening(model, checkpoint, str(runtime), None if precision is None else str(precision), device)
+    number = None if precision is None else str(precision)
+    return Opening(model, checkpoint, str(runtime), number, device, size=size)
 
 
 def look_of(model: str, zoom: bool | None, obey: bool | None, edges: bool | None, *, plain: bool = False) -> Look:
@@ -40,7 +48,7 @@ def open_session(
     """`livesam.export.opening.open_session`, with a sign of life on a terminal: the first call of a model exports it.
 
     Raises:
-        ValueError: unknown model, runtime or precision; no such folder of embeddings.
+        ValueError: unknown model, size, runtime or precision; no such folder of embeddings.
         LivesamError: weights that are missing or damaged, or a runtime that this machine cannot run.
     """
     from livesam.export.opening import open_session as open_it

@@ -35,6 +35,10 @@ class Precision(StrEnum):
 ModelOption: TypeAlias = Annotated[
     str, typer.Option("--model", "-m", help="nano (bundled), vit_t, vit_b, vit_l or vit_h.", metavar="MODEL")
 ]
+SizeOption: TypeAlias = Annotated[
+    int | None,
+    typer.Option("--size", help="Side of the model's input: 512 (nano's usual) or 1024 for nano.", metavar="PIXELS"),
+]
 CheckpointOption: TypeAlias = Annotated[Path | None, typer.Option("--checkpoint", help=CHECKPOINT_HELP, metavar="FILE")]
 RuntimeOption: TypeAlias = Annotated[Runtime, typer.Option("--runtime", "-r", help=RUNTIME_HELP)]
 PrecisionOption: TypeAlias = Annotated[
@@ -55,9 +59,7 @@ ObeyOption: TypeAlias = Annotated[
 EdgesOption: TypeAlias = Annotated[
     bool | None, typer.Option("--edges/--no-edges", help="Draw masks to the image's own edges.  [nano: on]")
 ]
-PlainOption: TypeAlias = Annotated[
-    bool, typer.Option("--plain", help="None of the three: SamPredictor's answers.")
-]
+PlainOption: TypeAlias = Annotated[bool, typer.Option("--plain", help="None of the three: SamPredictor's answers.")]
 BandsOption: TypeAlias = Annotated[
     str | None,
     typer.Option(

@@ -6,7 +6,7 @@ OpenVINO, import no torch at all.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -43,6 +43,7 @@ class Opening:
         precision: ``fp32``, ``fp16`` or ``bf16``; None for the runtime's usual one.
         device: ``cpu``, ``cuda`` (GPU 0) or ``cuda:N``; None for what the runtime runs on.
         cache_dir: where graphs are kept; None for ``LIVESAM_CACHE`` or ``~/.cache/livesam``.
+        size: side of the model's input in pixels, 512 or 1024 for ``nano``; None for the model's usual one.
     """
 
     model: str = "nano"
@@ -51,10 +52,11 @@ class Opening:
     precision: str | None = None
     device: str | None = None
     cache_dir: Path | None = None
+    size: int | None = None
 
     def graphs(self, progress: Progress = quiet) -> GraphCache:
         """The model's exported graphs, made where they are missing."""
-        return GraphCache(self.model, self.checkpoint, self.cache_dir, progress)
+        return GraphCache(self.model, self.checkpoint, self.cache_dir, progress, size=self.size)
 
     def choice(self, kind: str) -> Choice:
         """The runtime that is taken for an ``encoder`` or a ``decoder``."""
@@ -69,7 +71,7 @@ def open_encoder(opening: Opening, *, batch: int = 1, progress: Progress = quiet
         progress: is told what takes long, in a few words.
 
     Raises:
-        ValueError: no such model, runtime, precision or device, or a batch below 1.
+        ValueError: no such model, size, runtime, precision or device, or a batch below 1.
         RuntimeUnavailable: what was asked for cannot be had here.
         CheckpointError: the checkpoint is missing or cannot be used.
         ExportError: the graph could not be written, or differs from PyTorch.
@@ -108,6 +110,7 @@ def open_session(
 
     Args:
         adapted: an adapted decoder's file, learned on this checkpoint; serves as version 1, labelled ``stable``.
+            An opening without a size takes that at which it was learned.
         look: how answers are looked for and drawn; clicks are obeyed anyway while ``live`` learns.
         swap: as in ``decoder_compiler``.
         ram_mib: memory for embeddings of earlier images.
@@ -128,6 +131,12 @@ def open_session(
     from livesam.engine.session.session import Session
 
     for_encoder, for_decoder = opening.choice("encoder"), opening.choice("decoder")
+    learned = None
+    if adapted is not None:
+        from livesam.engine.models.adapted import read_adapted
+
+        learned = read_adapted(Path(adapted))
+        opening = replace(opening, size=learned.info.size_for(opening.model, opening.size))
     graphs = opening.graphs(progress)
     base = graphs.base_weights()
     encoder = _encoder(graphs, for_encoder)
@@ -136,12 +145,9 @@ def open_session(
     slot = DecoderSlot(_compiler(graphs, for_decoder, swap), base, probe=probe, give_way=right_of_way.give_way)
     cache = EmbeddingCache(ram_mib << 20, folder)
     session = Session(encoder, slot, cache, right_of_way=right_of_way, look=look, origin=graphs)
-    if adapted is not None:
-        from livesam.engine.models.adapted import read_adapted
-
-        decoder = read_adapted(Path(adapted))
-        slot.publish(decoder.resolve(base), label=STABLE)
-        session.provenance = decoder.info
+    if learned is not None:
+        slot.publish(learned.resolve(base), label=STABLE)
+        session.provenance = learned.info
     return session
 
 

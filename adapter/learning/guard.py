@@ -5,7 +5,7 @@ Four lines of defence, each counted:
 1. ``StepGuard``: a step is taken only if loss and gradient are finite, the gradient is clipped, and the weights never
    leave a ball around the base (the trust region); NaN weights go back to the last good ones.
 2. ``ReplayGate``: accepted masks that are held back from training. Weights that are worse on them than the base or
-   the weights before, or no better, are thrown away: without a gain to show for it no change is worth its risk. Until
+   the weights before, or no better, do not serve: without a gain to show for it no change is worth its risk. Until
    there is such a mask (the third that is accepted) everything passes.
 3. ``CircuitBreaker``: after several candidates in a row that were worse than the base nothing is learned for a while.
 4. The decoder slot (``livesam.engine.serving.slot``) keeps versions: everything that was published can be taken back.

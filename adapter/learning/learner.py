@@ -14,10 +14,10 @@ from livesam.adapter.learning.priority import low_priority
 from livesam.adapter.learning.store import DecoderStore
 from livesam.adapter.registry import config_of, create, obeys, uses_size_prior
 from livesam.engine.files.hashing import weights_hash
-from livesam.engine.models.adapted import AdaptedInfo
 from livesam.engine.models.loading import decoder_weights
 from livesam.engine.models.origin import known
 from livesam.engine.serving.slot import BASE
+from livesam.engine.values.adapted_info import AdaptedInfo
 from livesam.engine.values.errors import SessionError
 
 if TYPE_CHECKING:
@@ -82,13 +82,14 @@ class Learner:
     def info(self) -> AdaptedInfo:
         """Where the weights that are published come from."""
         stats = self.loop.stats()
-        config = config_of(self._method)
+        config, origin = config_of(self._method), known(self._session.origin)
         return AdaptedInfo(
-            model=known(self._session.origin).spec.name,
+            model=origin.spec.name,
             method=self._method,
             domain=stats.domain,
             settings=asdict(config),
             counts=stats.methods.get(stats.domain, {}),
+            image_size=origin.spec.image_size,
         )
 
 
@@ -113,7 +114,9 @@ def learn(
     sam = origin.sam()
     if weights_hash(decoder_weights(sam)) != weights_hash(base):
         raise ValueError("the session's decoder slot has another base than its model: open the session anew")
-    store = None if keep is None else DecoderStore(keep, base, model=origin.spec.name, method=method)
+    store = None
+    if keep is not None:
+        store = DecoderStore(keep, base, model=origin.spec.name, method=method, image_size=origin.spec.image_size)
     start = _start(session, store)
 
     def make(domain: str) -> AdaptationMethod:

@@ -13,9 +13,10 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from livesam.engine.models.adapted import AdaptedInfo, Precision, read_adapted, write_adapted
+from livesam.engine.models.adapted import Precision, read_adapted, write_adapted
+from livesam.engine.values.adapted_info import AdaptedInfo
 from livesam.engine.values.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class DecoderStore:
         *,
         model: str,
         method: str,
-        settings: Mapping[str, Any] | None = None,
+        image_size: int | None = None,
         interval_s: float = 30.0,
         precision: Precision = "float16",
         clock: Callable[[], float] = time.monotonic,
@@ -55,6 +56,7 @@ class DecoderStore:
         Args:
             folder: is made if it is missing.
             base: the decoder that everything is learned on.
+            image_size: the model's, for the record.
 
         Raises:
             ValueError: the interval is negative.
@@ -64,8 +66,8 @@ class DecoderStore:
             raise ValueError(f"the interval must be at least 0 seconds, got {interval_s}")
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.interval_s = folder, interval_s
-        self._base, self._model, self._method, self._settings = base, model, method, dict(settings or {})
-        self._precision, self._clock = precision, clock
+        self._base, self._model, self._method = base, model, method
+        self._image_size, self._precision, self._clock = image_size, precision, clock
         self.saved = 0  # files written so far
         self._pending: dict[str, Learned] = {}
         self._tried_at: dict[str, float] = {}
@@ -154,10 +156,10 @@ class DecoderStore:
             model=self._model,
             method=self._method,
             domain=domain,
-            settings=self._settings,
             counts=learned.counts,
             metrics=learned.metrics,
             versions=learned.versions,
+            image_size=self._image_size,
         )
         write_adapted(self.path(domain), learned.weights(), self._base, info, precision=self._precision)
         del self._pending[domain]

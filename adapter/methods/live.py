@@ -6,11 +6,10 @@ first objects and more the later ones, because one object is easily learned by h
 
 What is served is one plain decoder: an average of the weights over objects, pulled part of the way back to the base.
 The average takes out what one batch or one object happened to say; the pull keeps what the base does well already.
+The guard (``guard.py``) checks every step, and a gate of held-back accepted masks every object.
 
 Beside gradients, answers are corrected where they contradict clicks (``engine/view/obey.py``), and first clicks are
 looked at in windows of the objects' size (``engine/view/size_prior.py``); whoever shows the answers does both.
-
-The guard (``guard.py``) checks every step, and a gate of held-back accepted masks every object.
 """
 
 from __future__ import annotations
@@ -62,7 +61,7 @@ class LiveConfig:
         sequences: of simulated clicks on the whole image, and as many divided over zoom's windows, at least one each.
         rounds: clicks of such a sequence; 1 teaches first clicks only.
         zoomed: take lessons in zoom's windows too.
-        kept: lessons of an object after its first click.
+        kept: lessons of an object on later clicks.
         given_up: how much an object counts that was given up or taken as rough; 0 leaves it out.
         memory: objects that are kept for replay.
         memory_mib: room for them.
@@ -195,11 +194,7 @@ class LiveMethod:
     # Guarding
 
     def _judge(self, before: Tensor) -> Generator[StepReport, None, None]:
-        """Serve the new average, or keep what serves; where it is worse than the base, unlearn.
-
-        Args:
-            before: the student before the object.
-        """
+        """Serve the new average, or keep what serves; where it is worse than the base, the student is as ``before``."""
         average = torch.lerp(self._student.vector, self._average, self.config.average)
         candidate = torch.lerp(self._base.vector, average, self.config.pull)
         served = yield from self._scores("served", self._served.vector)
@@ -251,7 +246,8 @@ class LiveMethod:
         early = [value.clone() for value in self._early()]
         self._served.load(weights)
         if not all(torch.equal(old, new) for old, new in zip(early, self._early(), strict=True)):
-            self._forget()  # lessons are what other early layers made of their clicks
+            self._memory.clear()  # lessons are what other early layers made of their clicks
+            self._gate.clear()
             self._student.load(weights)
         self._start_at(self._served.vector.clone())
 
@@ -259,8 +255,9 @@ class LiveMethod:
         state = self._base.module.state_dict()
         self._served.module.load_state_dict(state)
         self._student.module.load_state_dict(state)
+        self._memory.clear()
+        self._gate.clear()
         self._start_at(self._base.vector)
-        self._forget()
         self._breaker.clear()
         self._guard.counts.clear()
         self._counts.clear()
@@ -277,10 +274,6 @@ class LiveMethod:
     def _forget_scores(self, name: str) -> None:
         for example in self._gate.held:
             example.scores.pop(name, None)
-
-    def _forget(self) -> None:
-        self._memory.clear()
-        self._gate.clear()
 
     def _early(self) -> list[Tensor]:
         """What never learns."""

@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
-from livesam.app.options import CheckpointOption, DeviceOption, ModelOption, PrecisionOption, Runtime, RuntimeOption
+from livesam.app.options import (
+    CheckpointOption,
+    DeviceOption,
+    ModelOption,
+    PrecisionOption,
+    Runtime,
+    RuntimeOption,
+    SizeOption,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,6 +44,7 @@ RandomOption: TypeAlias = Annotated[
 @bench.command()
 def latency(
     model: ModelOption = "nano",
+    size: SizeOption = None,
     checkpoint: CheckpointOption = None,
     random_weights: RandomOption = False,
     runtime: RuntimeOption = Runtime.auto,
@@ -71,6 +80,7 @@ def latency(
     from livesam.benchmarks.latency.random_weights import checkpoint_or_random
     from livesam.benchmarks.latency.stream import Pace
     from livesam.engine.files.atomic import write_json
+    from livesam.engine.models.spec import spec
 
     limits = None if budget is None else Budget.read(budget)
     if json_file is not None:
@@ -83,7 +93,7 @@ def latency(
     pace = Pace(think_ms=think_ms)
     with checkpoint_or_random(model, checkpoint, random_weights) as weights:
         runs, report = measure_latency(
-            opening_of(model, weights, runtime, precision, device),
+            opening_of(model, weights, runtime, precision, device, size),
             modes=("off", "on") if learning is LearningMode.both else (learning.value,),
             method=method,
             clicks=clicks,
@@ -92,6 +102,7 @@ def latency(
             peers=peers,
         )
     report["weights"] = "random" if random_weights else "checkpoint"
+    report["image_size"] = spec(model, size).image_size
     if raw is not None:
         write_lines(raw, [sample for run in runs for sample in run.raw()])
     if plot is not None:
@@ -108,6 +119,7 @@ def latency(
 @bench.command()
 def swap(
     model: ModelOption = "nano",
+    size: SizeOption = None,
     checkpoint: CheckpointOption = None,
     random_weights: RandomOption = False,
     runtime: RuntimeOption = Runtime.auto,
@@ -122,15 +134,17 @@ def swap(
     from livesam.app.opening import opening_of
     from livesam.benchmarks.latency.random_weights import checkpoint_or_random
     from livesam.engine.files.atomic import write_json
+    from livesam.engine.models.spec import spec
 
     if json_file is not None:
         check_output(json_file, "--json", (".json",))
     with checkpoint_or_random(model, checkpoint, random_weights) as weights:
         report = measure_swap(
-            opening_of(model, weights, runtime, precision, device),
+            opening_of(model, weights, runtime, precision, device, size),
             swaps=swaps,
         )
     report["weights"] = "random" if random_weights else "checkpoint"
+    report["image_size"] = spec(model, size).image_size
     if json_file is not None:
         write_json(json_file, report)
     print_swap(report)
@@ -139,6 +153,7 @@ def swap(
 @bench.command()
 def throughput(
     model: ModelOption = "nano",
+    size: SizeOption = None,
     checkpoint: CheckpointOption = None,
     random_weights: RandomOption = False,
     runtime: RuntimeOption = Runtime.auto,
@@ -155,17 +170,19 @@ def throughput(
     from livesam.app.opening import opening_of
     from livesam.benchmarks.latency.random_weights import checkpoint_or_random
     from livesam.engine.files.atomic import write_json
+    from livesam.engine.models.spec import spec
 
     if json_file is not None:
         check_output(json_file, "--json", (".json",))
     with checkpoint_or_random(model, checkpoint, random_weights) as weights:
         report = measure_throughput(
-            opening_of(model, weights, runtime, precision, device),
+            opening_of(model, weights, runtime, precision, device, size),
             batches=batch or [1],
             workers=workers or [1, 2],
             seconds=seconds,
         )
     report["weights"] = "random" if random_weights else "checkpoint"
+    report["image_size"] = spec(model, size).image_size
     if json_file is not None:
         write_json(json_file, report)
     print_throughput(report)

@@ -53,7 +53,7 @@ def measure_latency(
                 entrant = Entrant(SessionTarget(session, model))
             entrants.append(entrant)
         if peers:
-            entrants += _peers(model, checkpoint, features, stack)
+            entrants += _peers(model, opening.size, checkpoint, features, stack)
         progress = stack.enter_context(counting("clicks", len(events) * len(entrants)))
         runs = run_turns(entrants, events, (image.shape[0], image.shape[1]), progress=progress)
         if loop is not None:
@@ -106,7 +106,7 @@ def _learning(session: Session, opening: Opening, method: str, stack: ExitStack)
     return Entrant(target, "on", None, learner.resume, lambda: learner.pause(None)), learner
 
 
-def _peers(model: str, checkpoint: Path | None, features: Any, stack: ExitStack) -> list[Entrant]:
+def _peers(model: str, size: int | None, checkpoint: Path | None, features: Any, stack: ExitStack) -> list[Entrant]:
     """The same weights through ``segment_anything`` itself, and through the official ONNX decoder."""
     from importlib.util import find_spec
     from tempfile import TemporaryDirectory
@@ -114,7 +114,7 @@ def _peers(model: str, checkpoint: Path | None, features: Any, stack: ExitStack)
     from livesam.benchmarks.latency.targets import OfficialOnnxTarget, PredictorTarget, export_official_decoder
     from livesam.engine.models.loading import load
 
-    sam, image = load(model, checkpoint), picture()
+    sam, image = load(model, checkpoint, size), picture()
     peers = [Entrant(PredictorTarget(sam, image, model), peer="SamPredictor, eager")]
     if find_spec("onnxruntime") is not None:
         path = Path(stack.enter_context(TemporaryDirectory())) / "decoder.onnx"

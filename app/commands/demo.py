@@ -19,6 +19,7 @@ from livesam.app.options import (
     PrecisionOption,
     Runtime,
     RuntimeOption,
+    SizeOption,
     ZoomOption,
 )
 
@@ -51,6 +52,7 @@ class PhotoRun:
 def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for pictures and report; made when missing.")],
     model: ModelOption = "nano",
+    size: SizeOption = None,
     checkpoint: CheckpointOption = None,
     runtime: RuntimeOption = Runtime.auto,
     precision: PrecisionOption = None,
@@ -65,6 +67,7 @@ def demo(
     from livesam.app.opening import look_of, open_session, opening_of
     from livesam.app.photos import PHOTOS
     from livesam.engine.files.atomic import write_json
+    from livesam.engine.models.spec import spec
 
     images = [photo.load() for photo in PHOTOS]
     if out.exists() and not out.is_dir():
@@ -73,7 +76,7 @@ def demo(
 
     started = time.perf_counter()
     look = look_of(model, zoom, obey, edges, plain=plain)
-    session = open_session(opening_of(model, checkpoint, runtime, precision, device), look=look)
+    session = open_session(opening_of(model, checkpoint, runtime, precision, device, size), look=look)
     open_ms = (time.perf_counter() - started) * 1e3
 
     # The first image and click of a runtime pay for its warm-up; the table is about every later one.
@@ -82,7 +85,8 @@ def demo(
 
     runs = [_run(session, photo, image) for photo, image in zip(PHOTOS, images, strict=True)]
     pictures = _write_pictures(runs, out)
-    report = _report(session, {"model": model, **asdict(look)}, open_ms, runs, pictures)
+    chosen = {"model": model, "size": spec(model, size).image_size, **asdict(look)}
+    report = _report(session, chosen, open_ms, runs, pictures)
     write_json(out / "report.json", report)
     _print_table(runs, report, out)
 

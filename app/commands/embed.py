@@ -14,6 +14,7 @@ from livesam.app.options import (
     PrecisionOption,
     Runtime,
     RuntimeOption,
+    SizeOption,
 )
 
 
@@ -21,6 +22,7 @@ def embed(
     paths: Annotated[list[Path], typer.Argument(help="Images, or folders of them.", metavar="PATHS...")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the embeddings; made when missing.")],
     model: ModelOption = "nano",
+    size: SizeOption = None,
     checkpoint: CheckpointOption = None,
     runtime: RuntimeOption = Runtime.auto,
     precision: PrecisionOption = None,
@@ -41,7 +43,7 @@ def embed(
     chosen, images = parse_bands(bands), find_images(paths)
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out names a file, a folder is wanted: {str(out)!r}")
-    opening = opening_of(model, checkpoint, runtime, precision, device)
+    opening = opening_of(model, checkpoint, runtime, precision, device, size)
     with counting("encoding", len(images)) as progress:
         done = embed_images(images, out, opening, bands=chosen, progress=progress)
     typer.echo(f"{out}: {done.encoded} encoded, {done.found} were there already, {done.runtime}")

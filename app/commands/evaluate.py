@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from livesam.app.options import SizeOption
 
 if TYPE_CHECKING:
     from livesam.benchmarks.quality.protocol import Predictor
@@ -29,6 +30,7 @@ def evaluate(
         str, typer.Option(help="frozen, paper, paper/PRESET, dctta, live, or grabcut (OpenCV, no network).")
     ] = "frozen",
     model: Annotated[str, typer.Option("--model", "-m", help="nano (bundled), vit_t, vit_b, vit_l or vit_h.")] = "nano",
+    size: SizeOption = None,
     checkpoint: Annotated[
         Path | None, typer.Option(help="Weights file of that model; not needed for nano, nor after `livesam download`.")
     ] = None,
@@ -96,7 +98,7 @@ def evaluate(
         opening = partial(
             open_predictor,
             name,
-            Opening(model, checkpoint, runtime, device=device),
+            Opening(model, checkpoint, runtime, device=device, size=size),
             adapted=adapted if own else None,
             seed=seed,
             token=token,

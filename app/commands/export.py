@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 from livesam.app.commands.export_decoder import decoder
-from livesam.app.options import CheckpointOption, ModelOption, Precision
+from livesam.app.options import CheckpointOption, ModelOption, Precision, SizeOption
 from livesam.app.progress import working
 
 export = typer.Typer(help="Write weights for other programs.", no_args_is_help=True, rich_markup_mode=None)
@@ -17,6 +17,7 @@ export = typer.Typer(help="Write weights for other programs.", no_args_is_help=T
 def encoder(
     out: Annotated[Path, typer.Option("--out", "-o", help="Graph to write, .onnx; its manifest goes beside it.")],
     model: ModelOption = "nano",
+    size: SizeOption = None,
     checkpoint: CheckpointOption = None,
     precision: Annotated[Precision, typer.Option("--precision", help="Weights and arithmetic.")] = Precision.fp32,
     opset: Annotated[int, typer.Option("--opset", min=17, max=23, help="ONNX operator set.")] = 17,
@@ -32,14 +33,14 @@ def encoder(
     check_output(out, "--out", (".onnx",))
     if uint8_input and dynamic_batch:
         raise ValueError("--uint8-input takes one image a call: leave out --dynamic-batch")
-    wanted = spec(model)
+    wanted = spec(model, size)
 
     from livesam.engine.models.loading import load
     from livesam.export.graphs.encoder import export_encoder
 
     with working(f"exporting {model}'s encoder in {precision.value}"):
         manifest = export_encoder(
-            load(model, checkpoint),
+            load(model, checkpoint, size),
             wanted,
             out,
             precision.value,
@@ -48,7 +49,8 @@ def encoder(
             batch=None if dynamic_batch else 1,
         )
     size_mib = sum((out.parent / name).stat().st_size for name in manifest.files) / 2**20
-    typer.echo(f"{out}: {model} in {precision.value}, opset {manifest.opset}, {size_mib:.1f} MiB, checked with PyTorch")
+    what = f"{model} at {wanted.image_size} px in {precision.value}, opset {manifest.opset}"
+    typer.echo(f"{out}: {what}, {size_mib:.1f} MiB, checked with PyTorch")
 
 
 export.command()(decoder)

@@ -17,6 +17,7 @@ class DecoderFormat(StrEnum):
     sam_pth = "sam-pth"
     sam_onnx = "sam-onnx"
     cvat_onnx = "cvat-onnx"
+    cvat = "cvat"
     x_anylabeling = "x-anylabeling"
     hf = "hf"
     openvino = "openvino"
@@ -29,6 +30,14 @@ def decoder(
     format: Annotated[DecoderFormat, typer.Option("--format", "-f", help="What to write.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="File or folder to write; a manifest goes with it.")],
     model: ModelOption = "nano",
+    size: Annotated[
+        int | None,
+        typer.Option(
+            "--size",
+            help="Side of nano's input, 512 or 1024; 1024 for what wants SAM's own frame, else what it learned at.",
+            metavar="PIXELS",
+        ),
+    ] = None,
     checkpoint: CheckpointOption = None,
     adapted: Annotated[
         Path | None, typer.Option("--adapted", help="Adapted decoder; the base's own when not given.", metavar="FILE")
@@ -38,6 +47,9 @@ def decoder(
     ] = False,
     quantised: Annotated[
         bool, typer.Option("--quantised", "--quantized", help="uint8 weights in linear layers (sam-onnx).")
+    ] = False,
+    uint8_input: Annotated[
+        bool, typer.Option("--uint8-input", help="The encoder takes one uint8 picture, already resized (triton).")
     ] = False,
     difference: Annotated[
         bool, typer.Option("--difference", help="Only what was learned, as float16 (safetensors).")
@@ -59,7 +71,12 @@ def decoder(
 ) -> None:
     """Write a decoder for another program; it is checked before it gets its name, and the manifest says how."""
     options: dict[str, Any] = {}
-    for key, flag in (("single", single), ("quantised", quantised), ("difference", difference)):
+    for key, flag in (
+        ("single", single),
+        ("quantised", quantised),
+        ("difference", difference),
+        ("uint8_input", uint8_input),
+    ):
         if flag:
             options[key] = True
     if precision is not None:
@@ -75,6 +92,7 @@ def decoder(
             model,
             format=format.value,
             out=out,
+            size=size,
             checkpoint=checkpoint,
             adapted=adapted,
             **options,

@@ -18,6 +18,7 @@ from livesam.app.options import (
     PrecisionOption,
     Runtime,
     RuntimeOption,
+    SizeOption,
     ZoomOption,
 )
 
@@ -42,6 +43,7 @@ def segment(
     ] = None,
     box: Annotated[str | None, typer.Option("--box", "-b", help="Around the object.", metavar="X0,Y0,X1,Y1")] = None,
     model: ModelOption = "nano",
+    size: SizeOption = None,
     checkpoint: CheckpointOption = None,
     runtime: RuntimeOption = Runtime.auto,
     precision: PrecisionOption = None,
@@ -95,7 +97,7 @@ def segment(
 
     from livesam.app.opening import look_of, open_session, opening_of
 
-    opening = opening_of(model, checkpoint, runtime, precision, device)
+    opening = opening_of(model, checkpoint, runtime, precision, device, size)
     look = look_of(model, zoom if replay else False, obey, edges, plain=plain)
     session = open_session(opening, look=look, adapted=adapted, embeddings=embeddings)
     started = time.perf_counter()

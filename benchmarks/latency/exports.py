@@ -31,6 +31,7 @@ def cases() -> dict[str, tuple[str, str, dict[str, Any]]]:
         "sam-onnx single": ("sam-onnx", "single.onnx", {"single": True}),
         "sam-onnx single quantised": ("sam-onnx", "quantised.onnx", {"single": True, "quantised": True}),
         "cvat-onnx": ("cvat-onnx", "cvat.onnx", {}),
+        "cvat": ("cvat", "cvat", {}),
         "openvino": ("openvino", "decoder.xml", {}),
         "safetensors": ("safetensors", "decoder.safetensors", {}),
         "safetensors difference": ("safetensors", "difference.safetensors", {"difference": True}),

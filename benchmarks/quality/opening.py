@@ -33,7 +33,8 @@ def open_predictor(
 
     Args:
         method: ``grabcut``, ``frozen``, or a name that ``livesam.adapter.registry.create`` takes.
-        opening: the model; its runtime is ``torch`` or, for ``frozen``, any that ``livesam.export.opening`` offers.
+        opening: the model; without a size it takes that at which ``adapted`` was learned. Its runtime is ``torch`` or,
+            for ``frozen``, any that ``livesam.export.opening`` offers.
         adapted: an adapted decoder's file, made on that base; the method starts, and resets, to it.
         look: how answers are looked for and drawn; `live` obeys clicks and has a size prior anyway.
         overrides: numbers of the method's configuration to change.
@@ -72,10 +73,8 @@ def _grabcut(adapted: Path | None, look: Look, overrides: Mapping[str, Any] | No
 def _learning(
     name: str, opening: Opening, adapted: Path | None, token: TokenRule, look: Look, settings: Mapping[str, Any]
 ) -> tuple[Predictor, dict[str, Any]]:
-    from livesam.export.formats.source import DecoderSource
-
     # Refuses a bad file without torch.
-    source = DecoderSource.open(opening.model, checkpoint=opening.checkpoint, adapted=adapted)
+    source = _source(opening, adapted)
     from livesam.engine.files.hashing import weights_hash
     from livesam.engine.runtimes.torch import TorchEncoder
 
@@ -98,10 +97,10 @@ def _learning(
 
 def _served(opening: Opening, adapted: Path | None, token: TokenRule, look: Look) -> tuple[Predictor, dict[str, Any]]:
     from livesam.engine.files.hashing import weights_hash
-    from livesam.export.formats.source import DecoderSource
     from livesam.export.opening import decoder_compiler, open_encoder
 
-    source = DecoderSource.open(opening.model, checkpoint=opening.checkpoint, adapted=adapted)
+    source = _source(opening, adapted)
+    opening = replace(opening, size=source.spec.image_size)
     encoder = open_encoder(opening)
     decoder = decoder_compiler(opening)(source.weights)
     weights: dict[str, npt.NDArray[np.float32]] = dict(source.weights)
@@ -115,6 +114,12 @@ def _served(opening: Opening, adapted: Path | None, token: TokenRule, look: Look
     return DecoderPredictor(encoder, decoder, token, look), details
 
 
+def _source(opening: Opening, adapted: Path | None) -> DecoderSource:
+    from livesam.export.formats.source import DecoderSource
+
+    return DecoderSource.open(opening.model, size=opening.size, checkpoint=opening.checkpoint, adapted=adapted)
+
+
 def _looks(look: Look) -> dict[str, bool]:
     """In the order that results have had from the first."""
     told = {"edges": look.edges, "zoom": look.zoom, "obey": look.obey}
@@ -122,17 +127,21 @@ def _looks(look: Look) -> dict[str, bool]:
 
 
 def _provenance(source: DecoderSource, adapted: Path | None) -> dict[str, Any]:
-    """Nothing for a base's own decoder, so results without an adapted one keep their form."""
+    """Nothing for a base's own decoder in its usual size, so such results keep their form."""
     from livesam.engine.models.adapted import base_hash
+    from livesam.engine.models.spec import spec
 
+    usual = source.spec == spec(source.spec.name)
+    size = {} if usual else {"image_size": source.spec.image_size}
     if adapted is None:
-        return {}
+        return size
     return {
+        **size,
         "adapted": {
             "file": adapted.name,
             "weights": base_hash(source.weights),
             "base": base_hash(source.base),
             "method": source.info.method,
             "domain": source.info.domain,
-        }
+        },
     }

@@ -15,14 +15,10 @@ from livesam.benchmarks.quality.settings import Settings
 MakePredictor = Callable[[], Predictor]  # picklable: a module's function, or functools.partial of one
 
 
-def evaluated(
-    references: Sequence[ObjectRef], predictor: Predictor, settings: Settings
-) -> Iterator[ObjectRecord]:
+def evaluated(references: Sequence[ObjectRef], predictor: Predictor, settings: Settings) -> Iterator[ObjectRecord]:
     """One object of a set after the other, on a predictor that has begun the set."""
     for reference in references:
-        yield evaluate_object(
-            predictor, reference.name, reference.load(), settings.target_iou, settings.max_clicks
-        )
+        yield evaluate_object(predictor, reference.name, reference.load(), settings.target_iou, settings.max_clicks)
 
 
 def side_by_side(

@@ -14,6 +14,8 @@ Its metadata are these strings:
 ``format_version``   ``1``; a reader refuses a higher one
 ``kind``             ``difference`` or ``weights``
 ``model``            ``nano``, ``vit_t``, ``vit_b``, ``vit_l`` or ``vit_h``
+``image_size``       side of the model's input while it learned; missing in older files. No bar to another size of the
+                     same model, whose base is the same
 ``base_sha256``      ``livesam.engine.files.hashing.weights_hash`` of the base's 120 float32 tensors
 ``tensors_sha256``   ``weights_hash`` of the tensors as stored; a file that was damaged does not load
 ``method``           the adaptation method's name, e.g. ``live``
@@ -32,10 +34,9 @@ A decoder is only of use with the encoder that it was trained with; the base's h
 from __future__ import annotations
 
 import json
-import math
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -45,6 +46,7 @@ import numpy as np
 import numpy.typing as npt
 from livesam.engine.files.atomic import atomic_write
 from livesam.engine.files.hashing import weights_hash
+from livesam.engine.values.adapted_info import AdaptedInfo
 from livesam.engine.values.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -58,31 +60,6 @@ MAX_TENSORS = 1000
 
 Kind: TypeAlias = Literal["difference", "weights"]
 Precision: TypeAlias = Literal["float16", "float32"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AdaptedInfo:
-    """Where an adapted decoder comes from; see the module's table.
-
-    Raises:
-        ValueError: a count or version is not an integer, or a metric is not a finite number.
-    """
-
-    model: str
-    method: str
-    domain: str = "default"
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    counts: Mapping[str, int] = field(default_factory=dict)
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    versions: Mapping[str, int] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for name, value in (*self.counts.items(), *self.versions.items()):
-            if isinstance(value, bool) or not isinstance(value, int):
-                raise ValueError(f"counts and versions must be integers, got {name}={value!r}")
-        for name, number in self.metrics.items():
-            if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
-                raise ValueError(f"metrics must be finite numbers, got {name}={number!r}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -186,6 +163,8 @@ def write_adapted(
         "livesam": program_version(),
         "saved_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+    if info.image_size is not None:
+        header["image_size"] = str(info.image_size)
     with atomic_write(path) as file:
         file.write(save(tensors, header))
 
@@ -230,6 +209,7 @@ def read_adapted(path: Path) -> AdaptedDecoder:
                 model=header["model"],
                 method=header["method"],
                 domain=header["domain"],
+                image_size=int(header["image_size"]) if "image_size" in header else None,
                 **{name: _json_object(header[name]) for name in ("settings", "counts", "metrics", "versions")},
             ),
             kind="difference" if kind == "difference" else "weights",

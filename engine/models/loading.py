@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 NANO_WEIGHTS = "nano.safetensors"
 
 
-def build(name: str, *, seed: int = 0) -> Sam:
+def build(name: str, size: int | None = None, *, seed: int = 0) -> Sam:
     """The model with random weights, float32 on the CPU, in eval mode; works with ``SamPredictor``.
 
     The same seed gives the same weights, and torch's global generator is left as it was. Tensors that the reference
@@ -35,11 +35,11 @@ def build(name: str, *, seed: int = 0) -> Sam:
     them can go wrong unseen.
 
     Raises:
-        ValueError: there is no such model.
+        ValueError: there is no such model, or not in this size.
     """
     import torch
 
-    model = spec(name)
+    model = spec(name, size)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         sam = assemble(_encoder(model), model.image_size)
@@ -47,23 +47,24 @@ def build(name: str, *, seed: int = 0) -> Sam:
     return sam
 
 
-def load(name: str, checkpoint: Path | None = None, *, encoder: bool = True) -> Sam:
+def load(name: str, checkpoint: Path | None = None, size: int | None = None, *, encoder: bool = True) -> Sam:
     """The model with the weights of a checkpoint: an official ``.pth``/``.pt``, safetensors or a Hugging Face folder.
 
     When ``checkpoint`` is None, ``nano`` takes its bundled weights and the others what ``livesam download`` fetched.
     Tensors are mapped from the file where its layout allows, so a vit_h needs its 2.5 GB once, not twice.
 
     Args:
+        size: as in ``spec``; the same weights serve all sizes of a model.
         encoder: False leaves the image encoder's weights in the file, unread: for work on the decoder alone. The
             encoder is then on torch's meta device and cannot be run.
 
     Raises:
-        ValueError: there is no such model.
+        ValueError: there is no such model, or not in this size.
         CheckpointError: there is no checkpoint, or it is damaged, unsafe or of another model.
     """
     from livesam.engine.models.checkpoints import check_file, read_checkpoint
 
-    model = spec(name)
+    model = spec(name, size)
     path = checkpoint
     if path is None:
         path = bundled_nano() if name == "nano" else downloaded(name)
@@ -80,6 +81,20 @@ def load(name: str, checkpoint: Path | None = None, *, encoder: bool = True) -> 
         sam = assemble(_encoder(model), model.image_size)
     skip = None if encoder else "image_encoder."
     return fill(sam, read_checkpoint(Path(path), shapes_of(sam), name, skip=skip))
+
+
+def resized(sam: Sam, model: ModelSpec, size: int) -> Sam:
+    """The same weights, shared and not copied, in another size of the model.
+
+    Raises:
+        ValueError: the model has no such size.
+    """
+    import torch
+
+    other = spec(model.name, size)
+    with torch.device("meta"):
+        empty = assemble(_encoder(other), other.image_size)
+    return fill(empty, dict(sam.state_dict()))
 
 
 def state_shapes(name: str) -> dict[str, tuple[int, ...]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from livesam.engine.models.download import OFFICIAL_FILES, OfficialFile
 
@@ -15,7 +15,7 @@ DECODER_TENSORS = 120
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """A model by its name.
+    """A model by its name and size.
 
     Attributes:
         name: ``nano``, ``vit_t``, ``vit_b``, ``vit_l`` or ``vit_h``.
@@ -46,6 +46,9 @@ MODELS: dict[str, ModelSpec] = {
     "vit_h": ModelSpec("vit_h", 1024, OFFICIAL_FILES["vit_h"]),
 }
 
+# Models whose weights serve more than one input size; the others have just their own.
+SIZES: dict[str, tuple[int, ...]] = {"nano": (512, 1024)}
+
 # embed_dim, depth, heads, blocks with global attention; segment_anything/build_sam.py
 VIT_SHAPES: dict[str, tuple[int, int, int, tuple[int, ...]]] = {
     "vit_b": (768, 12, 12, (2, 5, 8, 11)),
@@ -54,12 +57,21 @@ VIT_SHAPES: dict[str, tuple[int, int, int, tuple[int, ...]]] = {
 }
 
 
-def spec(name: str) -> ModelSpec:
+def spec(name: str, size: int | None = None) -> ModelSpec:
     """The model of this name.
 
+    Args:
+        size: side of the square encoder input in pixels, 512 or 1024 for ``nano``; None for the model's usual one.
+
     Raises:
-        ValueError: there is no such model; the message names those there are.
+        ValueError: there is no such model, or not in this size; the message names those there are.
     """
     if name not in MODELS:
         raise ValueError(f"unknown model {name!r}: choose one of {', '.join(MODELS)}")
-    return MODELS[name]
+    model = MODELS[name]
+    if size is None or size == model.image_size:
+        return model
+    allowed = SIZES.get(name, (model.image_size,))
+    if size not in allowed:
+        raise ValueError(f"{name} has no size {size!r}: it takes {' or '.join(map(str, allowed))} px")
+    return replace(model, image_size=size)

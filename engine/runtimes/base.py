@@ -49,7 +49,7 @@ class PreparedEncoder:
 
     def key(self, digest: str) -> str:
         """The key of the embedding of an image with this ``image_hash``. Another runtime's numbers differ a little."""
-        return f"{digest}:{self.identity}:{self._runtime}"
+        return f"{digest}:{self.identity}:{self.image_size}:{self._runtime}"
 
     def encode(self, image: npt.NDArray[np.uint8], digest: str | None = None) -> ImageEmbedding:
         """Encode one RGB image, uint8 ``(H, W, 3)``; ``digest`` is its ``image_hash`` where the caller has it already.

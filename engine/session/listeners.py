@@ -10,7 +10,7 @@ from livesam.engine.values.errors import SessionError
 from livesam.engine.values.interaction import Interaction
 
 if TYPE_CHECKING:
-    from livesam.engine.models.adapted import AdaptedInfo
+    from livesam.engine.values.adapted_info import AdaptedInfo
 
 log = logging.getLogger(__name__)
 

@@ -28,10 +28,10 @@ from livesam.engine.view.look import PLAIN, Look
 from livesam.engine.view.view import View
 
 if TYPE_CHECKING:
-    from livesam.engine.models.adapted import AdaptedInfo
     from livesam.engine.models.origin import Origin
     from livesam.engine.serving.slot import DecoderSlot
     from livesam.engine.session.cache import EmbeddingCache
+    from livesam.engine.values.adapted_info import AdaptedInfo
     from livesam.engine.values.protocols import ImageEncoder
 
 _numbers = itertools.count()  # of objects, in all sessions of the process

@@ -20,7 +20,7 @@ class ImageEmbedding:
     """An encoded image.
 
     Attributes:
-        features: float32 ``(1, 256, h, w)``, h = w = 64 for the 1024-px models and 32 for nano.
+        features: float32 ``(1, 256, h, w)``, h = w = 64 for inputs of 1024 px and 32 for 512.
         original_hw: height and width of the image in pixels.
         resized_hw: height and width after the long side was scaled to the model's input; the rest is padding.
         key: hash of the pixels and of the encoder's identity; equal keys mean equal features.

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from livesam.engine.models.adapted import AdaptedInfo, write_adapted
+from livesam.engine.models.adapted import write_adapted
+from livesam.engine.values.adapted_info import AdaptedInfo
 from livesam.engine.values.errors import CheckpointError, ExportError
 from livesam.export.foreign.child import ask
 from livesam.export.foreign.inspect import MAX_FILE_BYTES

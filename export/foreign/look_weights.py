@@ -55,6 +55,7 @@ def _adapted(path: Path, size: int) -> Inspection:
         metrics=dict(info.metrics),
         details={
             "stored": decoder.kind,
+            "learned at px": info.image_size,
             "settings": dict(info.settings),
             "versions": dict(info.versions),
             "livesam": decoder.livesam,

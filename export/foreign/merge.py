@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 from livesam.engine.files.hashing import file_sha256
-from livesam.engine.models.adapted import AdaptedDecoder, AdaptedInfo, read_adapted, write_adapted
+from livesam.engine.models.adapted import AdaptedDecoder, read_adapted, write_adapted
+from livesam.engine.values.adapted_info import AdaptedInfo
 from livesam.engine.values.errors import CheckpointError, ExportError
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ def merge_adapted(
         raise CheckpointError(f"these decoders belong to different models ({', '.join(sorted(models))}): merge one's")
     resolved = [decoder.resolve(base) for decoder in read]
     weights = merge_weights(resolved, base, how=how, factor=factor)
+    sizes = {decoder.info.image_size for decoder in read}
     names = list(dict.fromkeys(decoder.info.domain for decoder in read))
     sources = [_source(path, decoder) for path, decoder in zip(files, read, strict=True)]
     for i, source in enumerate(sources):  # two people may say the same of different weights
@@ -95,6 +97,7 @@ def merge_adapted(
             "sources": sources,
         },
         counts=counts,
+        image_size=sizes.pop() if len(sizes) == 1 else None,
     )
     try:
         write_adapted(out, weights, base, info, precision="float32")  # float16 would round what was rounded before

@@ -34,8 +34,8 @@ def export(source: DecoderSource, out: Path, *, opset: int = MIN_OPSET) -> Manif
     """
     if source.spec.image_size != PLUGIN_SIZE:
         raise ExportError(
-            f"CVAT's plugin knows only 64x64 embeddings of {PLUGIN_SIZE}-px models, {source.spec.name} has "
-            f"{source.spec.embedding_hw[0]}x{source.spec.embedding_hw[1]}: adapt vit_t, vit_b, vit_l or vit_h for CVAT"
+            f"CVAT's plugin knows only 64x64 embeddings of {PLUGIN_SIZE}-px models, this {source.spec.name} has "
+            f"{source.spec.embedding_hw[0]}x{source.spec.embedding_hw[1]}: export it in size {PLUGIN_SIZE}"
         )
     return write_graph(source, out, DIALECT, "cvat-onnx", opset=opset)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from livesam.engine.models.hf_layout import hf_config, to_hf
+from livesam.engine.models.spec import PIXEL_MEAN, PIXEL_STD
 from livesam.engine.values.errors import ExportError, ParityError
 from livesam.export.files.manifest import Manifest
 from livesam.export.formats.folders import MANIFEST, hashes, staged_folder
@@ -57,7 +58,8 @@ def export(source: DecoderSource, out: Path) -> Manifest:
             metadata={"format": "pt"},
         )
         (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-        _write_processor(folder, source.spec.image_size)
+        processor = _processor_settings(source.spec.image_size)
+        (folder / "preprocessor_config.json").write_text(json.dumps(processor, indent=2) + "\n")
         model = load_hf(folder)
         _require_tensors(model, state, out.name)
         run, checker = hf_runner(model)
@@ -152,17 +154,25 @@ def _config(encoder: Any, image_size: int) -> dict[str, Any]:
     return config
 
 
-def _write_processor(folder: Path, image_size: int) -> None:
-    transformers = _library()
-    processor = transformers.SamProcessor(
-        transformers.SamImageProcessor(
-            size={"longest_edge": image_size},
-            pad_size={"height": image_size, "width": image_size},
-            mask_size={"longest_edge": image_size // 4},
-            mask_pad_size={"height": image_size // 4, "width": image_size // 4},
-        )
-    )
-    processor.save_pretrained(folder)
+def _processor_settings(image_size: int) -> dict[str, Any]:
+    """``preprocessor_config.json`` as official folders have it: every version of transformers reads this file."""
+    return {
+        "processor_class": "SamProcessor",
+        "image_processor_type": "SamImageProcessor",
+        "do_convert_rgb": True,
+        "do_resize": True,
+        "size": {"longest_edge": image_size},
+        "mask_size": {"longest_edge": image_size // 4},
+        "resample": 2,  # bilinear
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": [mean / 255 for mean in PIXEL_MEAN],
+        "image_std": [std / 255 for std in PIXEL_STD],
+        "do_pad": True,
+        "pad_size": {"height": image_size, "width": image_size},
+        "mask_pad_size": {"height": image_size // 4, "width": image_size // 4},
+    }
 
 
 def _library() -> Any:

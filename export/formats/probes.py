@@ -55,12 +55,11 @@ PROBES = (
 )
 
 
-def probe_feeds(probe: Probe, image_size: int, seed: int = 0, frame: int | None = None) -> Feeds:
+def probe_feeds(probe: Probe, image_size: int, seed: int = 0) -> Feeds:
     """The six official inputs for a probe, random where the probe leaves them open."""
     rng = np.random.default_rng([seed, *map(ord, probe.kind)])
-    frame = frame or image_size
     height, width = probe.original_hw
-    scale = frame / max(probe.original_hw)
+    scale = image_size / max(probe.original_hw)
     points = rng.random((1, len(probe.labels), 2)) * (width * scale, height * scale)
     if 2 in probe.labels:
         corner = probe.labels.index(2)
@@ -71,7 +70,7 @@ def probe_feeds(probe: Probe, image_size: int, seed: int = 0, frame: int | None 
         "image_embeddings": probe_embedding(image_size // 16, seed).copy(),
         "point_coords": points.astype(np.float32),
         "point_labels": labels,
-        "mask_input": rng.standard_normal((1, 1, frame // 4, frame // 4), dtype=np.float32) * np.float32(5),
+        "mask_input": rng.standard_normal((1, 1, image_size // 4, image_size // 4), dtype=np.float32) * np.float32(5),
         "has_mask_input": np.array([probe.has_mask], dtype=np.float32),
         "orig_im_size": np.array(probe.original_hw, dtype=np.float32),
     }
@@ -90,25 +89,16 @@ def reference(sam: Sam, feeds: Mapping[str, Array], dialect: Dialect | None = No
     """What the official module answers to these inputs, in the dialect's terms (``masks`` stay logits)."""
     import torch
     from segment_anything.utils.onnx import SamOnnxModel
-    from torch.nn import functional as F
 
     dialect = dialect or Dialect()
-    size = sam.image_encoder.img_size
-    frame = dialect.frame or size
     tensors = {name: torch.tensor(value) for name, value in feeds.items()}
     labels = tensors["point_labels"]
     if dialect.pad and not bool(((labels == -1) | (labels >= 2)).any()):
         tensors["point_coords"] = torch.cat([tensors["point_coords"], torch.zeros(1, 1, 2)], dim=1)
         tensors["point_labels"] = torch.cat([labels, -torch.ones(1, 1)], dim=1)
-    if frame != size:
-        tensors["point_coords"] = tensors["point_coords"] * (size / frame)
-        low = (size // 4, size // 4)
-        tensors["mask_input"] = F.interpolate(tensors["mask_input"], low, mode="bilinear", align_corners=False)
     module = SamOnnxModel(sam, return_single_mask=dialect.single)
     with torch.no_grad():
         masks, ious, low_res = module(**tensors)
-        if frame != size:
-            low_res = F.interpolate(low_res, (frame // 4, frame // 4), mode="bilinear", align_corners=False)
     return {"masks": masks.numpy(), "iou_predictions": ious.numpy(), "low_res_masks": low_res.numpy()}
 
 
@@ -145,7 +135,7 @@ def require_parity(
     asked = dialect or Dialect()
 
     def check(probe: Probe) -> list[Difference]:
-        feeds = probe_feeds(probe, sam.image_encoder.img_size, frame=asked.frame)
+        feeds = probe_feeds(probe, sam.image_encoder.img_size)
         want = reference(sam, feeds, asked)
         got = dict(run(feeds))
         if asked.crop and "masks" in got:

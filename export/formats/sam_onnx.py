@@ -71,7 +71,6 @@ def write_graph(
                 "single": dialect.single,
                 "crop": dialect.crop,
                 "pads_itself": dialect.pad,
-                "frame": dialect.frame or source.spec.image_size,
             },
         )
         manifest.write(target)

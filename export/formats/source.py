@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 from livesam.engine.files.hashing import weights_hash
-from livesam.engine.models.adapted import AdaptedInfo, base_hash, read_adapted
+from livesam.engine.models.adapted import base_hash, read_adapted
+from livesam.engine.values.adapted_info import AdaptedInfo
 from livesam.engine.values.errors import CheckpointError
 from livesam.export.files.manifest import Manifest, Tensor, versions
 
@@ -61,6 +62,7 @@ class DecoderSource:
         cls,
         model: str,
         *,
+        size: int | None = None,
         checkpoint: Path | None = None,
         adapted: Path | None = None,
         weights: DecoderWeights | None = None,
@@ -69,16 +71,18 @@ class DecoderSource:
         """Load a base model by name and put an adapted decoder, or weights, into it.
 
         Args:
+            size: of the model; None for that at which ``adapted`` was learned, or the model's usual one.
             encoder: False leaves the image encoder's weights unread.
 
         Raises:
-            ValueError: both ``adapted`` and ``weights`` are given, the model is unknown, or the weights do not fit.
+            ValueError: both ``adapted`` and ``weights`` are given, the model or its size is unknown, or the weights do
+                not fit.
             CheckpointError: a file is missing, damaged, or belongs to another base.
         """
         from livesam.engine.models import loading as models
         from livesam.engine.models.spec import spec as spec_of
 
-        spec = spec_of(model)
+        spec = spec_of(model, size)
         if adapted is not None and weights is not None:
             raise ValueError("give either an adapted file or weights, not both")
         info = None
@@ -89,7 +93,8 @@ class DecoderSource:
                     f"{adapted} was adapted from {decoder.info.model}, but the base is {model}: name the model it fits"
                 )
             info = decoder.info
-        sam = models.load(model, checkpoint, encoder=encoder)
+            spec = spec_of(model, info.size_for(model, size))
+        sam = models.load(model, checkpoint, spec.image_size, encoder=encoder)
         if decoder is not None:
             weights = decoder.resolve(models.decoder_weights(sam))
         return cls.of(sam, spec, weights=weights, info=info)
@@ -110,7 +115,7 @@ class DecoderSource:
         if weights is None or weights_hash(dict(chosen)) == weights_hash(base):
             info = AdaptedInfo(model=spec.name, method="base")
         elif info is None:
-            info = AdaptedInfo(model=spec.name, method="unnamed")
+            info = AdaptedInfo(model=spec.name, method="unnamed", image_size=spec.image_size)
         return cls(with_decoder(sam, chosen), spec, chosen, base, info)
 
     def decoder_state(self) -> dict[str, Float]:
@@ -152,6 +157,7 @@ class DecoderSource:
                 "base_sha256": base_hash(self.base),
                 "method": info.method,
                 "domain": info.domain,
+                "learned_at": info.image_size,
                 "counts": dict(info.counts),
                 "metrics": dict(info.metrics),
                 **(options or {}),

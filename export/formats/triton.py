@@ -1,6 +1,7 @@
 """``triton``: a model repository for Triton Inference Server, with a new version for each adapted decoder.
 
-The encoder has a static input but for its batch, so Triton's dynamic batcher may gather images. The decoder is the
+The encoder has a static input but for its batch, so Triton's dynamic batcher may gather images; or it takes one picture
+as uint8, a quarter of the bytes, and normalises it itself. The decoder is the
 official graph: stateless, batch 1, so ``max_batch_size`` is 0 and there is no batcher. There is no ensemble of both,
 which would encode on every click.
 """
@@ -34,7 +35,13 @@ _TYPES = {"float32": "TYPE_FP32", "uint8": "TYPE_UINT8", "int64": "TYPE_INT64"}
 
 
 def export(
-    source: DecoderSource, out: Path, *, name: str | None = None, single: bool = False, encoder: bool = True
+    source: DecoderSource,
+    out: Path,
+    *,
+    name: str | None = None,
+    single: bool = False,
+    encoder: bool = True,
+    uint8_input: bool = False,
 ) -> Manifest:
     """Write a repository, or add a version to one that an earlier export wrote.
 
@@ -46,6 +53,7 @@ def export(
         name: of the models; lower-case letters, digits and ``-``. Default: the base model's name.
         single: the decoder gives one mask by the official rule instead of four; the same in all versions.
         encoder: write the image encoder too (only when the repository is new).
+        uint8_input: the encoder takes one picture a request, uint8 ``(H, W, 3)``, its long side already scaled.
 
     Returns:
         The manifest of the version that was written.
@@ -64,29 +72,28 @@ def export(
         model = folder / f"{name}-decoder"
         decoder = _write_version(source, model, 1, single)
         (model / "config.pbtxt").write_text(decoder_config(model.name, decoder, base_hash(source.base)))
-        encoder_parity = _write_encoder(source, folder / f"{name}-encoder") if encoder else None
-        (folder / "README.md").write_text(_readme(name, encoder))
+        encoder_parity = _write_encoder(source, folder / f"{name}-encoder", uint8_input) if encoder else None
+        (folder / "README.md").write_text(_readme(source, name, encoder, uint8_input))
         for config in folder.glob("*/config.pbtxt"):
             check_config(config.read_text())
         lasting = {file: digest for file, digest in hashes(folder).items() if not file.startswith(f"{model.name}/1/")}
-        parity: dict[str, Any] = {
-            "claim": "each version of the decoder has its own manifest, which says how it was checked"
-        }
-        if encoder_parity is not None:
-            parity["claim"] += f"; {ENCODER_CLAIM}"
-            parity["encoder"] = encoder_parity
         manifest = source.manifest(
             "triton",
             files=lasting,
             inputs=decoder.inputs,
             outputs=decoder.outputs,
-            parity=parity,
+            parity=_repository_parity(encoder_parity),
             opset=decoder.opset,
             options={"name": name, "single": single},
         )
         manifest.write(folder / MANIFEST)
     told = f"{decoder.parity['claim']}" + (f"; {ENCODER_CLAIM}" if encoder else "")
     return _answer(decoder, hashes(out), name, 1, told)
+
+
+def _repository_parity(encoder: dict[str, Any] | None) -> dict[str, Any]:
+    claim = "each version of the decoder has its own manifest, which says how it was checked"
+    return {"claim": claim} if encoder is None else {"claim": f"{claim}; {ENCODER_CLAIM}", "encoder": encoder}
 
 
 def decoder_config(name: str, decoder: Manifest, base_sha256: str) -> str:
@@ -105,15 +112,16 @@ def decoder_config(name: str, decoder: Manifest, base_sha256: str) -> str:
 
 
 def encoder_config(name: str, encoder: Manifest, base_sha256: str) -> str:
-    """``config.pbtxt`` of the encoder: the first dimension is the batch, which Triton fills."""
+    """``config.pbtxt`` of the encoder: the first dimension is the batch, which Triton fills; uint8 pictures lack it."""
+    batched = not encoder.options["uint8_input"]
     lines = [
         f'name: "{name}"',
         'backend: "onnxruntime"',
         f'default_model_filename: "{FILE}"',
-        f"max_batch_size: {MAX_BATCH}",
-        *_tensors("input", encoder.inputs, 1),
-        *_tensors("output", encoder.outputs, 1),
-        "dynamic_batching { max_queue_delay_microseconds: 2000 }",
+        f"max_batch_size: {MAX_BATCH if batched else 0}",
+        *_tensors("input", encoder.inputs, int(batched)),
+        *_tensors("output", encoder.outputs, int(batched)),
+        *(["dynamic_batching { max_queue_delay_microseconds: 2000 }"] if batched else []),
         f'parameters {{ key: "base_sha256" value {{ string_value: "{base_sha256}" }} }}',
     ]
     return "\n".join(lines) + "\n"
@@ -151,12 +159,13 @@ def _write_version(source: DecoderSource, model: Path, version: int, single: boo
     return write_graph(source, path, Dialect(single=single), "triton", name=f"{model.name}/{version}/{FILE}")
 
 
-def _write_encoder(source: DecoderSource, model: Path) -> dict[str, Any]:
+def _write_encoder(source: DecoderSource, model: Path, uint8_input: bool) -> dict[str, Any]:
     from livesam.export.graphs.encoder import export_encoder
 
     path = model / "1" / FILE
     path.parent.mkdir(parents=True)
-    encoder = export_encoder(source.sam, source.spec, path, batch=None)
+    batch = 1 if uint8_input else None
+    encoder = export_encoder(source.sam, source.spec, path, uint8_input=uint8_input, batch=batch)
     (model / "config.pbtxt").write_text(encoder_config(model.name, encoder, base_hash(source.base)))
     return dict(encoder.parity)
 
@@ -164,6 +173,11 @@ def _write_encoder(source: DecoderSource, model: Path) -> dict[str, Any]:
 def _add_version(source: DecoderSource, out: Path, name: str, single: bool) -> Manifest:
     earlier = Manifest.read(out / MANIFEST)
     wanted = {"format": "triton", "name": name, "single": single, "base_sha256": base_hash(source.base)}
+    if earlier.image_size != source.spec.image_size:
+        raise ExportError(
+            f"{out} is a repository of a {earlier.image_size}-px model, this decoder takes "
+            f"{source.spec.image_size} px: export it in size {earlier.image_size}, or into another folder"
+        )
     for key, value in wanted.items():
         if earlier.options.get(key) != value:
             raise ExportError(
@@ -196,7 +210,11 @@ def _answer(decoder: Manifest, files: dict[str, str], name: str, version: int, c
     return replace(decoder, files=files, options=options, parity={**decoder.parity, "claim": claim})
 
 
-def _readme(name: str, encoder: bool) -> str:
+def _readme(source: DecoderSource, name: str, encoder: bool, uint8_input: bool) -> str:
+    side = source.spec.image_size
+    picture = f"float32 `(batch, 3, {side}, {side})`, normalised and padded; images of several callers are gathered"
+    if uint8_input:
+        picture = f"uint8 `(H, W, 3)`, RGB, its long side scaled to {side}; it normalises and pads"
     models = [f"{name}-decoder", *([f"{name}-encoder"] if encoder else [])]
     load = "\n".join(f'client.load_model("{model}", headers=admin)' for model in models)
     return f"""# {name} for Triton Inference Server
@@ -218,7 +236,7 @@ admin = {{"triton-grpc-protocol-admin-key": "SECRET"}}
 {load}
 ```
 
-The encoder takes `image`, float32 `(batch, 3, S, S)`, normalised and padded; images of several callers are gathered.
+The encoder takes `image`, {picture}.
 The decoder takes SAM's official inputs for one prompt; ask it for a version by number (`model_version="2"`), or leave
 the version out for the newest.
 

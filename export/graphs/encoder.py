@@ -177,22 +177,32 @@ def _with_preprocessing(model: onnx.ModelProto, size: int) -> onnx.ModelProto:
         x = b.op("Pad", x, b.concat([b.ints([0, 0, 0]), missing, b.ints([0])], 0))
         x = b.reshape(b.transpose(x, [2, 0, 1]), [1, 3, size, size])
     b.output("pixels", x, [1, 3, size, size])
-    front = compose.add_prefix(b.model(), "fp32_pre_")
-    front.graph.input[0].name = "image"
-    for node in front.graph.node:
-        for i, name in enumerate(node.input):
-            if name == "fp32_pre_image":
-                node.input[i] = "image"
-    back = compose.add_prefix(model, "encoder_")
-    for node in back.graph.node:
-        for i, name in enumerate(node.output):
-            if name == "encoder_embedding":
-                node.output[i] = "embedding"
-    back.graph.output[0].name = "embedding"
-    front.ir_version = back.ir_version = max(front.ir_version, back.ir_version)
-    merged = compose.merge_models(front, back, io_map=[("fp32_pre_pixels", "encoder_image")])
+    return joined(b.model(), model)
+
+
+def joined(front: onnx.ModelProto, encoder: onnx.ModelProto, output: str = "embedding") -> onnx.ModelProto:
+    """A graph whose output is ``pixels``, and behind it an encoder's; its embedding is called ``output``."""
+    (source,) = (value.name for value in front.graph.input)
+    front, encoder = compose.add_prefix(front, "fp32_pre_"), compose.add_prefix(encoder, "encoder_")
+    _rename(front, f"fp32_pre_{source}", source)
+    _rename(encoder, "encoder_embedding", output)
+    front.ir_version = encoder.ir_version = max(front.ir_version, encoder.ir_version)
+    merged = compose.merge_models(front, encoder, io_map=[("fp32_pre_pixels", "encoder_image")])
+    del merged.opset_import[1:]  # it names the operator set once for each
     merged.producer_name = "livesam"
     return merged
+
+
+def _rename(model: onnx.ModelProto, old: str, new: str) -> None:
+    """Give a graph's input or output another name, in place."""
+    for value in (*model.graph.input, *model.graph.output):
+        if value.name == old:
+            value.name = new
+    for node in model.graph.node:
+        for names in (node.input, node.output):
+            for i, name in enumerate(names):
+                if name == old:
+                    names[i] = new
 
 
 def probe_image(size: int, seed: int = 0) -> npt.NDArray[np.uint8]:

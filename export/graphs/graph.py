@@ -97,6 +97,12 @@ class GraphBuilder:
     def transpose(self, x: str, perm: Sequence[int]) -> str:
         return self.op("Transpose", x, perm=list(perm))
 
+    def reduce_max(self, x: str, axes: Sequence[int]) -> str:
+        """Over ``axes``, which are dropped; they became an input in opset 18."""
+        if self.opset < 18:
+            return self.op("ReduceMax", x, axes=list(axes), keepdims=0)
+        return self.op("ReduceMax", x, self.ints(axes), keepdims=0)
+
     def slice(self, x: str, axis: int, start: int, end: int) -> str:
         return self.op("Slice", x, self.ints([start]), self.ints([end]), self.ints([axis]))
 

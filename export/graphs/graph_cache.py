@@ -45,27 +45,33 @@ class GraphCache:
     Without a checkpoint they are those of nano's bundled weights, or of the file that ``livesam download`` has fetched.
 
     Raises:
-        ValueError: there is no such model.
+        ValueError: there is no such model, or not in this size.
         CheckpointError: the checkpoint is missing, or cannot be one.
     """
 
     def __init__(
-        self, model: str, checkpoint: Path | None = None, cache_dir: Path | None = None, progress: Progress = quiet
+        self,
+        model: str,
+        checkpoint: Path | None = None,
+        cache_dir: Path | None = None,
+        progress: Progress = quiet,
+        *,
+        size: int | None = None,
     ) -> None:
-        self.spec = spec(model)
+        self.spec = spec(model, size)
         self.root = default_cache_dir() if cache_dir is None else Path(cache_dir)
         self.progress = progress
         self._checkpoint = models.downloaded(model) if checkpoint is None else Path(checkpoint)
         self._sam: Sam | None = None
         self.weights_key = self._hash_weights()
-        name = f"{model}-{self.weights_key[:20]}-g{GRAPH_VERSION}-{program_version()}"
+        name = f"{model}-{self.spec.image_size}-{self.weights_key[:20]}-g{GRAPH_VERSION}-{program_version()}"
         self.folder = self.root / "graphs" / name
 
     def sam(self) -> Sam:
         """The model in PyTorch, loaded once."""
         if self._sam is None:
             self.progress(f"loading {self.spec.name}")
-            self._sam = models.load(self.spec.name, self._checkpoint)
+            self._sam = models.load(self.spec.name, self._checkpoint, self.spec.image_size)
         return self._sam
 
     def encoder(self, precision: str = "fp32", rel_pos: RelPos = "bias", *, one: bool = True) -> Path:

@@ -47,14 +47,11 @@ class Dialect:
             added: what CVAT's browser plugin reads. Needs ``single``.
         pad: append SAM's padding point inside the graph when the caller sent neither a box nor a padding point. CVAT's
             plugin padded in 2023 and does not any more; so both generations get PyTorch's masks.
-        frame: side of the square in which callers give coordinates and mask prompts, where it is not the model's own:
-            clients of the 1024-px models can then drive a 512-px one. None: the model's own.
     """
 
     single: bool = False
     crop: bool = False
     pad: bool = False
-    frame: int | None = None
 
 
 def build_official(
@@ -87,7 +84,6 @@ class _OfficialGraph:
         self.size = image_size
         self.side = image_size // 16
         self.dialect = dialect
-        self.frame = dialect.frame or image_size
 
     def weight(self, key: str) -> str:
         return self.b.weight(key, self.state[key])
@@ -137,7 +133,7 @@ class _OfficialGraph:
         b = self.b
         special = b.op("Or", b.op("Less", labels, b.const(0.0)), b.op("Greater", labels, b.const(1.5)))
         special = b.concat([b.op("Cast", special, to=TensorProto.INT64), b.const(np.zeros((1, 1)), np.int64)], 1)
-        free = b.op("Sub", b.ints([1]), b.op("Reshape", self.reduce_max(special, [0, 1]), b.ints([1])))
+        free = b.op("Sub", b.ints([1]), b.op("Reshape", b.reduce_max(special, [0, 1]), b.ints([1])))
         end = b.add(b.op("Shape", labels, start=1, end=2), free)
         coords = b.concat([coords, b.const(np.zeros((1, 1, 2)))], 1)
         labels = b.concat([labels, b.const(np.full((1, 1), -1.0))], 1)
@@ -149,10 +145,8 @@ class _OfficialGraph:
     def points(self, coords: str, labels: str) -> str:
         """Coordinates (1, N, 2) and labels (1, N) to (N, 256)."""
         b = self.b
-        coords = b.reshape(coords, [-1, 2])
         with b.float32():
-            if self.frame != self.size:
-                coords = b.mul(coords, b.const(self.size / self.frame))
+            coords = b.reshape(coords, [-1, 2])
             unit = b.op("Div", b.add(coords, b.const(0.5)), b.const(float(self.size)))
         encoded = self.position(unit)
         kinds = b.op("Equal", b.reshape(labels, [-1, 1]), b.const([-1.0, 0.0, 1.0, 2.0, 3.0]))
@@ -165,8 +159,6 @@ class _OfficialGraph:
     def mask(self, mask: str, has_mask: str) -> str:
         """``h * down(mask) + (1 - h) * no_mask``, (1, 256, h, w)."""
         b, key = self.b, "prompt_encoder.mask_downscaling"
-        if self.frame != self.size:
-            mask = self.resize(mask, [1, 1, self.size // 4, self.size // 4])
         x = b.gelu(self.norm_2d(self.conv(mask, f"{key}.0", 2), f"{key}.1"))
         x = b.gelu(self.norm_2d(self.conv(x, f"{key}.3", 2), f"{key}.4"))
         x = self.conv(x, f"{key}.6", 1)
@@ -245,32 +237,27 @@ class _OfficialGraph:
         target = sizes if isinstance(sizes, str) else b.ints(sizes)
         return b.op("Resize", x, "", "", target, mode="linear", coordinate_transformation_mode="half_pixel")
 
-    def reduce_max(self, x: str, axes: list[int]) -> str:
-        """Over ``axes``, which are dropped; they became an input in opset 18."""
-        b = self.b
-        if b.opset < 18:
-            return b.op("ReduceMax", x, axes=axes, keepdims=0)
-        return b.op("ReduceMax", x, b.ints(axes), keepdims=0)
-
     def postprocess(self, logits: str, original: str, masks: int) -> str:
         """Logits to the model's frame, cut off the padding, to the original size."""
         b = self.b
         logits = self.resize(logits, [1, masks, self.size, self.size])
-        scale = b.op("Div", b.const(float(self.size)), self.reduce_max(original, [0]))
-        resized = b.op("Floor", b.add(b.mul(scale, original), b.const(0.5)))
-        resized = b.op("Cast", resized, to=TensorProto.INT64)
+        with b.float32():
+            scale = b.op("Div", b.const(float(self.size)), b.reduce_max(original, [0]))
+            resized = b.op("Floor", b.add(b.mul(scale, original), b.const(0.5)))
+            resized = b.op("Cast", resized, to=TensorProto.INT64)
+            whole = b.op("Cast", original, to=TensorProto.INT64)
         logits = b.op("Slice", logits, b.ints([0, 0]), resized, b.ints([2, 3]))
-        target = b.concat([b.ints([1, masks]), b.op("Cast", original, to=TensorProto.INT64)], 0)
+        target = b.concat([b.ints([1, masks]), whole], 0)
         return self.resize(logits, target)
 
     def crop(self, logits: str) -> tuple[str, dict[str, str]]:
         """uint8 0/1 within the object's box, and the box; an empty mask gives one zero pixel at the origin."""
         b = self.b
         inside = b.op("Cast", b.op("Greater", logits, b.const(0.0)), to=TensorProto.FLOAT)  # (1, 1, H, W)
-        some = b.op("Cast", self.reduce_max(inside, [0, 1, 2, 3]), to=TensorProto.INT64)
+        some = b.op("Cast", b.reduce_max(inside, [0, 1, 2, 3]), to=TensorProto.INT64)
         box = {}
         for axis, low, high in ((3, "xtl", "xbr"), (2, "ytl", "ybr")):
-            profile = self.reduce_max(inside, [0, 1, 5 - axis])  # columns or rows that hold any of the object
+            profile = b.reduce_max(inside, [0, 1, 5 - axis])  # columns or rows that hold any of the object
             box[low] = b.op("ArgMax", profile, axis=0, keepdims=0)
             box[high] = b.mul(b.op("ArgMax", profile, axis=0, keepdims=0, select_last_index=1), some)
         start = b.concat([b.reshape(box[name], [1]) for name in ("ytl", "xtl")], 0)
@@ -279,7 +266,7 @@ class _OfficialGraph:
         return b.op("Cast", cut, to=TensorProto.UINT8), box
 
     def build(self) -> onnx.ModelProto:
-        b, n, low = self.b, self.side, self.frame // 4
+        b, n, low = self.b, self.side, self.size // 4
         embedding = b.input("image_embeddings", [1, CHANNELS, n, n])
         coords = b.input("point_coords", [1, "num_points", 2])
         labels = b.input("point_labels", [1, "num_points"])
@@ -294,8 +281,6 @@ class _OfficialGraph:
             logits, ious = self.select(logits, ious, coords)
         masks = 1 if self.dialect.single else MASKS
         full = self.postprocess(logits, original, masks)
-        if self.frame != self.size:
-            logits = self.resize(logits, [1, masks, low, low])
         if self.dialect.crop:
             cut, box = self.crop(full)
             b.output("masks", cut, [1, 1, "box_height", "box_width"], TensorProto.UINT8)

@@ -153,6 +153,23 @@ def test_a_live_export_says_what_it_is(session: livesam.Session, tmp_path: Path)
     assert base.weights_hash != learned
 
 
+def test_nano_opens_and_embeds_in_its_other_size(tmp_path: Path, photo: np.ndarray) -> None:
+    Image.fromarray(photo).save(tmp_path / "photo.png")
+    done = [livesam.embed(tmp_path, tmp_path / "e", runtime="torch", size=size) for size in (1024, 512, 1024)]
+    assert [(each.encoded, each.found) for each in done] == [(1, 0), (1, 0), (0, 1)]
+    session = livesam.open_session(runtime="torch", size=1024, embeddings=tmp_path / "e")
+    assert session.set_image(photo).features.shape == (1, 256, 64, 64)
+    session.close()
+    with pytest.raises(ValueError, match="nano has no size 768: it takes 512 or 1024 px"):
+        livesam.open_session(size=768)
+
+
+def test_an_export_has_the_suffix_and_the_size_of_its_program(session: livesam.Session, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"cvat-onnx writes a file that ends in \.onnx, got '.*decoder\.pth'"):
+        livesam.export_decoder(session, "cvat-onnx", tmp_path / "decoder.pth")
+    assert livesam.export_decoder(session, "cvat-onnx", tmp_path / "decoder.onnx").image_size == 1024
+
+
 def test_a_folder_is_embedded_and_bad_files_are_named(tmp_path: Path, photo: np.ndarray) -> None:
     photos = tmp_path / "photos"
     photos.mkdir()

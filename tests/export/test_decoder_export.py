@@ -1,11 +1,13 @@
 """Each format through the program that it is for."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pytest
+from livesam.app.main import run
 from livesam.engine.files.hashing import weights_hash
 from livesam.engine.models.adapted import load_adapted, read_adapted
 from livesam.engine.models.loading import build, decoder_weights
@@ -210,39 +212,6 @@ def test_openvino_model_gives_pytorch_masks(small_sam, small_spec, weights, tmp_
         assert worst(run(feeds)["masks"], want["masks"]) < 1e-4
 
 
-def test_x_anylabeling_folder_as_its_client_uses_it(small_sam, small_spec, weights, tmp_path, few_probes):
-    import torch
-    import yaml
-    from livesam.export.formats.x_anylabeling import canvas_pixels
-
-    out = tmp_path / "model"
-    export_sam(small_sam, small_spec, format="x-anylabeling", out=out, weights=weights, display_name='a "b": c')
-    config = yaml.safe_load((out / "model.yaml").read_text())
-    assert config["type"] == "segment_anything"
-    assert config["display_name"] == 'a "b": c'
-    assert (config["input_size"], config["max_width"], config["max_height"]) == (1024, 1024, 682)
-    image = np.random.default_rng(0).integers(0, 256, (684, 1024, 3)).astype(np.float32)
-    encoder = onnxruntime.InferenceSession(str(out / config["encoder_model_path"]), providers=["CPUExecutionProvider"])
-    assert [i.name for i in encoder.get_inputs()] == ["input_image"]
-    (embedding,) = encoder.run(None, {"input_image": image})
-    decoder = onnxruntime.InferenceSession(str(out / config["decoder_model_path"]), providers=["CPUExecutionProvider"])
-    feeds = {
-        "image_embeddings": embedding,
-        "point_coords": np.array([[[500, 300], [700, 400], [0, 0]]], np.float32),
-        "point_labels": np.array([[2, 3, -1]], np.float32),
-        "mask_input": np.zeros((1, 1, 256, 256), np.float32),
-        "has_mask_input": np.zeros(1, np.float32),
-        "orig_im_size": np.array([684, 1024], np.float32),
-    }
-    masks, _, _ = decoder.run(None, feeds)
-    sam = with_decoder(small_sam, weights)
-    with torch.no_grad():
-        feeds["image_embeddings"] = sam.image_encoder(torch.from_numpy(canvas_pixels(image, 256))).numpy()
-    want = reference(sam, feeds, Dialect(single=True, frame=1024))
-    assert masks.shape == (1, 1, 684, 1024)
-    assert worst(masks, want["masks"]) < 1e-4
-
-
 def test_triton_repository_serves_by_its_own_configuration(small_sam, small_spec, weights, tmp_path, few_probes):
     from google.protobuf import text_format
     from tritonclient.grpc import model_config_pb2
@@ -337,9 +306,36 @@ def test_unknown_formats_and_options_are_named(small_sam, small_spec, tmp_path):
     with pytest.raises(ValueError, match="sam-pth has no option single; it takes: none"):
         export_sam(small_sam, small_spec, format="sam-pth", out=tmp_path / "x.pth", single=True)
     with pytest.raises(ValueError, match="not both"):
-        export_decoder("nano", format="sam-pth", out=tmp_path / "x", adapted=tmp_path / "a", weights={})
+        export_decoder("nano", format="sam-pth", out=tmp_path / "x.pth", adapted=tmp_path / "a", weights={})
     with pytest.raises(ValueError, match="120 tensors"):
         export_sam(small_sam, small_spec, format="sam-pth", out=tmp_path / "x.pth", weights={})
+
+
+@pytest.mark.parametrize(
+    ("format", "name", "told"),
+    [
+        ("sam-pth", "d.onnx", r"sam-pth writes a file that ends in \.pth or \.pt, got '.*d\.onnx'"),
+        ("sam-onnx", "d", r"sam-onnx writes a file that ends in \.onnx, got '.*d'"),
+        ("openvino", "d.bin", r"openvino writes a file that ends in \.xml, got '.*d\.bin'"),
+        ("tensorrt", "d.trt", r"tensorrt writes a file that ends in \.plan, got '.*d\.trt'"),
+        ("safetensors", "d.pt", r"safetensors writes a file that ends in \.safetensors, got '.*d\.pt'"),
+        ("hf", "d.safetensors", r"hf writes a folder, got the name of a file: '.*d\.safetensors'"),
+        ("triton", "d.onnx", r"triton writes a folder, got the name of a file: '.*d\.onnx'"),
+    ],
+)
+def test_a_suffix_that_is_not_the_formats_is_refused(format, name, told, small_sam, small_spec, tmp_path, capsys):
+    with pytest.raises(ValueError, match=told):
+        export_sam(small_sam, small_spec, format=format, out=tmp_path / name)
+    assert run(["export", "decoder", "--format", format, "--out", str(tmp_path / name)]) == 2
+    assert re.search(told, capsys.readouterr().err)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_suffixes_have_more_than_one_spelling_and_folders_may_have_dots(small_sam, small_spec, tmp_path):
+    for name in ("d.pt", "D.PTH"):
+        export_sam(small_sam, small_spec, format="sam-pth", out=tmp_path / name)
+        assert (tmp_path / name).is_file()
+    FORMATS["triton"].check(tmp_path / "cells.v2")
 
 
 def test_every_format_has_a_writer_with_documented_options():

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 from livesam.engine.models import loading as models
-from livesam.engine.models.adapted import AdaptedInfo, write_adapted
+from livesam.engine.models.adapted import write_adapted
+from livesam.engine.values.adapted_info import AdaptedInfo
 from livesam.engine.values.errors import CheckpointError, ExportError, SwapError
 from livesam.export.graphs.graph_cache import GraphCache, default_cache_dir
 from livesam.export.opening import Opening, decoder_compiler, open_encoder, open_session

@@ -8,6 +8,7 @@ import torch
 from livesam.adapter.learning.learner import learn
 from livesam.adapter.learning.loop_state import LoopConfig
 from livesam.adapter.learning.priority import low_priority
+from livesam.adapter.methods.late_layers import LATE
 from livesam.engine.models.loading import decoder_weights
 from livesam.engine.models.origin import LoadedModel
 from livesam.engine.runtimes.torch import TorchEncoder, TorchGraph
@@ -18,15 +19,15 @@ from livesam.engine.view.look import Look
 
 
 @pytest.mark.parametrize("obeys", [False, True])
-def test_only_live_makes_a_session_obey(small_sam, small_spec, obeys):
+def test_only_live_makes_a_session_obey_and_expect_sizes(small_sam, small_spec, obeys):
     slot = DecoderSlot(TorchGraph(small_sam), decoder_weights(small_sam))
     session = Session(TorchEncoder(small_sam), slot, look=Look(obey=obeys), origin=LoadedModel(small_spec, small_sam))
     idle = LoopConfig(nice=0)
     with learn(session, "paper", config=idle):
-        assert session.look.obey == obeys
+        assert session.look == Look(obey=obeys)
     with learn(session, config=idle):
-        assert session.look.obey
-    assert session.look.obey == obeys
+        assert session.look == Look(obey=True, size_prior=True)
+    assert session.look == Look(obey=obeys)
     session.close()
 
 
@@ -108,6 +109,37 @@ def test_a_decoder_that_was_there_survives_learning_nothing(session):
         finish_an_object(session)
         assert learner.wait(60)
     assert session.slot.current == version
+
+
+@pytest.mark.parametrize("size", [1e-3, 0.05], ids=["near the base", "beyond the trust region"])
+def test_live_goes_on_serving_the_decoder_that_was_there(session, size):
+    """To the bit, until it has learned something; a published decoder is not published again."""
+    mine = moved(session.slot.weights(0), size)
+    version = session.slot.publish(mine)
+    with learn(session, "live", config=QUICK) as learner:
+        session.click(30, 30)
+        session.click(31, 30, positive=False)
+        session.accept()  # contradictory clicks teach nothing
+        assert learner.wait(60)
+        assert learner.stats().methods["default"]["implausible"] == 1
+        assert session.slot.current == version
+    assert distance(session.slot.weights(session.slot.current), mine) == 0
+
+
+def test_live_learns_on_from_the_decoder_that_was_there(session):
+    def late(weights):
+        return {name: value for name, value in weights.items() if name.startswith(LATE)}
+
+    base = session.slot.weights(0)
+    mine = moved(base, 2e-3)
+    session.slot.publish(mine)
+    with learn(session, "live", config=QUICK) as learner:
+        session.click(30, 30)
+        session.click(60, 20, positive=False)
+        session.reset()  # given up: a lesson, but nothing that is held back
+        assert learner.wait(60)
+        learned = session.slot.weights(session.slot.current)
+    assert 0 < distance(late(learned), late(mine)) < 0.5 * distance(late(mine), late(base))
 
 
 def test_another_base_is_refused(origin):

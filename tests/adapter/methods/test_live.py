@@ -355,6 +355,20 @@ def test_lessons_of_other_early_layers_are_forgotten(tiny_sam, base):
     )
 
 
+@pytest.mark.parametrize("part", ["hyper", "norm4", ""], ids=["late layers", "early layers", "all"])
+def test_what_was_loaded_is_served_to_the_bit(tiny_sam, base, part):
+    rng = np.random.default_rng(0)
+    noise = {k: rng.normal(0, 0.3, v.shape).astype(np.float32) * (part in k) for k, v in base.items()}
+    other = {k: v + noise[k] for k, v in base.items()}
+    method = create("live", tiny_sam)
+    teach(method, 1)
+    method.load_domain(other)
+    assert same(method.weights(), other)
+    assert same(method.domain_weights(), other)
+    method.reset()
+    assert same(method.weights(), base)
+
+
 def test_learning_goes_on_from_what_was_loaded(tiny_sam):
     """The average is the one that these weights were pulled back from."""
     method = create("live", tiny_sam, guard=OPEN)

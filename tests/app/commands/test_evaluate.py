@@ -11,8 +11,9 @@ from livesam.app.commands.evaluate import evaluate
 from livesam.benchmarks.quality.datasets import resolve_sets
 from livesam.benchmarks.quality.result import read_result
 from livesam.engine.files.hashing import weights_hash
-from livesam.engine.models.adapted import AdaptedInfo, load_adapted, write_adapted
+from livesam.engine.models.adapted import load_adapted, write_adapted
 from livesam.engine.models.loading import decoder_weights, load
+from livesam.engine.values.adapted_info import AdaptedInfo
 from livesam.engine.values.errors import CheckpointError
 from livesam.export.foreign.merge import merge_adapted
 from typer.testing import CliRunner

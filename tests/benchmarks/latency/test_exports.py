@@ -7,7 +7,7 @@ from livesam.benchmarks.latency import exports
 def test_the_command_measures_time_and_size(tmp_path, capsys):
     out = tmp_path / "exports.json"
     arguments = ["--models", "nano", "--repeats", "1", "--json", str(out)]
-    for row in ("safetensors", "safetensors difference", "cvat-onnx"):
+    for row in ("safetensors", "safetensors difference", "hf"):
         arguments += ["--format", row]
     with pytest.raises(SystemExit) as ended:
         exports.main(arguments)
@@ -19,7 +19,7 @@ def test_the_command_measures_time_and_size(tmp_path, capsys):
     assert rows["safetensors difference"]["bytes"] < rows["safetensors"]["bytes"] * 0.51
     assert rows["safetensors"]["first_s"] > 0
     assert rows["safetensors"]["later_s"] > 0
-    assert "64x64" in rows["cvat-onnx"]["skipped"]
+    assert "only vit_b" in rows["hf"]["skipped"]
     shown = capsys.readouterr().out
     assert "safetensors difference" in shown
     assert "at most 17 MB" in shown

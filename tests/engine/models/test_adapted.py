@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from livesam.engine.models.adapted import AdaptedInfo, base_hash, load_adapted, read_adapted, write_adapted
+from livesam.engine.models.adapted import base_hash, load_adapted, read_adapted, write_adapted
 from livesam.engine.models.loading import decoder_weights
+from livesam.engine.values.adapted_info import AdaptedInfo
 from livesam.engine.values.errors import CheckpointError
 from safetensors.numpy import load, save
 
@@ -130,6 +131,7 @@ def test_every_damage_is_noticed(tmp_path, base, learned):
         ({"counts": "[1]"}, "JSON object"),
         ({"counts": '{"a": 1.5}'}, "integers"),
         ({"metrics": '{"a": NaN}'}, "finite"),
+        ({"image_size": "large"}, "damaged"),
         ({"tensors_sha256": "0"}, "checksum"),
     ],
 )

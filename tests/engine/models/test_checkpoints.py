@@ -12,8 +12,9 @@ import pytest
 import torch
 from livesam.engine.models import checkpoints, weight_files
 from livesam.engine.models import loading as models
-from livesam.engine.models.adapted import AdaptedInfo, write_adapted
+from livesam.engine.models.adapted import write_adapted
 from livesam.engine.models.checkpoints import identify, read_checkpoint
+from livesam.engine.values.adapted_info import AdaptedInfo
 from livesam.engine.values.errors import CheckpointError
 from safetensors.torch import save_file
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 from livesam.engine.models import checkpoints, torch_file
 from livesam.engine.models import loading as models
-from livesam.engine.models.adapted import AdaptedInfo, load_adapted, read_adapted, write_adapted
+from livesam.engine.models.adapted import load_adapted, read_adapted, write_adapted
+from livesam.engine.values.adapted_info import AdaptedInfo
 from livesam.engine.values.errors import CheckpointError, ExportError
 from livesam.export.foreign import child, import_child, importing
 from livesam.export.foreign.importing import import_weights

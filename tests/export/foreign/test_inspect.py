@@ -12,8 +12,9 @@ import onnx
 import pytest
 import torch
 from livesam.engine.files.hashing import file_sha256
-from livesam.engine.models.adapted import AdaptedInfo, base_hash, write_adapted
+from livesam.engine.models.adapted import base_hash, write_adapted
 from livesam.engine.models.loading import decoder_weights
+from livesam.engine.values.adapted_info import AdaptedInfo
 from livesam.engine.values.errors import CheckpointError, ExportError
 from livesam.export.decoder_export import export_sam
 from livesam.export.foreign import child

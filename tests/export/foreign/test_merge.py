@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
-from livesam.engine.models.adapted import AdaptedInfo, load_adapted, read_adapted, write_adapted
+from livesam.engine.models.adapted import load_adapted, read_adapted, write_adapted
 from livesam.engine.models.loading import decoder_weights
+from livesam.engine.values.adapted_info import AdaptedInfo
 from livesam.engine.values.errors import CheckpointError
 from livesam.export.foreign.merge import merge_adapted, merge_weights
 

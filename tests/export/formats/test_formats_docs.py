@@ -13,7 +13,8 @@ from livesam.app.main import run
 from livesam.benchmarks.latency import exports
 from livesam.engine.models import loading as models
 from livesam.engine.models import spec as specs
-from livesam.engine.models.adapted import AdaptedInfo, read_adapted, write_adapted
+from livesam.engine.models.adapted import read_adapted, write_adapted
+from livesam.engine.values.adapted_info import AdaptedInfo
 from livesam.export.decoder_export import FORMATS
 from livesam.export.formats import probes
 from PIL import Image

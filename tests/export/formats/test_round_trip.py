@@ -6,8 +6,9 @@ import pytest
 import torch
 from livesam.adapter.registry import create
 from livesam.engine.models import loading as models
-from livesam.engine.models.adapted import AdaptedInfo, load_adapted, read_adapted, write_adapted
+from livesam.engine.models.adapted import load_adapted, read_adapted, write_adapted
 from livesam.engine.models.spec import MODELS, ModelSpec
+from livesam.engine.values.adapted_info import AdaptedInfo
 from livesam.engine.values.embedding import ImageEmbedding
 from livesam.engine.values.interaction import Interaction
 from livesam.engine.values.prompt import Click, Prompt
@@ -141,11 +142,12 @@ def test_triton_version(adapted, wanted, tmp_path):
         assert near(run_onnx(tmp_path / "r" / "cells-decoder" / "2" / "model.onnx", feeds)["masks"], want["masks"])
 
 
-def test_x_anylabeling(nano, learned, adapted, tmp_path):
+def test_x_anylabeling(learned, adapted, tmp_path):
     export_decoder("nano", format="x-anylabeling", out=tmp_path / "x", adapted=adapted)
-    feeds = probe_feeds(PROBES[4], 512, seed=5, frame=1024)
-    want = reference(with_decoder(nano, learned), feeds, Dialect(single=True, frame=1024))
-    assert near(run_onnx(tmp_path / "x" / "decoder.onnx", feeds)["masks"], want["masks"])
+    (decoder,) = (tmp_path / "x").glob("*.decoder.onnx")
+    feeds = probe_feeds(PROBES[4], 1024, seed=5)
+    want = reference(with_decoder(models.load("nano", size=1024), learned), feeds, Dialect(single=True))
+    assert near(run_onnx(decoder, feeds)["masks"], want["masks"])
 
 
 def test_hf(small_sam, small_spec, tmp_path):

@@ -15,7 +15,6 @@ DIALECTS = {
     "four masks": Dialect(),
     "one mask": Dialect(single=True),
     "cvat": Dialect(single=True, crop=True, pad=True),
-    "1024-px frame": Dialect(single=True, frame=1024),
 }
 
 
@@ -168,16 +167,6 @@ def test_cvat_gives_one_empty_pixel_for_an_empty_mask(source):
     assert [int(got[name]) for name in ("xtl", "ytl", "xbr", "ybr")] == [0, 0, 0, 0]
     assert got["masks"].shape == (1, 1, 1, 1)
     assert got["masks"].sum() == 0
-
-
-def test_a_client_of_the_1024_px_frame_drives_a_smaller_model(source, sessions):
-    dialect = DIALECTS["1024-px frame"]
-    feeds = probe_feeds(PROBES[5], SIZE, frame=1024)
-    got, want = answer(sessions["1024-px frame"], feeds), reference(source.sam, feeds, dialect)
-    assert feeds["mask_input"].shape == (1, 1, 256, 256)
-    assert got["low_res_masks"].shape == (1, 1, 256, 256)
-    for name in OUTPUTS:
-        assert close(got[name], want[name]), name
 
 
 def test_newer_opsets_give_the_same(source, sessions):

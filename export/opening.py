@@ -87,7 +87,7 @@ def decoder_compiler(opening: Opening, *, swap: Swap = "inputs", progress: Progr
 
     Args:
         swap: ``inputs`` swaps weights that are inputs of the engine; ``refit``, TensorRT only, refits the idle
-            decoder's engine. Neither has run on a GPU so far.
+            decoder's engine.
 
     Raises:
         ValueError: no such way, or ``refit`` with a runtime that has none.
@@ -218,7 +218,7 @@ def _tensorrt_library(choice: Choice) -> Library:
 
 
 def _tensorrt_encoder(graphs: GraphCache, choice: Choice, batch: int) -> ImageEncoder:
-    """Never run on a GPU so far."""
+    """An encoder over a plan that is built for this GPU, once."""
     from livesam.engine.runtimes.tensorrt import on_gpu
     from livesam.engine.runtimes.tensorrt_encoder import TrtEncoder
     from livesam.export.graphs.plans import build_plan, encoder_profiles
@@ -234,7 +234,7 @@ def _tensorrt_encoder(graphs: GraphCache, choice: Choice, batch: int) -> ImageEn
 
 
 def _tensorrt_compiler(graphs: GraphCache, choice: Choice, swap: Swap) -> DecoderCompiler:
-    """Never run on a GPU so far."""
+    """What makes decoders over a plan that is built for this GPU, once."""
     from livesam.engine.runtimes.tensorrt import on_gpu
     from livesam.engine.runtimes.tensorrt_decoder import TrtDecoder, TrtRefitDecoder
     from livesam.export.graphs.plans import build_plan, decoder_profiles

@@ -1,4 +1,4 @@
-"""Clicks on a device while the learner trains beside them. Never run on a GPU yet; on the CPU it runs and is tested."""
+"""Clicks on a device while the learner trains beside them."""
 
 from __future__ import annotations
 

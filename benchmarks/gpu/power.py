@@ -1,4 +1,4 @@
-"""Power of an NVIDIA GPU while something runs, through nvidia-ml-py. Never run on a GPU yet."""
+"""Power of an NVIDIA GPU while something runs, through nvidia-ml-py."""
 
 from __future__ import annotations
 

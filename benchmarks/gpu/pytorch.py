@@ -1,7 +1,4 @@
-"""What PyTorch alone gives on a device: the baseline of every other runtime, and the only one that is always there.
-
-Never run on a GPU yet; on the CPU only its control flow is tested.
-"""
+"""What PyTorch alone gives on a device: the baseline of every other runtime, and the only one that is always there."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Every runtime on one device, through the package's own front door: encoder, clicks, many prompts, swaps.
-
-Never run on a GPU yet; on the CPU it runs and is tested.
-"""
+"""Every runtime on one device, through the package's own front door: encoder, clicks, many prompts, swaps."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 Parity, encoder latency and throughput with their share of what the device reaches at best, clicks, many prompts, swaps,
 clicks beside a learner, memory. What is not installed is skipped with its reason; the file is whole after each section.
 
-Never run on a GPU yet. ``--device cpu --models nano --quick`` runs the same code where there is none.
+``--device cpu --models nano --quick`` runs the same code where there is none.
 """
 
 from __future__ import annotations

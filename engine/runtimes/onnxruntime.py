@@ -4,8 +4,8 @@ Decoder weights are overridable initializers, bound once (IOBinding) to arrays t
 session. One session serves both decoders of a slot and all threads. On two Zen cores without AVX-512, nano's decoder,
 one click, one thread, CPU time: constants 29.8 ms, bound weights 31.3 ms.
 
-The CUDA and TensorRT providers are wired as ONNX Runtime documents them and have never run on a GPU. Nodes that
-TensorRT does not take run on CUDA, on the same GPU. Whether the TensorRT provider sees exchanged decoder weights is
+The CUDA and TensorRT providers are wired as ONNX Runtime documents them. Nodes that TensorRT does not take run on CUDA,
+on the same GPU. Whether the TensorRT provider sees exchanged decoder weights is
 untried: the slot's comparison with PyTorch refuses a swap that does not arrive. Its engines take minutes to build, so
 they are kept beside the graph.
 """

@@ -52,7 +52,7 @@ class PackingDecoder(GroupedDecoder):
     def decode_masks(
         self, embedding: ImageEmbedding, prompts: Sequence[Prompt], rule: Rule = "official"
     ) -> PackedMasks:
-        """One mask for each prompt, upscaled, thresholded and packed on the device. Never run on a GPU so far.
+        """One mask for each prompt, upscaled, thresholded and packed on the device.
 
         Pixels whose logit is within 1e-4 of the largest logit from 0 may differ from ``geometry.postprocess``.
 
@@ -125,7 +125,6 @@ def pack_masks(low_res: torch.Tensor, geometry: ResizeGeometry, threshold: float
     """Low-res logits (P, 4h, 4w) to packed masks at the original size, uint8 (P, H, ceil(W / 8)), same device.
 
     Upscaled as ``Sam.postprocess_masks`` does; the first pixel is a byte's highest bit, as in ``numpy.packbits``.
-    Tested on the CPU; never run on a GPU so far.
     """
     import torch
     from torch.nn import functional

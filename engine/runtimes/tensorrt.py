@@ -80,7 +80,7 @@ def device_name() -> str:
 
 @contextmanager
 def on_gpu(gpu: int) -> Iterator[None]:
-    """Make this GPU the current one of the thread; plans are built, opened and run on it. Never run on a GPU so far.
+    """Make this GPU the current one of the thread; plans are built, opened and run on it.
 
     Raises:
         RuntimeUnavailable: there is no such GPU, or PyTorch cannot use it.
@@ -121,7 +121,7 @@ def read_plan(path: Path, library: Library) -> dict[str, Any]:
 
 
 class PlanEngine:
-    """A deserialised plan on the current GPU. Never run on a GPU so far.
+    """A deserialised plan on the current GPU.
 
     What it runs has an execution context of its own: a captured CUDA graph does not survive that its context takes
     other shapes (NVIDIA/TensorRT#3798). All of them share one piece of scratch memory, so they belong on one stream.
@@ -212,7 +212,7 @@ class _Run:
 
 
 def capture(run: Callable[[], None], stream: torch.cuda.Stream) -> torch.cuda.CUDAGraph:
-    """Record ``run`` as a CUDA graph, after one run outside of it. Never run on a GPU so far."""
+    """Record ``run`` as a CUDA graph, after one run outside of it."""
     import torch
 
     with torch.cuda.stream(stream):

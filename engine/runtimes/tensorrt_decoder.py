@@ -126,7 +126,7 @@ class _PlanDecoder(PackingDecoder):
 
 
 class TrtDecoder(_PlanDecoder):
-    """Weights are engine inputs in device buffers, so recorded CUDA graphs stay valid. Never run on a GPU so far."""
+    """Weights are engine inputs in device buffers, so recorded CUDA graphs stay valid."""
 
     def __init__(self, plan: Path, weights: DecoderWeights, library: str = "auto") -> None:
         """Open ``plan``, which was built from a graph with weights as inputs.
@@ -161,7 +161,7 @@ class TrtDecoder(_PlanDecoder):
 
 
 class TrtRefitDecoder(_PlanDecoder):
-    """A refittable engine, refitted in place from device buffers. Never run on a GPU so far.
+    """A refittable engine, refitted in place from device buffers.
 
     The buffers stay registered with the refitter, so a swap is one copy into them and one asynchronous refit on the
     decoder's own stream, where nothing else is in flight on that engine.

@@ -34,7 +34,7 @@ class _Upload:
 
 
 class TrtEncoder(PreparedEncoder):
-    """An image encoder over a plan. Never run on a GPU so far.
+    """An image encoder over a plan.
 
     The resized image goes up as uint8 through pinned memory (3 MB instead of 12), is normalised and padded on the
     device, and everything after the upload is one CUDA graph. Features stay on the device.

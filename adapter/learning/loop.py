@@ -136,6 +136,13 @@ class AdaptationLoop:
         with self._changed:
             return self._changed.wait_for(self._nothing_left, timeout) and not self._service.refused
 
+    def finish(self, timeout: float | None = None) -> bool:
+        """Drop what waits but the accepted objects, learn those, and return as ``wait`` does. Ends a pause."""
+        with self._changed:
+            self._line.clear(keep_accepted=True)
+        self.resume()
+        return self.wait(timeout)
+
     def close(self, timeout: float | None = 10.0) -> bool:
         """Stop after the running micro-step, drop what waits, save what is learned. False if that took too long."""
         with self._changed:

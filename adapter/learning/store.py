@@ -11,7 +11,7 @@ import hashlib
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,10 +44,8 @@ class DecoderStore:
         self,
         folder: Path,
         base: DecoderWeights,
+        info: AdaptedInfo,
         *,
-        model: str,
-        method: str,
-        image_size: int | None = None,
         interval_s: float = 30.0,
         precision: Precision = "float16",
         clock: Callable[[], float] = time.monotonic,
@@ -56,7 +54,7 @@ class DecoderStore:
         Args:
             folder: is made if it is missing.
             base: the decoder that everything is learned on.
-            image_size: the model's, for the record.
+            info: model, method, settings and input size, for the record; the domain and what was learned come with it.
 
         Raises:
             ValueError: the interval is negative.
@@ -66,8 +64,7 @@ class DecoderStore:
             raise ValueError(f"the interval must be at least 0 seconds, got {interval_s}")
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.interval_s = folder, interval_s
-        self._base, self._model, self._method = base, model, method
-        self._image_size, self._precision, self._clock = image_size, precision, clock
+        self._base, self._info, self._precision, self._clock = base, info, precision, clock
         self.saved = 0  # files written so far
         self._pending: dict[str, Learned] = {}
         self._tried_at: dict[str, float] = {}
@@ -123,10 +120,10 @@ class DecoderStore:
         if not path.exists():
             return None
         decoder = read_adapted(path)
-        if decoder.info.domain != domain or decoder.info.model != self._model:
+        if decoder.info.domain != domain or decoder.info.model != self._info.model:
             raise CheckpointError(
                 f"{path} holds domain {decoder.info.domain!r} of model {decoder.info.model}, wanted {domain!r} of "
-                f"{self._model}: it was renamed or copied; give it back its name"
+                f"{self._info.model}: it was renamed or copied; give it back its name"
             )
         return decoder.resolve(self._base)
 
@@ -152,14 +149,8 @@ class DecoderStore:
     def _save(self, domain: str) -> None:
         learned = self._pending[domain]
         self._tried_at[domain] = self._clock()
-        info = AdaptedInfo(
-            model=self._model,
-            method=self._method,
-            domain=domain,
-            counts=learned.counts,
-            metrics=learned.metrics,
-            versions=learned.versions,
-            image_size=self._image_size,
+        info = replace(
+            self._info, domain=domain, counts=learned.counts, metrics=learned.metrics, versions=learned.versions
         )
         write_adapted(self.path(domain), learned.weights(), self._base, info, precision=self._precision)
         del self._pending[domain]

@@ -38,10 +38,11 @@ class WaitingLine:
         """The one that has waited longest."""
         return self._waiting.popleft()
 
-    def clear(self) -> None:
-        """Drop all."""
+    def clear(self, *, keep_accepted: bool = False) -> None:
+        """Drop all, or all but the accepted objects."""
         for one in list(self._waiting):
-            self._remove(one, "dropped")
+            if not (keep_accepted and one.accepted):
+                self._remove(one, "dropped")
 
     def _remove(self, one: Interaction, why: str) -> None:
         self._waiting.remove(one)

@@ -1,4 +1,4 @@
-"""An encoder that does nothing twice."""
+"""An encoder with a cache for whole images."""
 
 from __future__ import annotations
 

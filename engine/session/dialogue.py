@@ -120,14 +120,14 @@ class Dialogue:
 
     @property
     def prompt(self) -> Prompt | None:
-        """What was said about the object so far, without a fed-back mask that is of a window only; None at first."""
+        """What was said about the object so far, None at first. Leaves out a fed-back mask of a window only."""
         if not self._steps:
             return None
         last = self._steps[-1]
         return last.prompt if last.window == self.whole.window else last.prompt.with_mask(None)
 
     def begin_image(self, whole: View) -> None:
-        """Take another image; what was said about an object of the last one must have been ended before."""
+        """Take another image. End the current object first (``finish`` or ``begin_object``)."""
         self._zoom.forget()
         self._whole = whole
 

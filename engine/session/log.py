@@ -22,7 +22,7 @@ BEFORE_WINDOWS = "livesam-session-1"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SessionLog:
-    """Everything that a session is."""
+    """What is needed to restore a session: its image's hash, its domain and every step."""
 
     image_hash: str
     original_hw: tuple[int, int]

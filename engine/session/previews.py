@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 
 class Previews:
-    """What ``Session`` can be asked without changing it. Previews and predictions wait for no click and no encoding."""
+    """What ``Session`` can be asked without changing it. It never waits for an encoding, and for a
+    running click only where the decoder serves one thread at a time.
+    """
 
     def __init__(self, encoder: CachedEncoder, slot: DecoderSlot, right_of_way: RightOfWay, dialogue: Dialogue) -> None:
         self.encoder, self.slot, self.right_of_way, self._dialogue = encoder, slot, right_of_way, dialogue
@@ -48,7 +50,7 @@ class Previews:
     def prompt(self) -> Prompt | None:
         """What the user has said about the current object so far, None before the first click.
 
-        Fit for ``predict``: without a fed-back mask that is of a window only.
+        Fit for ``predict``: a fed-back mask that covers only a zoom window is left out.
         """
         with self._lock:
             return self._dialogue.prompt
@@ -85,7 +87,9 @@ class Previews:
         return self.predict_many([prompt], rule)[0]
 
     def predict_many(self, prompts: Sequence[Prompt], rule: Rule = "official") -> list[MaskResult]:
-        """Answer several prompts on the image with one decoder version, one mask each; ``decode`` is their common time.
+        """Answer several prompts on the image with one decoder version, one mask each.
+
+        ``timings_ms["decode"]`` is the time of the whole batch, the same in every result.
 
         Raises:
             SessionError: no image is set.

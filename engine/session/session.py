@@ -40,8 +40,8 @@ _numbers = itertools.count()  # of objects, in all sessions of the process
 class Session(Previews):
     """Interactive segmentation of one image at a time. Its methods may be called from several threads.
 
-    What is said and answered is a ``Dialogue``; the session adds the decoder slot, the right of way, clock and lock.
-    Where it zooms and the window moves, other calls wait for an encoding, but not previews: they see the whole image.
+    The logic of prompts and answers is in ``Dialogue``; the session adds the decoder slot, priority over learning,
+    timing and locking. When zoom encodes a window, other calls wait; previews do not, as they use the whole image.
 
     Args:
         encoder: runs once per image.
@@ -49,7 +49,7 @@ class Session(Previews):
         cache: where embeddings are looked up and kept; None encodes every image anew.
         right_of_way: clicks announce themselves here, so that learning gives way.
         domain: a name for where the images come from, handed on to whoever learns.
-        look: how answers are looked for and drawn.
+        look: zoom, obey and edges.
         feed_back: give the decoder its last answer's low-res logits with the next click, as SAM was trained.
         origin: the model that encoder and slot came from, for learning and export.
 
@@ -80,7 +80,7 @@ class Session(Previews):
 
     @property
     def look(self) -> Look:
-        """How answers are looked for and drawn. May be set at any time; zoom works from the next image on."""
+        """Zoom, obey and edges. May be set at any time; zoom works from the next image on."""
         return self._dialogue.look
 
     @look.setter
@@ -216,9 +216,9 @@ class Session(Previews):
     def restore(self, path: Path, image: npt.NDArray[Any] | None = None) -> MaskResult | None:
         """Take up a saved session, in any process: its image, its clicks, its last answer (None if it had none).
 
-        The image is ``image``, the one that is set, or one that the cache still has. The answers are the decoder's of
-        then, whatever it is now; the next click is answered by the current version. Drawing to edges, zoom and obeying
-        need the pixels, which a cache has not: give ``image``.
+        The image is ``image``, the one that is set, or one that the cache still has. Saved answers stay as they were,
+        even if the decoder has changed since; the next click is answered by the current version. Edges, zoom and obey
+        need the pixels, which the cache does not hold: pass ``image``.
 
         Raises:
             SessionError: the file is missing or damaged, or is about another image than the one at hand.

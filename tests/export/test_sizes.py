@@ -145,7 +145,8 @@ def test_a_decoder_opens_in_the_size_that_it_learned_at_and_serves_in_the_other(
 
 
 def test_stores_and_merges_say_the_size(base, learned, tmp_path):
-    store = DecoderStore(tmp_path, base, model="nano", method="live", image_size=1024, interval_s=0)
+    info = AdaptedInfo(model="nano", method="live", image_size=1024)
+    store = DecoderStore(tmp_path, base, info, interval_s=0)
     store.offer("cells", Learned(lambda: base))
     assert read_adapted(store.path("cells")).info.image_size == 1024
     for paths, size in (([learned[512], learned[1024]], None), ([learned[1024]], 1024)):

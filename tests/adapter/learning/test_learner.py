@@ -9,12 +9,13 @@ from livesam.adapter.learning.learner import learn
 from livesam.adapter.learning.loop_state import LoopConfig
 from livesam.adapter.learning.priority import low_priority
 from livesam.adapter.methods.late_layers import LATE
+from livesam.engine.models.adapted import read_adapted
 from livesam.engine.models.loading import decoder_weights
 from livesam.engine.models.origin import LoadedModel
 from livesam.engine.runtimes.torch import TorchEncoder, TorchGraph
 from livesam.engine.serving.slot import DecoderSlot
 from livesam.engine.session.session import Session
-from livesam.engine.values.errors import SessionError
+from livesam.engine.values.errors import CheckpointError, SessionError
 from livesam.engine.view.look import Look
 
 
@@ -224,3 +225,43 @@ def test_rolling_back_by_version(session):
         assert distance(session.slot.weights(session.slot.current), session.slot.weights(0)) == 0
         with pytest.raises(ValueError, match="version"):
             learner.rollback(99)
+
+
+def test_leaving_the_block_learns_what_was_accepted(session, tmp_path):
+    with learn(session, "paper", keep=tmp_path, config=QUICK) as learner:
+        learner.pause()
+        finish_an_object(session)
+        finish_an_object(session)
+        session.click(10, 10)  # is left alone
+    assert session.slot.current > 0
+    assert learner.stats().counts["learned"] == 2
+    with learn(session, "paper", keep=tmp_path, config=QUICK) as again:  # the file is this decoder, rounded
+        assert again.wait(60)
+
+
+def test_an_exception_ends_the_block_at_once(session):
+    def interrupted():
+        with learn(session, "paper", config=QUICK) as learner:
+            learner.pause()
+            finish_an_object(session)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert session.slot.current == 0
+
+
+def test_a_damaged_file_is_said_before_anything_is_learned(session, tmp_path):
+    (tmp_path / "default.livesam.safetensors").write_bytes(b"garbage")
+    with pytest.raises(CheckpointError, match="damaged"), learn(session, "paper", keep=tmp_path):
+        pass
+    assert session.listeners.learner is None
+
+
+def test_kept_files_say_how_they_were_learned(session, tmp_path):
+    with learn(session, "paper", keep=tmp_path, config=QUICK):
+        finish_an_object(session)
+    info = read_adapted(tmp_path / "default.livesam.safetensors").info
+    assert info.method == "paper"
+    assert info.settings["lr"] > 0
+    assert info.image_size == session.origin.spec.image_size

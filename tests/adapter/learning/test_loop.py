@@ -13,6 +13,7 @@ from livesam.adapter.learning.loop import AdaptationLoop
 from livesam.adapter.learning.loop_state import LoopConfig
 from livesam.adapter.learning.store import DecoderStore
 from livesam.adapter.method import StepReport
+from livesam.engine.values.adapted_info import AdaptedInfo
 from livesam.engine.values.embedding import ImageEmbedding
 from livesam.engine.values.errors import AdaptationError
 from livesam.engine.values.interaction import Interaction
@@ -163,7 +164,7 @@ def test_a_given_up_object_is_over(bench):
 
 
 def test_rolling_back_drops_what_was_learned_since_and_serves(bench, tmp_path):
-    store = DecoderStore(tmp_path, BASE, model="nano", method="fake", interval_s=0, precision="float32")
+    store = DecoderStore(tmp_path, BASE, AdaptedInfo(model="nano", method="fake"), interval_s=0, precision="float32")
     b = bench(store=store)
     b.loop.start()
     b.loop.submit(interaction("a"))
@@ -413,14 +414,14 @@ def test_closing_ends_after_the_running_step(bench):
 
 
 def test_what_was_learned_survives_in_the_store(bench, tmp_path):
-    store = DecoderStore(tmp_path, BASE, model="nano", method="fake", interval_s=3600)
+    store = DecoderStore(tmp_path, BASE, AdaptedInfo(model="nano", method="fake"), interval_s=3600)
     b = bench(store=store)
     b.loop.start()
     b.loop.submit(interaction("a"))
     assert b.loop.wait(20)
     assert b.loop.close(20)
     assert b.loop.stats().counts["saved"] == 1
-    again = bench(store=DecoderStore(tmp_path, BASE, model="nano", method="fake"))
+    again = bench(store=DecoderStore(tmp_path, BASE, AdaptedInfo(model="nano", method="fake")))
     again.loop.start()
     deadline = time.monotonic() + 20
     while not again.published and time.monotonic() < deadline:
@@ -437,7 +438,7 @@ class Clock:
 
 def timed_store(folder):
     clock = Clock()
-    return clock, DecoderStore(folder, BASE, model="nano", method="fake", interval_s=10, clock=clock)
+    return clock, DecoderStore(folder, BASE, AdaptedInfo(model="nano", method="fake"), interval_s=10, clock=clock)
 
 
 def saved(store):
@@ -530,7 +531,7 @@ def test_an_object_that_is_cut_off_loses_nothing_else(bench, tmp_path, how):
 
 
 def test_a_saved_file_that_cannot_be_loaded_is_reported_and_kept(bench, tmp_path):
-    store = DecoderStore(tmp_path, BASE, model="nano", method="fake", interval_s=0)
+    store = DecoderStore(tmp_path, BASE, AdaptedInfo(model="nano", method="fake"), interval_s=0)
     store.path("default").write_bytes(b"rubbish")
     b = bench(store=store)
     b.loop.start()

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from livesam.adapter.learning.store import DecoderStore, Learned
 from livesam.engine.models.adapted import read_adapted
+from livesam.engine.values.adapted_info import AdaptedInfo
 from livesam.engine.values.errors import CheckpointError
 
 
@@ -30,7 +31,7 @@ def shifted(base, by):
 
 
 def make(folder, base, clock=None, **options):
-    return DecoderStore(folder, base, model="nano", method="live", clock=clock or Clock(), **options)
+    return DecoderStore(folder, base, AdaptedInfo(model="nano", method="live"), clock=clock or Clock(), **options)
 
 
 def test_saves_at_intervals_and_at_the_end(tmp_path, base):
@@ -117,9 +118,10 @@ import sys
 from pathlib import Path
 import numpy as np
 from livesam.adapter.learning.store import DecoderStore, Learned
+from livesam.engine.values.adapted_info import AdaptedInfo
 assert "torch" not in sys.modules
 base = {"a": np.zeros((300, 1000), np.float32)}
-store = DecoderStore(Path(sys.argv[1]), base, model="nano", method="live", interval_s=0)
+store = DecoderStore(Path(sys.argv[1]), base, AdaptedInfo(model="nano", method="live"), interval_s=0)
 print("ready", flush=True)
 for i in range(1, 100000):
     store.offer("d", Learned(lambda: {"a": np.full((300, 1000), i % 2000, np.float32)}, counts={"turn": i}))
@@ -130,7 +132,7 @@ for i in range(1, 100000):
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="the system has no SIGKILL")
 def test_a_killed_process_loses_at_most_the_last_interval(tmp_path, rng):
     base = {"a": np.zeros((300, 1000), np.float32)}
-    store = DecoderStore(tmp_path, base, model="nano", method="live")
+    store = DecoderStore(tmp_path, base, AdaptedInfo(model="nano", method="live"))
     for _ in range(4):
         process = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None

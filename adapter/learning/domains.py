@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from livesam.adapter.learning.loop_state import Domain
@@ -23,10 +24,17 @@ class Domains:
     Args:
         make_method: a method for a domain's name, with what the domain begins with where the store has nothing.
         store: where each domain is saved and, if it was, begun from.
+        counts: what was counted of domains before, where the store does not say it.
     """
 
-    def __init__(self, make_method: Callable[[str], AdaptationMethod], store: DecoderStore | None = None) -> None:
+    def __init__(
+        self,
+        make_method: Callable[[str], AdaptationMethod],
+        store: DecoderStore | None = None,
+        counts: Mapping[str, Mapping[str, int]] | None = None,
+    ) -> None:
         self._make_method, self._store = make_method, store
+        self._counted: dict[str, Counter[str]] = {name: Counter(found) for name, found in (counts or {}).items()}
         self._lock = threading.Lock()
         self._found: dict[str, Domain] = {}
         self._unsaved: set[str] = set()
@@ -41,13 +49,14 @@ class Domains:
             method = self._make_method(name)
             try:
                 saved = self._store.load(name) if self._store is not None else None
-                if saved is not None:
+                if saved is not None and self._store is not None:
                     method.load_domain(saved)
+                    self._counted[name] = Counter(self._store.counts(name))
             except (CheckpointError, ValueError) as error:
                 self._unsaved.add(name)
                 report(error)
             with self._lock:
-                self._found[name] = Domain(method)
+                self._found[name] = Domain(method, counts=dict(self._counted.get(name, {})))
         return self._found[name]
 
     def kept(self, name: str) -> bool:
@@ -57,7 +66,7 @@ class Domains:
     def offer(self, name: str) -> None:
         """Hand what the domain has learned to the store, which writes it when it is due."""
         domain = self._found[name]
-        domain.counts = counts = domain.method.counts()
+        domain.counts = counts = dict(self._counted.get(name, Counter()) + Counter(domain.method.counts()))
         if self._store is not None and name not in self._unsaved:
             self._store.put(name, Learned(domain.to_save, counts, dict(domain.metrics), dict(domain.versions)))
 

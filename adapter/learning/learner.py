@@ -18,9 +18,11 @@ from livesam.adapter.registry import config_of, create, obeys, uses_size_prior
 from livesam.engine.files.hashing import weights_hash
 from livesam.engine.models.loading import decoder_weights
 from livesam.engine.models.origin import known
+from livesam.engine.runtimes.selection import select
 from livesam.engine.serving.slot import BASE
 from livesam.engine.values.adapted_info import AdaptedInfo
-from livesam.engine.values.errors import SessionError
+from livesam.engine.values.errors import AdaptationError, SessionError
+from livesam.engine.view.look import Look
 
 if TYPE_CHECKING:
     from livesam.adapter.learning.loop_state import LoopConfig, LoopStats
@@ -38,10 +40,12 @@ class Learner:
 
     Attributes:
         loop: the background thread.
+        over: the block has ended.
     """
 
-    def __init__(self, session: Session, loop: AdaptationLoop, info: AdaptedInfo) -> None:
-        self._session, self.loop, self._info = session, loop, info
+    def __init__(self, session: Session, loop: AdaptationLoop, info: AdaptedInfo, store: DecoderStore | None) -> None:
+        self._session, self.loop, self._info, self._store = session, loop, info, store
+        self.over = False
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until everything that the session was told is learned and in service.
@@ -62,15 +66,22 @@ class Learner:
         Raises:
             ValueError: the slot does not keep this version; ``session.slot.versions()`` lists those it does.
         """
+        self._check()
         self.loop.rollback(self._session.slot.weights(version))
 
     def pause(self, timeout: float | None = 0.0) -> bool:
         """Learn nothing until ``resume``; what the session is told waits. False if a step did not end in time."""
+        self._check()
         return self.loop.pause(timeout)
 
     def resume(self) -> None:
         """Go on after ``pause``."""
+        self._check()
         self.loop.resume()
+
+    def _check(self) -> None:
+        if self.over:
+            raise SessionError("this learner's block has ended: begin another with livesam.learn")
 
     # What the session calls
 
@@ -79,13 +90,23 @@ class Learner:
         return self.loop.submit(interaction)
 
     def switch(self, domain: str) -> None:
-        """Let this domain's decoder serve, soon."""
+        """Let this domain's decoder serve, soon.
+
+        Raises:
+            CheckpointError: what is kept of it is damaged, or of another base or model; nothing changes.
+        """
+        if self._store is not None:
+            self._store.load(domain)
         self.loop.switch(domain)
 
     def info(self) -> AdaptedInfo:
         """Where the weights that are published come from."""
         stats = self.loop.stats()
-        return replace(self._info, domain=stats.domain, counts=stats.methods.get(stats.domain, {}))
+        counts: Mapping[str, int] = stats.methods.get(stats.domain, {})
+        before = self._session.provenance
+        if not counts and before is not None and before.domain == stats.domain:
+            counts = before.counts  # nothing was told of this domain in this block
+        return replace(self._info, domain=stats.domain, counts=dict(counts))
 
 
 @contextlib.contextmanager
@@ -105,15 +126,15 @@ def learn(
     Where ``live`` learns, the session meanwhile obeys clicks (``engine/view/obey.py``) and, if it zooms, looks at first
     clicks in windows of the objects' size (``engine/view/size_prior.py``).
     """
-    origin, chosen = known(session.origin), config_of(method)
+    origin, chosen, spec = known(session.origin), config_of(method), known(session.origin).spec
+    select("decoder", "torch", device=device)  # refuses a device that is not here
     base = session.slot.weights(session.slot.labels()[BASE])
     sam = origin.sam()
     if weights_hash(decoder_weights(sam)) != weights_hash(base):
         raise ValueError("the session's decoder slot has another base than its model: open the session anew")
-    spec = origin.spec
     info = AdaptedInfo(model=spec.name, method=method, settings=asdict(chosen), image_size=spec.image_size)
     store = None if keep is None else DecoderStore(keep, base, info)
-    start = _start(session, store)
+    start, before, began_with = _start(session, store), session.provenance, session.slot.current
 
     def make(domain: str) -> AdaptationMethod:
         made = create(method, sam, device=device, give_way=session.right_of_way.give_way)
@@ -122,28 +143,38 @@ def learn(
         return made
 
     loop = AdaptationLoop(
-        Domains(make, store),
+        Domains(make, store, {} if before is None or not start else {session.domain: before.counts}),
         session.slot.publish,
         right_of_way=session.right_of_way,
         config=config,
         learning=low_priority(device),
         domain=session.domain,
+        serving=session.slot.weights(session.slot.current),
     )
-    learner, look = Learner(session, loop, info), session.look
-    session.listeners.attach(learner)
+    learner = Learner(session, loop, info, store)
+    session.attach(learner, Look(obey=obeys(chosen), size_prior=uses_size_prior(chosen)))
+    finished = True
     try:
         loop.start()
-        session.look = replace(
-            look, obey=look.obey or obeys(chosen), size_prior=look.size_prior or uses_size_prior(chosen)
-        )
         yield learner
-        loop.finish(CLOSING_S)
+        finished = loop.finish(CLOSING_S)
     finally:
-        if session.slot.current != session.slot.labels()[BASE]:
+        session.detach()
+        finished &= loop.close(timeout=CLOSING_S)
+        learner.over = True
+        if session.slot.current != began_with:
             session.provenance = learner.info()
-        session.listeners.detach()
-        session.look = look
-        loop.close(timeout=CLOSING_S)
+    if not finished or (store is not None and store.pending):
+        raise AdaptationError(_left_over(loop, store))
+
+
+def _left_over(loop: AdaptationLoop, store: DecoderStore | None) -> str:
+    """What the end of a block has to say of what is not in service or not saved."""
+    stats = loop.stats()
+    unsaved = [] if store is None else store.pending
+    what = f"{', '.join(unsaved)} could not be saved" if unsaved else "what was learned last is not in service"
+    why = stats.last_error or f"it took more than {CLOSING_S:.0f} s"
+    return f"{what}: {why}; the decoder of before goes on serving"
 
 
 def _start(session: Session, store: DecoderStore | None) -> Mapping[str, DecoderWeights]:

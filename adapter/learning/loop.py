@@ -43,6 +43,7 @@ class AdaptationLoop:
         on_error: Callable[[Exception], None] | None = None,
         learning: Callable[[], AbstractContextManager[object]] = nullcontext,
         domain: str = "default",
+        serving: DecoderWeights | None = None,
     ) -> None:
         """
         Args:
@@ -51,7 +52,8 @@ class AdaptationLoop:
             right_of_way: clicks announce themselves here.
             on_error: is told every exception, on the loop's thread.
             learning: a context for the thread's whole life, e.g. a low-priority CUDA stream.
-            domain: the domain that is published first.
+            domain: whose decoder serves first.
+            serving: its weights, if they serve already.
         """
         self.config = config or LoopConfig()
         self._domains, self._right_of_way, self._learning = domains, right_of_way, learning
@@ -60,7 +62,8 @@ class AdaptationLoop:
         self._counts: Counter[str] = Counter()
         self._changed = threading.Condition()
         self._line = WaitingLine(self.config.capacity, self._counts)
-        self._service = Service(publish, self._counts, self._changed)
+        known = None if serving is None else domain
+        self._service = Service(publish, self._counts, self._changed, known, serving)
         self._faults = Faults(on_error, self._counts, self._changed)
         self._steps = Steps(self._may_step, self._counts, self._changed)
         self._busy = self._paused = self._closing = False

@@ -18,20 +18,22 @@ class Service:
 
     Args:
         publish: takes weights and puts them into service; the decoder slot's ``publish``.
+        domain, serving: whose decoder serves at the start, and its weights; None where that is not known.
         counts: ``published`` and ``publish_failed`` are counted here.
         lock: around all changes that other threads read.
 
     Attributes:
-        domain: whose decoder was published last.
+        domain: whose decoder serves.
         refused: what was to be published last is not in service.
     """
 
     def __init__(
-        self, publish: Callable[[DecoderWeights], object], counts: Counter[str], lock: threading.Condition
-    ) -> None:
+        self, publish: Callable[[DecoderWeights], object], counts: Counter[str], lock: threading.Condition,
+        domain: str | None = None, serving: DecoderWeights | None = None,
+    ) -> None:  # fmt: skip
         self._publish, self._counts, self._lock = publish, counts, lock
-        self._served: DecoderWeights = {}  # what was published last
-        self.domain: str | None = None
+        self._served: DecoderWeights = serving or {}
+        self.domain = domain
         self.refused = False
 
     def has(self, name: str, domain: Domain | None) -> bool:

@@ -127,6 +127,19 @@ class DecoderStore:
             )
         return decoder.resolve(self._base)
 
+    def counts(self, domain: str) -> Mapping[str, int]:
+        """What was counted of a domain that ``load`` has found.
+
+        Raises:
+            CheckpointError: as ``load``.
+        """
+        return read_adapted(self.path(domain)).info.counts
+
+    @property
+    def pending(self) -> list[str]:
+        """Domains that were learned and are not saved yet."""
+        return sorted(self._pending)
+
     def domains(self) -> list[str]:
         """The names of all saved domains, sorted; files that cannot be read are left out."""
         found = []

@@ -95,6 +95,11 @@ class DecoderSlot:
         return self._active.decoder.runtime
 
     @property
+    def closed(self) -> bool:
+        """Whether ``close`` was called."""
+        return self._closed
+
+    @property
     def current(self) -> int:
         """The version that the next click gets."""
         return self._active.served

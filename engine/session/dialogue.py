@@ -91,16 +91,21 @@ class Dialogue:
         *,
         feed_back: bool = True,
     ) -> None:
-        self.look, self.rule = look, rule
+        self.look, self.learners_look, self.rule = look, PLAIN, rule
         self._feed_back, self._zoom = feed_back, Zoom(encode)
         self._whole: View | None = None  # read from other threads too
-        self.domain = "default"
+        self.domain = self._object_domain = "default"
         self._sizes: dict[str, SizePrior] = {}  # by domain
         self._steps: list[Step] = []
         self._views: dict[Window, View] = {}  # that answered them, without pixels
         self._undone: list[Step] = []  # the last one first to be redone
         self._mask: npt.NDArray[np.bool_] | None = None  # of the last step, while it is at hand; nobody else's
         self.number = 0
+
+    @property
+    def looks(self) -> Look:
+        """The look in effect: what was asked for, and what a learner adds while it learns."""
+        return self.look | self.learners_look
 
     @property
     def whole(self) -> View:
@@ -138,6 +143,7 @@ class Dialogue:
             number: tells this object from the others.
         """
         self._steps, self._views, self._undone, self._mask, self.number = list(steps), {}, [], None, number
+        self._object_domain = self.domain
 
     def forget_sizes(self) -> None:
         """Forget how large the objects of every domain were."""
@@ -168,11 +174,11 @@ class Dialogue:
         prompt = fitted(prompt.with_mask(None), view.hw)
         check_prompt(prompt, view.hw, view.low_res_hw)
         if not self._steps:
-            if self.look.zoom and self.look.size_prior and view.pixels is not None:
+            if self.looks.zoom and self.looks.size_prior and view.pixels is not None:
                 view = self._zoom.at(view, self._prior.window(prompt, view.hw))
             return Question(view, prompt)
         last = self._steps[-1]
-        if self.look.zoom:
+        if self.looks.zoom:
             view = self._zoom.look(view, last, self.mask()[0], prompt)
         if self._feed_back and np.isfinite(last.low_res_logits).all():
             prompt = prompt.with_mask(view.fed_back(last))
@@ -188,13 +194,15 @@ class Dialogue:
         view, prompt = question.view, question.prompt
         if token is None:
             token = select_token(output.ious[0], question.seen, self.rule)
-        shown = show(view, prompt.clicks, output, 0, token, self.look)
+        shown = show(view, prompt.clicks, output, 0, token, self.looks)
         # A copy: what the caller does to its arrays does not reach the next question.
+        if not self._steps:
+            self._object_domain = self.domain  # it stays the object's, whatever domain comes next
         self._steps.append(Step(prompt, shown.low_res_logits.copy(), shown.iou, version, view.window))
         self._views[view.window] = replace(view, pixels=None)
         self._undone.clear()
         # A plain mask is drawn anew when the object is accepted (1.2 ms); a copy would cost every click 0.2 ms.
-        self._mask = shown.mask.copy() if self.look.zoom else None
+        self._mask = shown.mask.copy() if self.looks.zoom else None
         return shown
 
     def undo(self) -> None:
@@ -242,7 +250,8 @@ class Dialogue:
         """
         view, last = self.whole if view is None else view, self._steps[-1]
         prompts, answer, version = view.prompts(self._steps), view.fed_back(last), last.decoder_version
-        return Interaction(view.embedding, prompts, answer, None, version, domain=self.domain, number=self.number)
+        domain, number = self._object_domain, self.number
+        return Interaction(view.embedding, prompts, answer, None, version, domain=domain, number=number)
 
     def finish(self, accepted: Mask | None = None, *, rough: bool = False) -> Interaction:
         """The object at its end, for whoever learns: with every step and the views that answered; notes its size.
@@ -251,9 +260,10 @@ class Dialogue:
             accepted: the mask that the user took; None where the object was given up.
             rough: the user says that the mask is not exact.
         """
-        if accepted is not None or self.look.size_prior:
+        if accepted is not None or self.looks.size_prior:
             shown = self.mask()[0] if accepted is None else accepted
-            self._sizes[self.domain] = self._prior.observe(shown, accepted is not None, len(self._steps))
+            prior = self._sizes.get(self._object_domain, SizePrior())
+            self._sizes[self._object_domain] = prior.observe(shown, accepted is not None, len(self._steps))
         return replace(
             self.interaction(),
             accepted_mask=accepted,

@@ -5,16 +5,23 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+import numpy.typing as npt
+from livesam.engine.files.image import image_hash
 from livesam.engine.session.decoding import decode
 from livesam.engine.session.dialogue import Dialogue, show
+from livesam.engine.session.log import SessionLog
 from livesam.engine.values.embedding import ImageEmbedding
+from livesam.engine.values.errors import SessionError
 from livesam.engine.values.prompt import Click, Prompt
 from livesam.engine.values.result import MaskResult
 from livesam.engine.view.look import PLAIN
 from livesam.engine.view.points import fitted
 from livesam.engine.view.selection import Rule, select_token
+from livesam.engine.view.view import View
 
 if TYPE_CHECKING:
     from livesam.engine.serving.right_of_way import RightOfWay
@@ -30,6 +37,7 @@ class Previews:
     def __init__(self, encoder: CachedEncoder, slot: DecoderSlot, right_of_way: RightOfWay, dialogue: Dialogue) -> None:
         self.encoder, self.slot, self.right_of_way, self._dialogue = encoder, slot, right_of_way, dialogue
         self._lock = threading.RLock()  # of the dialogue
+        self._digest = ""  # of the image
 
     @property
     def runtime(self) -> str:
@@ -95,7 +103,7 @@ class Previews:
             SessionError: no image is set.
             ValueError: there is no prompt, one does not belong to this image, or there is no such rule.
         """
-        started, view, look = time.perf_counter(), self._dialogue.whole, self._dialogue.look
+        started, view, look = time.perf_counter(), self._dialogue.whole, self._dialogue.looks
         prompts = [fitted(prompt, view.hw) for prompt in prompts]
         with self.right_of_way.click():
             decoded = decode(self.slot, view, prompts)
@@ -118,3 +126,21 @@ class Previews:
             decoded = decode(self.slot, view, [prompt])
             shown = [show(view, (), decoded.output, 0, token, PLAIN) for token in range(4)]
             return tuple(decoded.result(one, prompt, started) for one in shown)
+
+    def _view(self, embedding: ImageEmbedding, image: npt.NDArray[np.uint8]) -> View:
+        """Of a whole image, with its pixels where they are looked at again: the caller's array may change."""
+        keep = self.look.zoom
+        return View.whole(embedding, image.copy() if keep else image, keep=keep)
+
+    def _at_hand(self, record: SessionLog, image: npt.NDArray[np.uint8] | None, path: Path) -> View:
+        """The view of a log's image: the one that is given, that is set, or that the cache has."""
+        if image is not None:
+            if image_hash(image) != record.image_hash:
+                raise SessionError(f"{path} is about another image: give the one that the session was saved with")
+            return self._view(self.encoder.encode(image).embedding, image)
+        if self._digest == record.image_hash:
+            return self._dialogue.whole
+        found = self.encoder.find(record.image_hash)
+        if found is None:
+            raise SessionError(f"the image of {path} is not at hand: give it to restore, or set it first")
+        return View.whole(found, None)

@@ -8,15 +8,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import numpy.typing as npt
-from livesam.engine.files.image import image_hash, read_image
+from livesam.engine.files.image import read_image
 from livesam.engine.files.number_format import as_rgb
 from livesam.engine.serving.right_of_way import RightOfWay
 from livesam.engine.session.cached_encoder import CachedEncoder
 from livesam.engine.session.decoding import decode
 from livesam.engine.session.dialogue import Dialogue
-from livesam.engine.session.listeners import Listeners
+from livesam.engine.session.listeners import Listeners, SessionLearner
 from livesam.engine.session.log import SessionLog
 from livesam.engine.session.previews import Previews
 from livesam.engine.values.embedding import ImageEmbedding
@@ -25,7 +24,6 @@ from livesam.engine.values.interaction import Interaction
 from livesam.engine.values.prompt import Box, Click, Prompt
 from livesam.engine.values.result import MaskResult
 from livesam.engine.view.look import PLAIN, Look
-from livesam.engine.view.view import View
 
 if TYPE_CHECKING:
     from livesam.engine.models.origin import Origin
@@ -76,12 +74,11 @@ class Session(Previews):
         self.provenance: AdaptedInfo | None = None
         self._dialogue.domain = domain
         self._dialogue.begin_object(next(_numbers))
-        self._digest = ""
 
     @property
     def look(self) -> Look:
-        """Zoom, obey and edges. May be set at any time; zoom works from the next image on."""
-        return self._dialogue.look
+        """Zoom, obey and edges in effect, with what a learner adds while it learns. Zoom begins with the next image."""
+        return self._dialogue.looks
 
     @look.setter
     def look(self, look: Look) -> None:
@@ -99,14 +96,17 @@ class Session(Previews):
 
     @property
     def domain(self) -> str:
-        """Where the images come from. Whoever learns keeps a decoder for each domain, and that of this one serves."""
+        """Where the images come from. A learner keeps a decoder for each domain, and that of this one serves.
+
+        An object that is begun stays of the domain that it was begun in.
+        """
         return self._dialogue.domain
 
     @domain.setter
     def domain(self, domain: str) -> None:
-        changed, self._dialogue.domain = domain != self._dialogue.domain, domain
-        if changed:
-            self.listeners.switch(domain)
+        if domain != self._dialogue.domain:
+            self.listeners.switch(domain)  # refuses a domain whose file is damaged, before anything changes
+            self._dialogue.domain = domain
 
     def set_image(self, image: npt.NDArray[Any] | Path | str, *, bands: Sequence[int] | None = None) -> ImageEmbedding:
         """Take an image, RGB uint8 ``(H, W, 3)`` or a path, and begin a new object. Encodes it unless the cache has it.
@@ -233,11 +233,27 @@ class Session(Previews):
                 raise SessionError(f"{path} does not fit the model or the image: {error}") from error
             given_up = self._give_up()
             self._dialogue.begin_image(whole)
-            self._dialogue.begin_object(next(_numbers), record.steps)
             self._digest, self.domain = record.image_hash, record.domain
+            self._dialogue.begin_object(next(_numbers), record.steps)
             answer = self.answer()
         self.listeners.tell(given_up)
         return answer
+
+    def attach(self, learner: SessionLearner, look: Look = PLAIN) -> None:
+        """Let somebody learn, and add a look to the session's own meanwhile; for ``livesam.learn``.
+
+        Raises:
+            SessionError: the session is closed, or somebody learns already.
+        """
+        if self.slot.closed:
+            raise SessionError("the session is closed: open another one")
+        self.listeners.attach(learner)
+        self._dialogue.learners_look = look
+
+    def detach(self) -> None:
+        """Let nobody learn."""
+        self.listeners.detach()
+        self._dialogue.learners_look = PLAIN
 
     def close(self) -> None:
         """Free the encoder and the decoder slot."""
@@ -257,24 +273,6 @@ class Session(Previews):
         if self.listeners.any:
             self.listeners.tell(self._dialogue.interaction(question.view))
         return result
-
-    def _view(self, embedding: ImageEmbedding, image: npt.NDArray[np.uint8]) -> View:
-        """Of a whole image, with its pixels where they are looked at again: the caller's array may change."""
-        keep = self.look.zoom
-        return View.whole(embedding, image.copy() if keep else image, keep=keep)
-
-    def _at_hand(self, record: SessionLog, image: npt.NDArray[np.uint8] | None, path: Path) -> View:
-        """The view of a log's image: the one that is given, that is set, or that the cache has."""
-        if image is not None:
-            if image_hash(image) != record.image_hash:
-                raise SessionError(f"{path} is about another image: give the one that the session was saved with")
-            return self._view(self.encoder.encode(image).embedding, image)
-        if self._digest == record.image_hash:
-            return self._dialogue.whole
-        found = self.encoder.find(record.image_hash)
-        if found is None:
-            raise SessionError(f"the image of {path} is not at hand: give it to restore, or set it first")
-        return View.whole(found, None)
 
     def _give_up(self) -> Interaction | None:
         """Forget the object's clicks; what is to be handed over of that, if it had any."""

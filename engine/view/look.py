@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,10 @@ class Look:
     obey: bool = False
     edges: bool = False
     size_prior: bool = False
+
+    def __or__(self, other: Look) -> Look:
+        """What either of the two asks for."""
+        return Look(*(getattr(self, f.name) or getattr(other, f.name) for f in fields(self)))
 
 
 PLAIN = Look()

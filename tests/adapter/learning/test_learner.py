@@ -1,5 +1,6 @@
 """A session that learns: what it changes for the length of the block, and what it leaves alone."""
 
+import shutil
 import threading
 
 import numpy as np
@@ -15,7 +16,7 @@ from livesam.engine.models.origin import LoadedModel
 from livesam.engine.runtimes.torch import TorchEncoder, TorchGraph
 from livesam.engine.serving.slot import DecoderSlot
 from livesam.engine.session.session import Session
-from livesam.engine.values.errors import CheckpointError, SessionError
+from livesam.engine.values.errors import AdaptationError, CheckpointError, RuntimeUnavailable, SessionError, SwapError
 from livesam.engine.view.look import Look
 
 
@@ -265,3 +266,111 @@ def test_kept_files_say_how_they_were_learned(session, tmp_path):
     assert info.method == "paper"
     assert info.settings["lr"] > 0
     assert info.image_size == session.origin.spec.image_size
+
+
+# Nothing is lost in silence
+
+
+def test_a_kept_domain_serves_as_soon_as_it_is_entered(session, tmp_path):
+    session.domain = "cells"
+    with learn(session, "paper", keep=tmp_path, config=QUICK):
+        finish_an_object(session)
+    taught = session.slot.weights(session.slot.current)
+    session.slot.rollback(0)
+    session.domain = "default"
+    with learn(session, "paper", keep=tmp_path, config=QUICK) as learner:
+        assert learner.wait(60)
+        assert session.slot.current == 0
+        session.domain = "cells"
+        assert learner.wait(60)
+        served = session.slot.weights(session.slot.current)
+        assert distance(served, taught) < 0.01 * distance(taught, session.slot.weights(0))
+
+
+def test_another_domain_begins_at_the_base_whatever_serves(session):
+    session.slot.publish(moved(session.slot.weights(0)))
+    with learn(session, "paper", config=QUICK) as learner:
+        session.domain = "another"
+        assert learner.wait(60)
+        assert distance(session.slot.weights(session.slot.current), session.slot.weights(0)) == 0
+
+
+def test_a_damaged_domain_is_refused_when_it_is_entered(session, tmp_path):
+    (tmp_path / "cells.livesam.safetensors").write_bytes(b"garbage")
+    with learn(session, "paper", keep=tmp_path, config=QUICK):
+        with pytest.raises(CheckpointError, match="damaged"):
+            session.domain = "cells"
+        assert session.domain == "default"
+
+
+@pytest.mark.parametrize("device", ["tpu", "cuda:9"])
+def test_a_device_that_is_not_here_is_refused(session, device):
+    with pytest.raises((ValueError, RuntimeUnavailable), match=r"cuda|tpu"), learn(session, device=device):
+        pass
+    assert session.listeners.learner is None
+
+
+def test_what_could_not_be_saved_or_served_is_said_at_the_end(session, tmp_path, monkeypatch):
+    def refuse(weights):
+        raise SwapError("not this one")
+
+    def refused_publish():
+        with learn(session, "paper", config=QUICK):
+            finish_an_object(session)
+
+    def refused_save():
+        with learn(session, "paper", keep=tmp_path / "keep", config=QUICK):
+            finish_an_object(session)
+            shutil.rmtree(tmp_path / "keep")
+
+    with pytest.raises(AdaptationError, match="could not be saved"):
+        refused_save()
+    monkeypatch.setattr(session.slot, "publish", refuse)
+    with pytest.raises(AdaptationError, match="not this one"):
+        refused_publish()
+
+
+def test_counts_go_on_where_they_were(session, tmp_path):
+    for objects in (2, 1):
+        with learn(session, "paper", keep=tmp_path, config=QUICK):
+            for _ in range(objects):
+                finish_an_object(session)
+    first = read_adapted(tmp_path / "default.livesam.safetensors").info.counts
+    with learn(session, "paper", keep=tmp_path, config=QUICK) as learner:
+        assert learner.wait(60)
+        assert dict(learner.info().counts) == dict(first)
+    assert dict(session.provenance.counts) == dict(first)
+    assert max(first.values()) >= 3
+
+
+def test_an_object_stays_of_the_domain_in_which_it_was_begun(session):
+    told = []
+    session.on_interaction = told.append
+    session.click(30, 30)
+    session.domain = "another"
+    session.reset()
+    session.click(30, 30)
+    session.accept()
+    assert [(i.domain, i.over) for i in told] == [
+        ("default", False), ("default", True), ("another", False), ("another", True),
+    ]  # fmt: skip
+
+
+def test_a_look_that_is_set_inside_the_block_stays(session):
+    with learn(session, config=QUICK):
+        session.look = Look(edges=True)
+        assert session.look.obey, "live obeys whatever is set"
+    assert session.look == Look(edges=True)
+
+
+def test_after_the_block_and_on_a_closed_session_calls_say_so(origin):
+    slot = DecoderSlot(TorchGraph(origin.model), decoder_weights(origin.model))
+    session = Session(TorchEncoder(origin.model), slot, origin=origin)
+    with learn(session, "paper", config=QUICK) as learner:
+        pass
+    for call in (lambda: learner.rollback(0), learner.pause, learner.resume):
+        with pytest.raises(SessionError, match="has ended"):
+            call()
+    session.close()
+    with pytest.raises(SessionError, match="closed"), learn(session):
+        pass

@@ -129,7 +129,7 @@ class Previews:
 
     def _view(self, embedding: ImageEmbedding, image: npt.NDArray[np.uint8]) -> View:
         """Of a whole image, with its pixels where they are looked at again: the caller's array may change."""
-        keep = self.look.zoom
+        keep = self._dialogue.looks.zoom
         return View.whole(embedding, image.copy() if keep else image, keep=keep)
 
     def _at_hand(self, record: SessionLog, image: npt.NDArray[np.uint8] | None, path: Path) -> View:

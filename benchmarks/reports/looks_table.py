@@ -40,7 +40,7 @@ def looks_table(results: Sequence[Mapping[str, Any]], *, by_set: bool = False) -
 def _label(result: Mapping[str, Any]) -> str:
     if result["method"] == "grabcut":
         return "OpenCV GrabCut"
-    size = result["details"].get("size")
+    size = result["details"].get("image_size")
     looks = [look for look in LOOKS if result["details"].get(look)]
     return ", ".join([result["model"], *([f"{size} px"] if size else []), *looks])
 

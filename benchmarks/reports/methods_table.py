@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import typer
 
@@ -26,24 +26,26 @@ Runs: TypeAlias = dict[str, list[Result]]  # by label, one for each seed
 Figure: TypeAlias = Callable[[Mapping[str, Any]], float]
 
 
-def methods_table(results: Sequence[Result]) -> str:
+def methods_table(results: Sequence[Result], without: Sequence[str] = ()) -> str:
     """Failure rates by set and method, then means over the sets that can tell methods apart.
 
     Args:
         results: as ``livesam.benchmarks.quality.evaluation`` returns them; the first one's stop rule comes first.
+        without: means over all sets but these, in place of those that the baseline fails on sometimes.
 
     Raises:
         ValueError: no baseline, or results over other sets, other numbers of objects, or by a third stop rule.
     """
     rules = _by_rule(results)
     (target, clicks), first = next(iter(rules.items()))
-    telling = _telling(first)
+    telling = _telling(first, without)
     labels = list(dict.fromkeys(label for runs in rules.values() for label in runs))
     lines = [f"| FR{clicks}@{target:.0f} | {' | '.join(first)} |", "| --- " * (len(first) + 1) + "|"]
     for name in results[0]["sets"]:
         cells = " | ".join(f"{fmean(_over(runs, [name], _fr)):.2f}" for runs in first.values())
         lines.append(f"| {name}{' †' if name in TUNED_ON else ''}{'' if name in telling else ' (-)'} | {cells} |")
-    lines += ["", "† hyper-parameters were chosen here; (-) frozen fails never or always: left out of the means."]
+    why = "not in the means" if without else "frozen fails never or always: left out of the means"
+    lines += ["", f"† hyper-parameters were chosen here; (-) {why}."]
     figures: list[tuple[str, Runs, list[str], int, Figure]] = [
         (f"FR{clicks}@{target:.0f}", first, telling, 2, _fr),
         (f"FR{clicks}@75", first, telling, 2, lambda s: float(s["lower_targets"]["0.75"]["fr"])),
@@ -53,7 +55,7 @@ def methods_table(results: Sequence[Result]) -> str:
     ]
     counts = [f"{len(telling)} sets"]
     for (other, most), runs in list(rules.items())[1:]:
-        there = _telling(runs)
+        there = _telling(runs, without)
         counts.append(f"{len(there)} by {other:.0f}/{most}")
         figures += [(f"FR{most}@{other:.0f}", runs, there, 2, _fr), (f"NoC{most}@{other:.0f}", runs, there, 1, _noc)]
     lines += [
@@ -70,7 +72,10 @@ def methods_table(results: Sequence[Result]) -> str:
 def label_of(result: Result) -> str:
     """The method, and what else was switched on."""
     details = result.get("details", {})
-    return ", ".join([str(result["method"]), *(name for name in ("edges", "zoom", "obey") if details.get(name))])
+    looks = [name.replace("_", " ") for name in ("edges", "zoom", "obey", "size_prior") if details.get(name)]
+    config = details.get("config", {})
+    off = [f"no {name.replace('_', ' ')}" for name in ("learn", "obey", "size_prior") if config.get(name) is False]
+    return ", ".join([str(result["method"]), *looks, *off])
 
 
 def _by_rule(results: Sequence[Result]) -> dict[tuple[float, int], Runs]:
@@ -101,8 +106,10 @@ def _but_the_seed(result: Result) -> str:
     return json.dumps([result.get("model"), switched_on, config], sort_keys=True)
 
 
-def _telling(runs: Runs) -> list[str]:
+def _telling(runs: Runs, without: Sequence[str]) -> list[str]:
     sets = runs[BASELINE][0]["sets"]
+    if without:
+        return [name for name in sets if name not in without]
     return [name for name in sets if TOO_EASY <= fmean(_over(runs[BASELINE], [name], _fr)) <= TOO_HARD]
 
 
@@ -131,9 +138,9 @@ def main() -> None:
     """``python -m livesam.benchmarks.reports.methods_table``."""
     from livesam.benchmarks.quality.result import read_result
 
-    def command(results: list[Path]) -> None:
-        """Print methods side by side as Markdown."""
-        typer.echo(methods_table([read_result(path) for path in results]))
+    def command(results: list[Path], without: Annotated[list[str] | None, typer.Option(metavar="SET")] = None) -> None:
+        """Print methods side by side as Markdown, means over all sets but --without."""
+        typer.echo(methods_table([read_result(path) for path in results], without or ()))
 
     try:
         typer.run(command)

@@ -70,3 +70,12 @@ def test_without_a_set_that_tells_methods_apart_there_is_no_mean():
 def test_what_cannot_be_compared_is_refused(results, message):
     with pytest.raises(ValueError, match=message):
         methods_table(results)
+
+
+def test_means_over_all_sets_but_some_and_what_was_switched_off():
+    results = [result("frozen", 0.5), result("live", 0.2, zoom=True, config={"size_prior": False, "seed": 0})]
+    lines = methods_table(results, without=("hard",)).splitlines()
+    assert lines[0] == "| FR20@85 | frozen | live, zoom, no size prior |"
+    assert lines[3] == "| hard (-) | 1.00 | 1.00 |"
+    assert lines[5].endswith("(-) not in the means.")
+    assert lines[-1].startswith("| live, zoom, no size prior | 0.20 |")

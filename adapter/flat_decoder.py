@@ -72,4 +72,4 @@ class FlatDecoder:
             raise ValueError(f"the weights are not finite in {bad[0]}: go back to an earlier version")
         with torch.no_grad():
             for name, value in weights.items():
-                state[name].copy_(torch.from_numpy(np.ascontiguousarray(value, np.float32)))
+                state[name].copy_(torch.from_numpy(np.array(value, np.float32, order="C")))

@@ -67,9 +67,7 @@ def test_package_list_is_what_is_on_disk() -> None:
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """The names in a wheel of this tree, built from a copy, so that no ``build/lib`` stays behind."""
     tree, out = tmp_path_factory.mktemp("tree") / "copy", tmp_path_factory.mktemp("wheel")
-    leave = shutil.ignore_patterns(
-        ".*", "build", "dist", "out", "runs", "tests", "results", "__pycache__", "*.egg-info"
-    )
+    leave = shutil.ignore_patterns(".*", "build", "dist", "out", "runs", "tests", "__pycache__", "*.egg-info")
     shutil.copytree(ROOT, tree, ignore=leave)
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", out]
     done = subprocess.run([*command, tree], capture_output=True, text=True, cwd=tree)
@@ -85,7 +83,10 @@ def test_a_wheel_has_what_is_used_and_not_what_livesam_is_made_with(wheel: list[
     assert "livesam/engine/models/weights/nano.safetensors" in wheel
     assert "livesam/engine/py.typed" in wheel
     unwanted = [
-        name for name in wheel if name.removeprefix("livesam/").startswith((*NOT_IN_THE_WHEEL, "benchmarks/results"))
+        name
+        for name in wheel
+        if name.removeprefix("livesam/").startswith((*NOT_IN_THE_WHEEL, "benchmarks/results"))
+        or name.endswith((".png", ".jpg", ".json", ".jsonl", ".ipynb"))
     ]
     assert unwanted == []
 

@@ -101,6 +101,20 @@ def test_unknown_methods_and_settings_are_refused(tiny_sam):
     assert {name for name in CONFIGS if "/" not in name} == {"frozen", "paper", "dctta", "live"}
 
 
+def test_weights_that_a_slot_keeps_can_be_gone_on_from(tiny_sam, base):
+    """They are read-only, of which PyTorch warns where it is given them as they are."""
+    for array in base.values():
+        array.setflags(write=False)
+    always = torch.is_warn_always_enabled()
+    torch.set_warn_always(True)
+    try:
+        method = create("live", tiny_sam)
+        method.load_domain(base)
+    finally:
+        torch.set_warn_always(always)
+    assert same(method.domain_weights(), base)
+
+
 @pytest.mark.parametrize("name", ["paper", "dctta", "live"])
 def test_saved_weights_are_gone_on_with(tiny_sam, base, name):
     method = create(name, tiny_sam)

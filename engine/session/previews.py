@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from livesam.engine.session.decoding import decode
@@ -95,6 +95,8 @@ class Previews:
             SessionError: no image is set.
             ValueError: there is no prompt, one does not belong to this image, or there is no such rule.
         """
+        if isinstance(prompts, Prompt) or not isinstance(prompts, Iterable):
+            raise ValueError(f"predict_many takes a list of prompts, got {type(prompts).__name__}: predict takes one")
         started, view, look = time.perf_counter(), self._dialogue.whole, self._dialogue.look
         prompts = [fitted(prompt, view.hw) for prompt in prompts]
         with self.right_of_way.click():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,3 +25,14 @@ class Look:
 
 
 PLAIN = Look()
+
+
+def check_look(look: Any) -> Look:
+    """A look that a user gave.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not isinstance(look, Look):
+        raise ValueError(f"a look is Look(zoom=..., obey=..., edges=...), got {look!r}")
+    return look

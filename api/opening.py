@@ -7,8 +7,9 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from livesam.engine.files.places import as_path
 from livesam.engine.values.prompt import Box, Click, Prompt
-from livesam.engine.view.look import Look
+from livesam.engine.view.look import Look, check_look
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,7 +43,8 @@ def open_session(
         model: ``nano`` (bundled), ``vit_t``, ``vit_b``, ``vit_l`` or ``vit_h``.
         checkpoint: the model's weights file; None for nano's own, or what ``livesam download`` has fetched.
         adapted: a decoder that was learned on this model (``learn(keep=...)``); it serves from the first click on.
-        runtime: ``auto``, ``torch``, ``onnxruntime``, ``openvino``, ``tensorrt`` or ``tensorrt_rtx``.
+        runtime: ``auto``, ``torch``, ``onnxruntime``, ``openvino``, ``tensorrt``, ``onnxruntime:tensorrt`` or
+            ``tensorrt_rtx``.
         device: ``cpu``, ``cuda`` or ``cuda:N``; None: the GPU where the runtime can use it, else the CPU.
         size: side of the encoder's input in pixels: 512 or 1024 for nano, 1024 for the others. None for the
             one at which ``adapted`` was learned, or the usual one.
@@ -58,9 +60,9 @@ def open_session(
     from livesam.export.opening import Opening
     from livesam.export.opening import open_session as open_it
 
-    opening = Opening(model, _path(checkpoint), runtime, device=device, size=size)
-    return open_it(opening, look=usual_look(model) if look is None else look, adapted=_path(adapted),
-                   embeddings=_path(embeddings))  # fmt: skip
+    look = usual_look(model) if look is None else check_look(look)
+    opening = Opening(model, _path(checkpoint, "checkpoint"), runtime, device=device, size=size)
+    return open_it(opening, look=look, adapted=_path(adapted, "adapted"), embeddings=_path(embeddings, "embeddings"))
 
 
 def usual_look(model: str) -> Look:
@@ -73,24 +75,34 @@ def segment(
     clicks: Iterable[Click | Sequence[float]] = (),
     box: Box | Sequence[float] | None = None,
     model: str = "nano",
+    *,
+    bands: Sequence[int] | None = None,
 ) -> MaskResult:
     """One mask of one image. For more than one, open a session: it encodes the image once.
+
+    The box and then the clicks are given one by one, as in a session: each corrects the answer before, and nano looks
+    closer from the second on. The command ``livesam segment`` asks once, with all of them together, so that its mask
+    may be another; with ``--replay`` it does the same as this.
 
     Args:
         image: a path, or RGB uint8 ``(H, W, 3)``.
         clicks: each a ``Click``, ``(x, y)`` on the object, or ``(x, y, False)`` on the background; pixels of the image.
         box: a ``Box`` or ``(x0, y0, x1, y1)`` around the object.
         model: as in ``open_session``.
+        bands: of an image file that does not say which are colours: three numbers from 1 on as red, green and blue, or
+            one as grey.
 
     Raises:
-        ValueError: neither clicks nor a box, or one that is outside of the image.
+        ValueError: neither clicks nor a box, one that is outside of the image, or ``bands`` that are wrong.
         ImageError: the image cannot be read.
         LivesamError: as ``open_session``.
     """
+    if isinstance(clicks, Click) or not isinstance(clicks, Iterable):
+        raise ValueError(f"clicks are a list of (x, y) or (x, y, positive), got {clicks!r}")
     prompt = Prompt(tuple(_click(c) for c in clicks), _box(box))  # said before a model is loaded
     session = open_session(model)
     try:
-        session.set_image(image)
+        session.set_image(image, bands=bands)
         result = None
         if prompt.box is not None:
             result = session.box(*prompt.box.as_tuple())
@@ -109,6 +121,8 @@ def embed(
     runtime: str = "auto",
     *,
     size: int | None = None,
+    checkpoint: Path | str | None = None,
+    bands: Sequence[int] | None = None,
 ) -> Embedded:
     """Encode images ahead of time, for ``open_session(embeddings=out)``; called again, it goes on where it stopped.
 
@@ -116,19 +130,25 @@ def embed(
         paths: images, or folders of them.
         out: a folder; made when missing.
         size: as in ``open_session``, which must be given the same.
+        checkpoint: likewise.
+        bands: as in ``segment``, of all images; sessions find the embedding with the same ``set_image(bands=...)``.
 
     Returns:
         An ``Embedded``: how many were encoded, how many were there, and the reason for each one that was left out.
 
     Raises:
-        ValueError: a path does not exist, or there is no image at all.
+        ValueError: a path does not exist, there is no image at all, or ``bands`` are wrong.
         LivesamError: as ``open_session``, or an embedding could not be written.
     """
     from livesam.embedding import embed_images, find_images
+    from livesam.engine.files.number_format import check_bands
     from livesam.export.opening import Opening
 
-    given = [paths] if isinstance(paths, (str, Path)) else list(paths)
-    return embed_images(find_images([Path(p) for p in given]), Path(out), Opening(model, runtime=runtime, size=size))
+    chosen = None if bands is None else check_bands(bands)
+    given = list(paths) if isinstance(paths, Iterable) and not isinstance(paths, str) else [paths]
+    images = find_images([as_path(path, "an image, or a folder of them,") for path in given])
+    opening = Opening(model, _path(checkpoint, "checkpoint"), runtime, size=size)
+    return embed_images(images, as_path(out, "out"), opening, bands=chosen)
 
 
 def learn(
@@ -153,7 +173,7 @@ def learn(
     """
     from livesam.adapter.learning.learner import learn as learn_it
 
-    return learn_it(session, method, keep=_path(keep), device=device, config=config)
+    return learn_it(_session(session, "learn"), method, keep=_path(keep, "keep"), device=device, config=config)
 
 
 def export_decoder(session: Session, format: str, out: Path | str, **options: Any) -> Manifest:
@@ -173,27 +193,45 @@ def export_decoder(session: Session, format: str, out: Path | str, **options: An
     from livesam.engine.models.origin import known
     from livesam.export.decoder_export import export_sam
 
-    origin, learner = known(session.origin), session.listeners.learner
+    file = as_path(out, "out")
+    origin, learner = known(_session(session, "export_decoder").origin), session.listeners.learner
     info = session.provenance if learner is None else learner.info()
     weights = session.slot.weights(session.slot.current)
-    return export_sam(origin.sam(), origin.spec, format=format, out=Path(out), weights=weights, info=info, **options)
+    return export_sam(origin.sam(), origin.spec, format=format, out=file, weights=weights, info=info, **options)
 
 
-def _path(path: Path | str | None) -> Path | None:
-    return None if path is None else Path(path)
+def _path(path: Path | str | None, name: str) -> Path | None:
+    return None if path is None else as_path(path, name)
+
+
+def _session(session: Session, verb: str) -> Session:
+    from livesam.engine.session.session import Session
+
+    if not isinstance(session, Session):
+        raise ValueError(f"{verb} takes a session, got {session!r}: give what open_session has returned")
+    return session
 
 
 def _click(given: Click | Sequence[float]) -> Click:
     if isinstance(given, Click):
         return given
-    if len(given) not in (2, 3):
-        raise ValueError(f"a click is (x, y) or (x, y, positive), got {tuple(given)}")
-    return Click(given[0], given[1], given[2] if len(given) == 3 else True)  # type: ignore[arg-type]
+    parts = _parts(given)
+    if len(parts) not in (2, 3):
+        raise ValueError(f"a click is (x, y) or (x, y, positive), got {given!r}; clicks are a list of them")
+    return Click(*parts)
 
 
 def _box(given: Box | Sequence[float] | None) -> Box | None:
     if given is None or isinstance(given, Box):
         return given
-    if len(given) != 4:
-        raise ValueError(f"a box is (x0, y0, x1, y1), got {tuple(given)}")
-    return Box(*given)
+    parts = _parts(given)
+    if len(parts) != 4:
+        raise ValueError(f"a box is (x0, y0, x1, y1), got {given!r}")
+    return Box(*parts)
+
+
+def _parts(given: Any) -> tuple[Any, ...]:
+    try:
+        return tuple(given)
+    except TypeError:  # a number, None
+        return ()

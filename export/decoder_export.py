@@ -112,8 +112,8 @@ def export_decoder(
 
     It is checked first; ``manifest.parity["claim"]`` says in a sentence what was compared with what.
 
-    Without ``adapted`` and ``weights`` it is the base's own decoder. From a live session give what serves now:
-    ``weights=session.slot.weights(session.slot.current)``.
+    Without ``adapted`` and ``weights`` it is the base's own decoder. For what a session serves now there is
+    ``livesam.export_decoder(session, ...)``, which also says in the manifest where the weights come from.
 
     Args:
         model: ``nano``, ``vit_t``, ``vit_b``, ``vit_l`` or ``vit_h``.

@@ -184,7 +184,9 @@ def _encoder(graphs: GraphCache, choice: Choice, batch: int = 1) -> ImageEncoder
         # OpenVINO takes the precision as a hint; its CPU plugin would convert a low-precision graph back.
         graph = graphs.encoder("fp32", one=batch == 1)
         return OvEncoder(graph, precision=choice.precision, cache_dir=graphs.folder / "openvino")
-    return _tensorrt_encoder(graphs, choice, batch)
+    if choice.name in ("tensorrt", TENSORRT_RTX):
+        return _tensorrt_encoder(graphs, choice, batch)
+    raise ValueError(f"no encoder is made for the runtime {choice.name!r}: say how in export/opening.py")
 
 
 def _provider(choice: Choice) -> str:
@@ -208,7 +210,9 @@ def _compiler(graphs: GraphCache, choice: Choice, swap: Swap) -> DecoderCompiler
         from livesam.engine.runtimes.openvino import OvGraph
 
         return OvGraph(graphs.decoder("fp32"), precision=choice.precision, cache_dir=graphs.folder / "openvino")
-    return _tensorrt_compiler(graphs, choice, swap)
+    if choice.name in ("tensorrt", TENSORRT_RTX):
+        return _tensorrt_compiler(graphs, choice, swap)
+    raise ValueError(f"no decoder is made for the runtime {choice.name!r}: say how in export/opening.py")
 
 
 def _tensorrt_library(choice: Choice) -> Library:

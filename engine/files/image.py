@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from livesam.engine.files.atomic import atomic_write
 from livesam.engine.files.deep_colour import deep_colour
-from livesam.engine.files.number_format import check_bands, choose_bands, to_rgb
+from livesam.engine.files.number_format import as_rgb, check_bands, choose_bands, to_rgb
 from livesam.engine.files.tiff import TIFF_HEADS, Tiff
 from livesam.engine.values.errors import ImageError
 from PIL import ExifTags, Image, ImageFile
@@ -61,6 +61,20 @@ def decode_image(data: bytes, name: str = "the image", *, bands: Sequence[int] |
         ValueError: as for ``read_image``.
     """
     return _decode(io.BytesIO(data), name, bands)
+
+
+def as_image(image: npt.NDArray[Any] | Path | str, *, bands: Sequence[int] | None = None) -> npt.NDArray[np.uint8]:
+    """An image as users give it, a path or an array, as RGB uint8 ``(H, W, 3)``.
+
+    Raises:
+        ValueError: the array has no such format or shape (``as_rgb``), or ``bands`` are given with it.
+        ImageError: as for ``read_image``.
+    """
+    if isinstance(image, (str, Path)):
+        return read_image(image, bands=bands)
+    if bands is not None:
+        raise ValueError("bands are of a file: choose those of an array by its last axis, image[..., [2, 1, 0]]")
+    return as_rgb(image)
 
 
 def image_hash(image: npt.NDArray[np.uint8]) -> str:

@@ -15,7 +15,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -103,9 +103,10 @@ def check_bands(bands: Sequence[int]) -> tuple[int, ...]:
     Raises:
         ValueError: there are other than one or three, or one is not a positive integer.
     """
-    if len(bands) not in (1, 3) or not all(isinstance(band, int) and band >= 1 for band in bands):
-        raise ValueError(f"bands are one or three numbers from 1 on, e.g. (3, 2, 1), got {tuple(bands)}")
-    return tuple(bands)
+    numbers = tuple(bands) if isinstance(bands, Iterable) else ()
+    if len(numbers) not in (1, 3) or not all(isinstance(band, int | np.integer) and band >= 1 for band in numbers):
+        raise ValueError(f"bands are one or three numbers from 1 on, e.g. (3, 2, 1) or (1,), got {bands!r}")
+    return tuple(int(band) for band in numbers)
 
 
 def choose_bands(samples: Samples, bands: Sequence[int]) -> Samples:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from livesam.engine.files.atomic import atomic_write
+from livesam.engine.files.places import as_path
 from PIL import Image
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -20,11 +21,12 @@ def write_picture(path: Path | str, picture: npt.NDArray[np.uint8]) -> None:
         ValueError: another suffix.
         OSError: the disk is full, read-only, or the folder does not exist.
     """
-    suffix = Path(path).suffix.lower()
+    path = as_path(path, "a picture's file")
+    suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise ValueError(f"a picture is written as {', '.join(SUFFIXES)}, got {str(path)!r}")
     data = picture_bytes(picture, jpeg=suffix != ".png")
-    with atomic_write(Path(path)) as file:
+    with atomic_write(path) as file:
         file.write(data)
 
 

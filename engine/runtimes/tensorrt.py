@@ -1,9 +1,4 @@
-"""TensorRT and TensorRT for RTX: one backend for both, over plan files that ``livesam.export.graphs.plans`` builds.
-
-Nothing in this module that touches a device has ever run on a GPU: it was written on a machine without one, against the
-documentation of TensorRT 10 and 11 and of torch. What the tests prove is what comes before the first kernel: libraries,
-plan files, versions, drivers, weight names, mask packing (on the CPU).
-"""
+"""TensorRT and TensorRT for RTX: one backend for both, over plan files that ``livesam.export.graphs.plans`` builds."""
 
 from __future__ import annotations
 

@@ -5,8 +5,6 @@ and one engine:
 
 * ``TrtDecoder``: the 120 tensors are engine inputs; new weights are copied into the device buffers that are bound.
 * ``TrtRefitDecoder``: the engine is refitted from device buffers.
-
-Nothing here that touches a device has ever run on a GPU.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from livesam.engine.files.atomic import atomic_write
 from livesam.engine.values.errors import SessionError
+from livesam.engine.values.interaction import check_domain
 from livesam.engine.values.prompt import Box, Click, Prompt
 from livesam.engine.values.step import Step
 from livesam.engine.values.window import Window
@@ -99,6 +100,7 @@ class SessionLog:
                 steps.append(_step(raw, i, tensors, steps))
             texts = (str(head[name]) for name in ("image_hash", "embedding_key", "domain"))
             image_hash, embedding_key, domain = texts
+            check_domain(domain)
         except Exception as error:  # safetensors raises its own types for damage
             raise SessionError(f"{path} is not a saved session that can be read: {error}") from error
         return cls(image_hash, (height, width), embedding_key, domain, tuple(steps))

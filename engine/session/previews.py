@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -103,6 +103,8 @@ class Previews:
             SessionError: no image is set.
             ValueError: there is no prompt, one does not belong to this image, or there is no such rule.
         """
+        if isinstance(prompts, Prompt) or not isinstance(prompts, Iterable):
+            raise ValueError(f"predict_many takes a list of prompts, got {type(prompts).__name__}: predict takes one")
         started, view, look = time.perf_counter(), self._dialogue.whole, self._dialogue.looks
         prompts = [fitted(prompt, view.hw) for prompt in prompts]
         with self.right_of_way.click():
@@ -130,7 +132,10 @@ class Previews:
     def _view(self, embedding: ImageEmbedding, image: npt.NDArray[np.uint8]) -> View:
         """Of a whole image, with its pixels where they are looked at again: the caller's array may change."""
         keep = self._dialogue.looks.zoom
-        return View.whole(embedding, image.copy() if keep else image, keep=keep)
+        if keep:
+            image = image.copy()
+            image.setflags(write=False)  # results hand it out
+        return View.whole(embedding, image, keep=keep)
 
     def _at_hand(self, record: SessionLog, image: npt.NDArray[np.uint8] | None, path: Path) -> View:
         """The view of a log's image: the one that is given, that is set, or that the cache has."""

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
-from livesam.engine.files.image import read_image
-from livesam.engine.files.number_format import as_rgb
+from livesam.engine.files.image import as_image
+from livesam.engine.files.places import as_path
 from livesam.engine.serving.right_of_way import RightOfWay
 from livesam.engine.session.cached_encoder import CachedEncoder
 from livesam.engine.session.decoding import decode
@@ -20,10 +20,10 @@ from livesam.engine.session.log import SessionLog
 from livesam.engine.session.previews import Previews
 from livesam.engine.values.embedding import ImageEmbedding
 from livesam.engine.values.errors import SessionError
-from livesam.engine.values.interaction import Interaction
+from livesam.engine.values.interaction import Interaction, check_domain
 from livesam.engine.values.prompt import Box, Click, Prompt
 from livesam.engine.values.result import MaskResult
-from livesam.engine.view.look import PLAIN, Look
+from livesam.engine.view.look import PLAIN, Look, check_look
 
 if TYPE_CHECKING:
     from livesam.engine.models.origin import Origin
@@ -69,10 +69,11 @@ class Session(Previews):
         origin: Origin | None = None,
     ) -> None:
         cached, right_of_way = CachedEncoder(encoder, cache), right_of_way or RightOfWay()
-        super().__init__(cached, slot, right_of_way, Dialogue(cached.window, look, feed_back=feed_back))
+        dialogue = Dialogue(cached.window, check_look(look), feed_back=feed_back)
+        super().__init__(cached, slot, right_of_way, dialogue)
         self.listeners, self.origin = Listeners(), origin
         self.provenance: AdaptedInfo | None = None
-        self._dialogue.domain = domain
+        self._dialogue.domain = check_domain(domain)
         self._dialogue.begin_object(next(_numbers))
 
     @property
@@ -83,7 +84,7 @@ class Session(Previews):
     @look.setter
     def look(self, look: Look) -> None:
         with self._lock:
-            self._dialogue.look = look
+            self._dialogue.look = check_look(look)
 
     @property
     def on_interaction(self) -> Callable[[Interaction], object] | None:
@@ -104,7 +105,7 @@ class Session(Previews):
 
     @domain.setter
     def domain(self, domain: str) -> None:
-        if domain != self._dialogue.domain:
+        if check_domain(domain) != self._dialogue.domain:
             self.listeners.switch(domain)  # refuses a domain whose file is damaged, before anything changes
             self._dialogue.domain = domain
 
@@ -114,17 +115,13 @@ class Session(Previews):
         Grey, RGBA and other number formats become RGB by the rule of ``engine/files/number_format.py``.
 
         Args:
-            bands: of a file, as ``read_image`` takes them.
+            bands: of a file that does not say which are colours: red, green and blue, or one as grey, from 1 on.
 
         Raises:
             ValueError: the array has no such format or shape, is empty or too thin, or ``bands`` are given with it.
             ImageError: the file cannot be read.
         """
-        if isinstance(image, (str, Path)):
-            image = read_image(Path(image), bands=bands)
-        elif bands is not None:
-            raise ValueError("bands are of a file: choose those of an array by its last axis, image[..., [2, 1, 0]]")
-        image = as_rgb(image)
+        image = as_image(image, bands=bands)
         encoded = self.encoder.encode(image)
         whole = self._view(encoded.embedding, image)
         with self._lock:
@@ -201,30 +198,40 @@ class Session(Previews):
         self.listeners.tell(interaction)
         return interaction
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path | str) -> None:
         """Write the session's log: which image, every prompt, its answer and its decoder version. Whole or not at all.
 
         Raises:
             SessionError: no image is set.
+            ValueError: ``path`` is no path.
             OSError: the file cannot be written.
         """
+        path = as_path(path, "a session's file")
         with self._lock:
             found, steps = self.embedding, tuple(self._dialogue.steps)
             record = SessionLog(self._digest, found.original_hw, found.key, self.domain, steps)
         record.write(path)
 
-    def restore(self, path: Path, image: npt.NDArray[Any] | None = None) -> MaskResult | None:
+    def restore(
+        self,
+        path: Path | str,
+        image: npt.NDArray[Any] | Path | str | None = None,
+        *,
+        bands: Sequence[int] | None = None,
+    ) -> MaskResult | None:
         """Take up a saved session, in any process: its image, its clicks, its last answer (None if it had none).
 
-        The image is ``image``, the one that is set, or one that the cache still has. Saved answers stay as they were,
-        even if the decoder has changed since; the next click is answered by the current version. Edges, zoom and obey
-        need the pixels, which the cache does not hold: pass ``image``.
+        The image is ``image`` (with ``bands``, as ``set_image`` takes them), the one that is set, or one that the cache
+        still has. Saved answers stay as they were, even if the decoder has changed since; the next click is answered by
+        the current version. Edges, zoom and obey need the pixels, which the cache does not hold: pass ``image``.
 
         Raises:
             SessionError: the file is missing or damaged, or is about another image than the one at hand.
+            ValueError, ImageError: as for ``set_image``, or ``path`` is no path.
         """
+        path = as_path(path, "a session's file")
         record = SessionLog.read(path)
-        image = None if image is None else as_rgb(image)
+        image = None if image is None else as_image(image, bands=bands)
         with self._lock:
             whole = self._at_hand(record, image, path)
             try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -59,3 +60,14 @@ class Interaction:
     def over(self) -> bool:
         """Whether no more clicks on this object follow."""
         return self.accepted or self.given_up
+
+
+def check_domain(domain: Any) -> str:
+    """A domain that a user gave.
+
+    Raises:
+        ValueError: it is no text, or an empty one.
+    """
+    if not isinstance(domain, str) or not domain:
+        raise ValueError(f"a domain is a name for where the images come from, e.g. 'cells', got {domain!r}")
+    return domain

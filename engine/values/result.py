@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -39,7 +40,7 @@ class MaskResult:
         timings_ms: milliseconds by stage: ``wait``, ``decode``, ``postprocess``, ``total``; ``zoom``, ``obey`` and
             ``edges`` where asked for.
         prompt: what it answers.
-        image: the RGB image, where the session has kept it: with ``zoom``.
+        image: the RGB image, read-only, where the session has kept it: with ``zoom``.
     """
 
     mask: npt.NDArray[np.bool_]
@@ -59,28 +60,34 @@ class MaskResult:
             OSError: the file cannot be written.
         """
         from livesam.engine.files.image import write_mask
+        from livesam.engine.files.places import as_path
 
-        if Path(path).suffix.lower() != ".png":
+        path = as_path(path, "a mask's file")
+        if path.suffix.lower() != ".png":
             raise ValueError(f"a mask is written as .png, which loses nothing; got {str(path)!r}")
-        write_mask(Path(path), self.mask)
+        write_mask(path, self.mask)
 
     def overlay(
-        self, path: Path | str | None = None, image: npt.NDArray[np.uint8] | None = None
+        self, path: Path | str | None = None, image: npt.NDArray[Any] | Path | str | None = None
     ) -> npt.NDArray[np.uint8]:
         """The mask and the clicks drawn on the image: RGB, uint8, enlarged to 900 px where it is smaller.
 
         Args:
             path: also write it there, as PNG or JPEG.
-            image: the image that the mask is of, RGB uint8 ``(H, W, 3)``; None for the one that the session has kept.
+            image: the image that the mask is of, a path or an array; None for the one that the session has kept.
 
         Raises:
-            ValueError: no image is at hand, it is of another size, or the suffix is another.
+            ValueError: no image is at hand, it is of another size, ``path`` is no path or has another suffix.
+            ImageError: the image cannot be read.
             OSError: the file cannot be written.
         """
+        from livesam.engine.files.image import as_image
         from livesam.engine.files.picture import write_picture
         from livesam.engine.view.overlay import Layer, draw
 
-        pixels = self.image if image is None else image
+        if isinstance(path, np.ndarray):
+            raise ValueError("overlay's first argument is the file to write: give the image as overlay(image=...)")
+        pixels = self.image if image is None else as_image(image)
         if pixels is None:
             raise ValueError("the session kept no image to draw on (its look does not zoom): give overlay(image=...)")
         if pixels.shape[:2] != self.mask.shape:

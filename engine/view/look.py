@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,3 +29,14 @@ class Look:
 
 
 PLAIN = Look()
+
+
+def check_look(look: Any) -> Look:
+    """A look that a user gave.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not isinstance(look, Look):
+        raise ValueError(f"a look is Look(zoom=..., obey=..., edges=...), got {look!r}")
+    return look

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import livesam
@@ -56,7 +57,11 @@ def test_one_line_one_mask(tmp_path: Path, photo: np.ndarray) -> None:
     [
         ({}, "at least one click"),
         ({"clicks": [(1,)]}, r"\(x, y\) or \(x, y, positive\)"),
+        ({"clicks": (10, 10)}, r"a click is \(x, y\) .*, got 10; clicks are a list"),
+        ({"clicks": 10}, r"clicks are a list of \(x, y\)"),
         ({"box": (1, 2, 3)}, r"\(x0, y0, x1, y1\)"),
+        ({"box": 3}, r"\(x0, y0, x1, y1\), got 3"),
+        ({"clicks": [(5, 5)], "bands": (3, 2, 1)}, "bands are of a file"),
         ({"clicks": [(5, 5)], "model": "vit_x"}, "unknown model"),
     ],
 )
@@ -88,7 +93,7 @@ def test_results_save_and_draw_themselves(session: livesam.Session, photo: np.nd
         result.save(tmp_path / "mask.jpg")
 
 
-def test_without_the_image_an_overlay_asks_for_it(photo: np.ndarray) -> None:
+def test_without_the_image_an_overlay_asks_for_it(photo: np.ndarray, tmp_path: Path) -> None:
     session = livesam.open_session(look=livesam.Look())
     session.set_image(photo)
     result = session.click(20, 20)
@@ -97,6 +102,55 @@ def test_without_the_image_an_overlay_asks_for_it(photo: np.ndarray) -> None:
     assert result.overlay(image=photo).dtype == np.uint8
     with pytest.raises(ValueError, match="of an image of"):
         result.overlay(image=photo[:-1])
+    with pytest.raises(ValueError, match=r"give the image as overlay\(image=...\)"):
+        result.overlay(photo)  # type: ignore[arg-type]
+    Image.fromarray(photo).save(tmp_path / "photo.png")
+    drawn = result.overlay(tmp_path / "overlay.png", image=str(tmp_path / "photo.png"))
+    np.testing.assert_array_equal(drawn, result.overlay(image=photo))
+    session.close()
+
+
+def test_wrong_arguments_are_said_in_a_sentence(session: livesam.Session, tmp_path: Path) -> None:
+    prompt = livesam.Prompt((livesam.Click(5, 5),))
+    calls: list[tuple[Callable[[], object], str]] = [
+        (lambda: livesam.open_session(look="zoom"), "a look is Look"),  # type: ignore[arg-type]
+        (lambda: livesam.open_session(checkpoint=3), "checkpoint is a path, got int"),  # type: ignore[arg-type]
+        (lambda: livesam.open_session(device=3), "unknown device 3"),  # type: ignore[arg-type]
+        (lambda: livesam.embed(None, tmp_path), "is a path, got NoneType"),  # type: ignore[arg-type]
+        (lambda: livesam.embed(tmp_path, tmp_path, bands=3), "one or three numbers"),  # type: ignore[arg-type]
+        (lambda: livesam.learn("nano"), "learn takes a session, got 'nano'"),  # type: ignore[arg-type]
+        (
+            lambda: livesam.export_decoder("nano", "hf", tmp_path / "hf"),  # type: ignore[arg-type]
+            "export_decoder takes a session, got 'nano'",
+        ),
+        (lambda: session.predict_many(prompt), "takes a list of prompts"),  # type: ignore[arg-type]
+        (lambda: session.predict_many(3), "takes a list of prompts"),  # type: ignore[arg-type]
+        (lambda: session.set_image(tmp_path / "photo.png", bands=3), "one or three numbers"),  # type: ignore[arg-type]
+        (lambda: session.save(3), "a session's file is a path, got int"),  # type: ignore[arg-type]
+        (lambda: session.restore(None), "a session's file is a path, got NoneType"),  # type: ignore[arg-type]
+        (lambda: setattr(session, "look", True), "a look is Look"),
+        (lambda: setattr(session, "domain", ""), "a domain is a name"),
+        (lambda: setattr(session, "domain", None), "a domain is a name"),
+    ]
+    (tmp_path / "photo.png").write_bytes(b"no image")
+    for call, said in calls:
+        with pytest.raises(ValueError, match=said):
+            call()
+    assert session.domain == "default"
+
+
+def test_a_session_is_saved_and_restored_by_the_names_of_files(photo: np.ndarray, tmp_path: Path) -> None:
+    bands = tmp_path / "photo.png"
+    Image.fromarray(photo).save(bands)
+    session = livesam.open_session()
+    session.set_image(bands, bands=(3, 2, 1))
+    last = session.click(60, 60)
+    session.save(str(tmp_path / "log"))
+    restored = session.restore(str(tmp_path / "log"), str(bands), bands=(3, 2, 1))
+    assert restored is not None
+    np.testing.assert_array_equal(restored.mask, last.mask)
+    with pytest.raises(livesam.LivesamError, match="another image"):
+        session.restore(tmp_path / "log", bands)
     session.close()
 
 
@@ -113,6 +167,28 @@ def test_what_a_caller_does_to_its_arrays_stays_its_own(session: livesam.Session
         return session.click(width / 3, height / 3, positive=False).mask
 
     np.testing.assert_array_equal(run(False), run(True))
+
+
+def test_the_image_of_a_result_cannot_be_written(session: livesam.Session, photo: np.ndarray) -> None:
+    results = [session.click(60, 60), session.preview(30, 30), session.click(100, 90), session.undo()]
+    for result in results:
+        assert result is not None
+        assert result.image is not None
+        with pytest.raises(ValueError, match="read-only"):
+            result.image[:] = 0
+        np.testing.assert_array_equal(result.image, photo)
+
+
+def test_embeddings_are_of_the_bands_that_are_named(photo: np.ndarray, tmp_path: Path) -> None:
+    Image.fromarray(photo).save(tmp_path / "photo.png")
+    assert livesam.embed(tmp_path / "photo.png", tmp_path / "e", bands=(3, 2, 1)).encoded == 1
+    session = livesam.open_session(embeddings=tmp_path / "e")
+    for bands, stored in ((None, 2), ((3, 2, 1), 2), ((1,), 3)):
+        session.set_image(tmp_path / "photo.png", bands=bands)
+        assert len(list((tmp_path / "e").glob("*.safetensors"))) == stored
+    one = session.click(60, 60)
+    np.testing.assert_array_equal(livesam.segment(tmp_path / "photo.png", [(60, 60)], bands=(1,)).mask, one.mask)
+    session.close()
 
 
 def test_previews_change_nothing_and_redo_takes_up_what_was_undone(session: livesam.Session) -> None:

@@ -9,8 +9,10 @@ import pytest
 import torch
 from livesam.engine.models import loading as models
 from livesam.engine.models.adapted import write_adapted
+from livesam.engine.runtimes.selection import Choice
 from livesam.engine.values.adapted_info import AdaptedInfo
 from livesam.engine.values.errors import CheckpointError, ExportError, SwapError
+from livesam.export import opening
 from livesam.export.graphs.graph_cache import GraphCache, default_cache_dir
 from livesam.export.opening import Opening, decoder_compiler, open_encoder, open_session
 
@@ -233,3 +235,11 @@ def test_errors(checkpoint, cache, tmp_path, monkeypatch):
         open_session(Opening("nano", checkpoint, "onnxruntime", cache_dir=tmp_path / "file"))
     monkeypatch.setenv("LIVESAM_CACHE", str(tmp_path / "elsewhere"))
     assert default_cache_dir() == tmp_path / "elsewhere"
+
+
+def test_a_runtime_that_nobody_makes_is_refused(cache, checkpoint):
+    graphs, choice = Opening("nano", checkpoint, cache_dir=cache).graphs(), Choice("abacus", "fp32", "cpu")
+    with pytest.raises(ValueError, match="no encoder is made for the runtime 'abacus'"):
+        opening._encoder(graphs, choice)
+    with pytest.raises(ValueError, match="no decoder is made for the runtime 'abacus'"):
+        opening._compiler(graphs, choice, "inputs")

@@ -4,7 +4,6 @@ import re
 import shlex
 from functools import partial
 from importlib.util import find_spec
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -56,9 +55,11 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def namespace(photo):
-    weights = models.decoder_weights(models.load("nano"))
-    session = SimpleNamespace(slot=SimpleNamespace(current=3, weights=lambda version: weights))
-    return {"image": photo.copy(), "session_of_mine": session}
+    made = {"image": photo.copy()}
+    yield made
+    for name in ("session", "again"):
+        if name in made:
+            made[name].close()
 
 
 @pytest.fixture
@@ -118,6 +119,7 @@ def test_the_examples_run(page, folder, namespace, small_vit_b, one_probe, monke
     assert set(FORMATS) - {"tensorrt"} <= set(played)
     assert namespace["mask"].shape == namespace["image"].shape[:2]
     assert len(namespace["weights"]) == 120
+    assert namespace["manifest"].options["domain"] == "cells"
     assert namespace["outputs"].pred_masks.shape == (1, 1, 3, 256, 256)
     assert (folder / "repository" / "cells-decoder" / "2" / "model.onnx").is_file()
     assert read_adapted(folder / "together.safetensors").info.counts == {"accepted": 7}

@@ -233,9 +233,9 @@ class Session(Previews):
             raise ValueError("bands are of an image file: give it, too")
         path = as_path(path, "a session's file")
         record = SessionLog.read(path)
-        pixels = None if image is None else as_image(image, bands=bands)
+        image = None if image is None else as_image(image, bands=bands)
         with self._lock:
-            whole = self._at_hand(record, pixels, path)
+            whole = self._at_hand(record, image, path)
             try:
                 record.check(whole)
             except ValueError as error:

@@ -229,6 +229,8 @@ class Session(Previews):
             SessionError: the file is missing or damaged, or is about another image than the one at hand.
             ValueError, ImageError: as for ``set_image``, or ``path`` is no path.
         """
+        if image is None and bands is not None:
+            raise ValueError("bands are of an image file: give it, too")
         path = as_path(path, "a session's file")
         record = SessionLog.read(path)
         image = None if image is None else as_image(image, bands=bands)

@@ -128,6 +128,7 @@ def test_wrong_arguments_are_said_in_a_sentence(session: livesam.Session, tmp_pa
         (lambda: session.set_image(tmp_path / "photo.png", bands=3), "one or three numbers"),  # type: ignore[arg-type]
         (lambda: session.save(3), "a session's file is a path, got int"),  # type: ignore[arg-type]
         (lambda: session.restore(None), "a session's file is a path, got NoneType"),  # type: ignore[arg-type]
+        (lambda: session.restore(tmp_path / "log", bands=(1,)), "bands are of an image file"),
         (lambda: setattr(session, "look", True), "a look is Look"),
         (lambda: setattr(session, "domain", ""), "a domain is a name"),
         (lambda: setattr(session, "domain", None), "a domain is a name"),
@@ -152,6 +153,14 @@ def test_a_session_is_saved_and_restored_by_the_names_of_files(photo: np.ndarray
     with pytest.raises(livesam.LivesamError, match="another image"):
         session.restore(tmp_path / "log", bands)
     session.close()
+
+
+def test_a_saved_session_has_the_name_of_a_domain(session: livesam.Session, tmp_path: Path) -> None:
+    session.click(60, 60)
+    session._dialogue.domain = ""
+    session.save(tmp_path / "log")
+    with pytest.raises(livesam.LivesamError, match="a domain is a name"):
+        session.restore(tmp_path / "log")
 
 
 def test_what_a_caller_does_to_its_arrays_stays_its_own(session: livesam.Session, photo: np.ndarray) -> None:

@@ -86,22 +86,6 @@ def dice(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     return 1 - (2 * overlap + 1) / (inside.sum((2, 3)) + wanted.sum((2, 3)) + 1)
 
 
-def distillation(logits: Tensor, teacher: Tensor, weight: Tensor) -> Tensor:
-    """How far the masks are from a teacher's, beyond its own uncertainty: ``(P, M)``, at least 0.
-
-    The Kullback-Leibler divergence of each pixel's two classes; 0 exactly where both agree.
-
-    Args:
-        logits, teacher: ``(P, M, h, w)``; no gradient goes to the teacher.
-        weight: ``(P, h, w)`` or ``(P, M, h, w)``.
-    """
-    wanted = teacher.detach().sigmoid()
-    known = (weight if weight.dim() == 4 else weight.unsqueeze(1)).expand_as(logits)
-    entropy = F.binary_cross_entropy_with_logits(teacher.detach(), wanted, reduction="none")
-    divergence = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none") - entropy
-    return (divergence * known).sum((2, 3)) / known.sum((2, 3)).clamp_min(1e-6)
-
-
 def soft_iou(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     """IoU of the thresholded masks where something is known, no gradient: ``(P, M, h, w)`` gives ``(P, M)``."""
     with torch.no_grad():

@@ -75,7 +75,10 @@ class StepReport:
 
 
 class AdaptationConfig(Protocol):
-    """A method's numbers: a frozen dataclass in the method's own file."""
+    """A method's numbers: a frozen dataclass in the method's own file, derived from this.
+
+    A method that wants an answer looked at otherwise has a field of that name.
+    """
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
@@ -83,6 +86,16 @@ class AdaptationConfig(Protocol):
     def seed(self) -> int:
         """Of whatever the method draws."""
         ...
+
+    @property
+    def obey(self) -> bool:
+        """Whether answers are to be corrected where they contradict clicks."""
+        return False
+
+    @property
+    def size_prior(self) -> bool:
+        """Whether first clicks are to be looked at in a window of the objects' size."""
+        return False
 
 
 class AdaptationMethod(Protocol):

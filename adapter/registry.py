@@ -1,9 +1,11 @@
-"""Methods by name. A new one is a file in ``methods`` with its own configuration, and two lines here."""
+"""Methods by name. A new one is a file in ``methods`` with its own configuration, and its line in ``METHODS``."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from livesam.adapter.methods.dctta import DcttaConfig, DcttaMethod
 from livesam.adapter.methods.frozen import FrozenConfig, FrozenMethod
@@ -15,12 +17,14 @@ if TYPE_CHECKING:
     from livesam.adapter.torch_decoder import GiveWay
     from segment_anything.modeling import Sam
 
-CONFIGS: dict[str, AdaptationConfig] = {
-    "frozen": FrozenConfig(),
-    "paper": PAPER_PRESETS["full-erosion"],
-    "dctta": DcttaConfig(),
-    "live": LiveConfig(),
-    **{f"paper/{preset}": config for preset, config in PAPER_PRESETS.items()},
+Make: TypeAlias = "Callable[..., AdaptationMethod]"  # (sam, config, *, device, give_way)
+
+METHODS: dict[str, tuple[AdaptationConfig, Make]] = {
+    "frozen": (FrozenConfig(), FrozenMethod),
+    "paper": (PaperConfig(), PaperMethod),
+    "dctta": (DcttaConfig(), DcttaMethod),
+    "live": (LiveConfig(), LiveMethod),
+    **{f"paper/{name}": (config, partial(PaperMethod, name=f"paper/{name}")) for name, config in PAPER_PRESETS.items()},
 }
 
 
@@ -38,14 +42,7 @@ def create(
         ValueError: there is no such method, preset or field; the message names those there are.
     """
     config = config_of(name, **overrides)
-    if isinstance(config, FrozenConfig):
-        return FrozenMethod(sam, config, device=device, give_way=give_way)
-    if isinstance(config, PaperConfig):
-        return PaperMethod(sam, config, name=name, device=device, give_way=give_way)
-    if isinstance(config, DcttaConfig):
-        return DcttaMethod(sam, config, device=device, give_way=give_way)
-    assert isinstance(config, LiveConfig)
-    return LiveMethod(sam, config, device=device, give_way=give_way)
+    return METHODS[name][1](sam, config, device=device, give_way=give_way)
 
 
 def config_of(name: str, **overrides: Any) -> AdaptationConfig:
@@ -54,9 +51,9 @@ def config_of(name: str, **overrides: Any) -> AdaptationConfig:
     Raises:
         ValueError: there is no such method, preset or field.
     """
-    if name not in CONFIGS:
-        raise ValueError(f"unknown method {name!r}: choose one of {', '.join(CONFIGS)}")
-    base = CONFIGS[name]
+    if name not in METHODS:
+        raise ValueError(f"unknown method {name!r}: choose one of {', '.join(METHODS)}")
+    base = METHODS[name][0]
     unknown = sorted(set(overrides) - set(base.__dataclass_fields__))
     if unknown:
         raise ValueError(f"{name} has no setting {', '.join(unknown)}: it has {', '.join(base.__dataclass_fields__)}")
@@ -65,9 +62,9 @@ def config_of(name: str, **overrides: Any) -> AdaptationConfig:
 
 def obeys(config: AdaptationConfig) -> bool:
     """Whether a method's answers are to be corrected where they contradict clicks (``engine/view/obey.py``)."""
-    return isinstance(config, LiveConfig) and config.obey
+    return config.obey
 
 
 def uses_size_prior(config: AdaptationConfig) -> bool:
     """Whether first clicks are to be looked at in a window of the objects' size (``engine/view/size_prior.py``)."""
-    return isinstance(config, LiveConfig) and config.size_prior
+    return config.size_prior

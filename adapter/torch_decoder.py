@@ -165,12 +165,6 @@ def head(decoder: MaskDecoder, reached: Trunk, hw: tuple[int, int], give_way: Gi
     return masks.reshape(len(masks), 4, 4 * height, 4 * width), predicted_ious(decoder, reached.queries)
 
 
-def by_token(grid: Tensor) -> Tensor:
-    """Low-res pixels in the order of the fine features: ``(4h, 4w)`` gives ``(h*w, 16)``."""
-    height, width = (n // 4 for n in grid.shape)
-    return grid.view(height, 2, 2, width, 2, 2).permute(0, 3, 1, 4, 2, 5).reshape(height * width, 16)
-
-
 def forward(
     decoder: MaskDecoder, source: Tensor, position: Tensor, sparse: Tensor, give_way: GiveWay | None = None
 ) -> Decoded:

@@ -30,7 +30,7 @@ import torch
 from livesam.adapter.flat_decoder import FlatDecoder
 from livesam.adapter.labels import cells, click_labels
 from livesam.adapter.losses import click_bce
-from livesam.adapter.method import Answer, StepReport
+from livesam.adapter.method import AdaptationConfig, Answer, StepReport
 from livesam.adapter.optimiser import Adam
 from livesam.adapter.torch_decoder import Decoding, GiveWay
 from livesam.engine.values.embedding import ImageEmbedding
@@ -59,7 +59,7 @@ class Unit:
 
 
 @dataclass(frozen=True, slots=True)
-class DcttaConfig:
+class DcttaConfig(AdaptationConfig):
     """DC-TTA, arXiv 2506.23104 (``jihun1998/DCTTA`` @ 62b9334): clicks divided over decoder copies, then merged.
 
     Attributes:

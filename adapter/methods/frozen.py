@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from livesam.adapter.flat_decoder import FlatDecoder
-from livesam.adapter.method import Answer, StepReport
+from livesam.adapter.method import AdaptationConfig, Answer, StepReport
 from livesam.adapter.torch_decoder import Decoding, GiveWay
 from livesam.engine.values.embedding import ImageEmbedding
 from livesam.engine.values.interaction import Interaction
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class FrozenConfig:
+class FrozenConfig(AdaptationConfig):
     """The base decoder, unchanged."""
 
     seed: int = 0

@@ -25,7 +25,7 @@ import torch
 from livesam.adapter.flat_decoder import FlatDecoder
 from livesam.adapter.labels import plausible
 from livesam.adapter.learning.guard import CircuitBreaker, GuardConfig, ReplayGate, StepGuard
-from livesam.adapter.method import Answer, StepReport
+from livesam.adapter.method import AdaptationConfig, Answer, StepReport
 from livesam.adapter.methods.late_layers import LATE, LateLayers
 from livesam.adapter.methods.lessons import PREPARED, Lessons
 from livesam.adapter.methods.replay import Example, Lesson, Memory
@@ -45,7 +45,7 @@ PART = 2  # lessons that go through the late layers together: a click waits for 
 
 
 @dataclass(frozen=True, slots=True)
-class LiveConfig:
+class LiveConfig(AdaptationConfig):
     """The numbers of `live`, and a switch for each of its parts.
 
     Attributes:

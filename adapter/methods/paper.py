@@ -23,7 +23,7 @@ import torch
 from livesam.adapter.flat_decoder import FlatDecoder
 from livesam.adapter.labels import MaskLabel, click_labels, confident_label, result_label
 from livesam.adapter.losses import balanced, click_bce, sample
-from livesam.adapter.method import Answer, ObjectId, StepReport, object_id
+from livesam.adapter.method import AdaptationConfig, Answer, ObjectId, StepReport, object_id
 from livesam.adapter.optimiser import Adam, AdamState
 from livesam.adapter.torch_decoder import Decoding, GiveWay
 from livesam.engine.values.embedding import ImageEmbedding
@@ -44,7 +44,7 @@ ResultMask: TypeAlias = Literal["off", "eroded", "confident", "untreated"]
 
 
 @dataclass(frozen=True, slots=True)
-class PaperConfig:
+class PaperConfig(AdaptationConfig):
     """arXiv 2404.08421: click adaptation (CA), result mask (RM), click mask (CM). One Adam step each.
 
     The published rates (5e-8 to 1e-6) were found for SAM ViT-B with defective labels; the default is the one that did

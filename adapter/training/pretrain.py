@@ -2,7 +2,8 @@
 
 Images, windows, pasting, colours and clicks are made on the device, so the same code feeds a GPU and (slowly) runs on a
 CPU. A run folder holds ``checkpoint.pt``, ``log.jsonl`` (one line a report) and ``nano.safetensors`` (fp16 averaged
-weights, ready to be bundled). A killed run goes on from its last checkpoint when started again with the same arguments.
+weights, ready to be bundled). A killed run goes on from its last checkpoint when started again with the same arguments;
+other stages or another seed are refused.
 """
 
 from __future__ import annotations
@@ -33,11 +34,12 @@ CLIP = 1.0
 REPORTED_CLICKS = (1, 3, 5, 10)
 DEFAULT_STAGES = (
     "256x96:700:5:6:4e-4:4e-4",
-    "512x48:1000:5:12:4e-4:2e-6",
+    "512x48:1000:5:12:4e-4:1.2e-4",
+    "512x48,1024x12:600:5:12:1.2e-4:1e-6",
 )
 
 
-def train(run: Run, store: ImageStore, stages: list[Stage], report: Report, every_s: float, save_s: float) -> None:
+def train(run: Run, store: ImageStore, report: Report, every_s: float, save_s: float) -> None:
     """Run all stages from wherever the run stands.
 
     Args:
@@ -45,8 +47,8 @@ def train(run: Run, store: ImageStore, stages: list[Stage], report: Report, ever
         save_s: seconds between checkpoints; one follows each stage, too.
     """
     begun, before = time.monotonic(), run.done
-    while run.stage < len(stages):
-        stage = stages[run.stage]
+    while run.stage < len(run.stages):
+        stage = run.stages[run.stage]
         meter, saved = Meter(), time.monotonic()
         sam = run.train()
         while (part := stage.part(run.step, run.seconds)) < 1:
@@ -61,7 +63,7 @@ def train(run: Run, store: ImageStore, stages: list[Stage], report: Report, ever
             if meter.seconds() > every_s:
                 place = {"stage": run.stage, "part": stage.part(run.step, run.seconds), "done": run.done, "lr": rate}
                 sizes = ",".join(str(size) for size, _ in stage.sizes)
-                left = left_s(run, stages, time.monotonic() - begun, before)
+                left = left_s(run, time.monotonic() - begun, before)
                 report({**place, "size": sizes, **meter.line(), "seconds": run.total_s, "left_s": left})
                 meter = Meter()
             if time.monotonic() - saved > save_s:
@@ -72,7 +74,8 @@ def train(run: Run, store: ImageStore, stages: list[Stage], report: Report, ever
         run.save()
 
 
-def _step(run: Run, store: ImageStore, stage: Stage) -> tuple[Tensor, dict[int, Tensor]]:
+def _step(run: Run, store: ImageStore, stage: Stage) -> tuple[Tensor, dict[int, Tensor]] | None:
+    """The loss, and the IoU after so many clicks; None where the gradient was not finite and nothing was learned."""
     size, images = stage.turn(run.step)
     set_input_size(run.sam, size)
     with torch.no_grad():
@@ -83,18 +86,19 @@ def _step(run: Run, store: ImageStore, stage: Stage) -> tuple[Tensor, dict[int, 
     loss.backward()  # type: ignore[no-untyped-call]
     parameters = [p for group in run.optimiser.param_groups for p in group["params"]]
     norm = torch.nn.utils.clip_grad_norm_(parameters, CLIP)
-    if torch.isfinite(norm):
-        run.optimiser.step()
+    if not torch.isfinite(norm):
+        return None
+    run.optimiser.step()
     return loss.detach(), ious
 
 
-def left_s(run: Run, stages: list[Stage], seconds: float, before: int) -> float:
+def left_s(run: Run, seconds: float, before: int) -> float:
     """Seconds left: timed stages by their clock, the others by the pixels a second so far."""
     a_step = seconds / max(1, run.done - before)
-    here = stages[run.stage]
+    here = run.stages[run.stage]
     left = here.length - run.seconds if here.timed else (here.length - run.step) * a_step
     work = sum(size**2 * images for size, images in here.sizes) / len(here.sizes)
-    for stage in stages[run.stage + 1 :]:
+    for stage in run.stages[run.stage + 1 :]:
         pixels = sum(size**2 * images for size, images in stage.sizes) / len(stage.sizes)
         left += stage.length if stage.timed else stage.length * a_step * pixels / work
     return max(0.0, left)
@@ -108,23 +112,28 @@ class Meter:
         self._losses: list[Tensor] = []
         self._ious: dict[int, list[Tensor]] = {}
         self._images = 0
+        self._skipped = 0
 
     def seconds(self) -> float:
         """Since it was made."""
         return time.monotonic() - self._begun
 
-    def add(self, found: tuple[Tensor, dict[int, Tensor]], images: int) -> None:
-        """Count a step."""
-        self._losses.append(found[0])
+    def add(self, found: tuple[Tensor, dict[int, Tensor]] | None, images: int) -> None:
+        """Count a step; one that was skipped (None) has no part in the means."""
         self._images += images
+        if found is None:
+            self._skipped += 1
+            return
+        self._losses.append(found[0])
         for clicks, iou in found[1].items():
             self._ious.setdefault(clicks, []).append(iou)
 
     def line(self) -> dict[str, Any]:
-        """Means since it was made, and images a second."""
+        """Means since it was made, skipped steps, and images a second; ``loss`` is None where all were skipped."""
         ious = {str(k): float(torch.stack(self._ious[k]).mean()) for k in REPORTED_CLICKS if k in self._ious}
-        loss = float(torch.stack(self._losses).mean())  # waits for the device, so the rate that follows is true
-        return {"loss": loss, "iou": ious, "images_per_s": self._images / self.seconds()}
+        # Waits for the device, so the rate that follows is true.
+        loss = float(torch.stack(self._losses).mean()) if self._losses else None
+        return {"loss": loss, "iou": ious, "skipped": self._skipped, "images_per_s": self._images / self.seconds()}
 
 
 def gather(data: Path | None, packs: list[Path], made: int, seed: int, workers: int) -> list[Source]:
@@ -157,9 +166,12 @@ def main(arguments: list[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     if given.data is None and not given.pack:
         parser.error("give --data DATA, the folder with the sets, or --pack PACK")
-    stages = [Stage.parse(s) for s in given.stages]
     device = torch.device(given.device)
-    run = Run(given.out, given.seed, device, init=given.init, trunk=given.trunk, frozen_stages=given.freeze)
+    try:
+        stages = [Stage.parse(s) for s in given.stages]
+        run = Run(given.out, stages, given.seed, device, init=given.init, trunk=given.trunk, frozen_stages=given.freeze)
+    except ValueError as error:
+        parser.error(str(error))
     sources = gather(given.data, given.pack, given.procedural, given.seed, given.workers)
     store = ImageStore(sources, device)
     shares = ", ".join(f"{name} {share:.3f}" for name, share in sorted(store.shares.items()))
@@ -169,12 +181,14 @@ def main(arguments: list[str] | None = None) -> None:
         with (given.out / "log.jsonl").open("a") as log:
             log.write(json.dumps(line) + "\n")
         iou = " ".join(f"@{k} {v:.3f}" for k, v in line["iou"].items())
+        loss = "none" if line["loss"] is None else f"{line['loss']:.3f}"
+        skipped = f", {line['skipped']} steps skipped (gradient not finite)" if line["skipped"] else ""
         sys.stderr.write(
-            f"stage {line['stage'] + 1}/{len(stages)} {line['part']:4.0%} step {line['done']} loss {line['loss']:.3f} "
-            f"IoU {iou} {line['images_per_s']:.0f} images/s, {line['left_s'] / 60:.1f} min left\n"
+            f"stage {line['stage'] + 1}/{len(stages)} {line['part']:4.0%} step {line['done']} loss {loss} IoU {iou} "
+            f"{line['images_per_s']:.0f} images/s{skipped}, {line['left_s'] / 60:.1f} min left\n"
         )
 
-    train(run, store, stages, report, given.report_s, given.save_s)
+    train(run, store, report, given.report_s, given.save_s)
 
 
 if __name__ == "__main__":

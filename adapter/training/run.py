@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from livesam.adapter.training.stage import Stage
 from livesam.adapter.training.trunk import imagenet_file, load_imagenet
 from livesam.engine.files.atomic import atomic_write
 from livesam.engine.models.loading import build, load
@@ -24,6 +26,9 @@ TRUNK = ("image_encoder.stem", "image_encoder.stages")
 class Run:
     """Weights, their average, optimiser, random state and place in the stages.
 
+    Raises:
+        ValueError: the folder holds a run with other stages or another seed.
+
     Attributes:
         sam: what learns; average: what is kept.
         step, seconds: done in the present stage; done, total_s: in all.
@@ -31,11 +36,11 @@ class Run:
     """
 
     def __init__(
-        self, out: Path, seed: int, device: torch.device, *, init: Path | None = None, trunk: Path | None = None,
-        frozen_stages: int = 0,
+        self, out: Path, stages: Sequence[Stage], seed: int, device: torch.device, *, init: Path | None = None,
+        trunk: Path | None = None, frozen_stages: int = 0,
     ) -> None:  # fmt: skip
         out.mkdir(parents=True, exist_ok=True)
-        self.out, self.device = out, device
+        self.out, self.stages, self.seed, self.device = out, tuple(stages), seed, device
         self.checkpoint, self.weights = out / "checkpoint.pt", out / "nano.safetensors"
         self.rng = np.random.default_rng(seed)
         self.generator = torch.Generator(device).manual_seed(seed)
@@ -91,7 +96,7 @@ class Run:
             "sam": self.sam.state_dict(), "average": self.average.state_dict(),
             "optimiser": self.optimiser.state_dict(), "rng": self.rng.bit_generator.state,
             "generator": self.generator.get_state(),
-            "place": {k: getattr(self, k) for k in PLACE},
+            "place": {k: getattr(self, k) for k in PLACE}, "arguments": self._arguments(),
         }  # fmt: skip
         with atomic_write(self.checkpoint) as file:
             torch.save(state, file)
@@ -99,8 +104,14 @@ class Run:
         with atomic_write(self.weights) as file:
             file.write(save({k: v.cpu().contiguous() for k, v in half.items()}))
 
+    def _arguments(self) -> str:
+        return f"--stages {' '.join(map(str, self.stages))} --seed {self.seed}"
+
     def _resume(self) -> None:
         state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
+        begun, now = state.get("arguments", "arguments that its checkpoint does not name"), self._arguments()
+        if begun != now:
+            raise ValueError(f"the run in {self.out} was begun with {begun}, got {now}: give those, or another --out")
         self.sam.load_state_dict(state["sam"])
         self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])

@@ -50,6 +50,12 @@ class Stage:
             raise ValueError(f"length, objects and clicks are positive, got {text!r}")
         return stage
 
+    def __str__(self) -> str:
+        """The form that ``parse`` reads."""
+        sizes = ",".join(f"{size}x{images}" for size, images in self.sizes)
+        length = f"{self.length:.10g}{'s' if self.timed else ''}"
+        return f"{sizes}:{length}:{self.objects}:{self.clicks}:{self.lr:.10g}:{self.lr_end:.10g}"
+
     def part(self, steps: int, seconds: float) -> float:
         """How much of the stage is done, 0 to 1."""
         return min(1.0, (seconds if self.timed else steps) / self.length)

@@ -98,19 +98,6 @@ def from_hf(state: Mapping[str, T]) -> dict[str, T]:
     return renamed
 
 
-def hf_config_of(name: str) -> dict[str, Any]:
-    """The ``config.json`` of ``vit_b``, ``vit_l`` or ``vit_h``.
-
-    Raises:
-        ValueError: Hugging Face has no class for this model.
-    """
-    from livesam.engine.models.spec import VIT_SHAPES
-
-    if name not in VIT_SHAPES:
-        raise ValueError(f"Hugging Face's SamModel holds {', '.join(VIT_SHAPES)}, got {name!r}")
-    return hf_config(*VIT_SHAPES[name])
-
-
 def hf_config(
     embed_dim: int, depth: int, heads: int, global_blocks: Iterable[int], image_size: int = 1024, window: int = 14
 ) -> dict[str, Any]:

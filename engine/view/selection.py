@@ -14,7 +14,6 @@ from livesam.engine.view.points import point_count
 Rule: TypeAlias = Literal["official", "single", "multi"]
 
 SINGLE_TOKEN = 0
-MULTI_TOKENS = (1, 2, 3)
 
 
 def select_token(ious: npt.NDArray[np.float32], prompt: Prompt, rule: Rule = "official") -> int:

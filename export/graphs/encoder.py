@@ -253,12 +253,3 @@ def _check(sam: Sam, path: Path, size: int, precision: str, uint8_input: bool, b
         "checked": note,
         "differences": [d.as_dict() for d in differences],
     }
-
-
-def example_input(manifest: Manifest, seed: int = 0) -> dict[str, Array]:
-    """A valid feed of an exported encoder with a fixed batch."""
-    image = manifest.inputs["image"]
-    if image.dtype == "uint8":
-        return {"image": probe_image(manifest.image_size, seed)}
-    count = image.shape[0] if isinstance(image.shape[0], int) else 1
-    return {"image": np.repeat(normalised(probe_image(manifest.image_size, seed), manifest.image_size), count, 0)}

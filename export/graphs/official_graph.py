@@ -31,7 +31,6 @@ LAYERS = 2
 MASKS = 4
 MIN_OPSET = 17  # LayerNormalization
 
-INPUTS = ("image_embeddings", "point_coords", "point_labels", "mask_input", "has_mask_input", "orig_im_size")
 OUTPUTS = ("masks", "iou_predictions", "low_res_masks")
 CVAT_OUTPUTS = (*OUTPUTS, "xtl", "ytl", "xbr", "ybr")
 

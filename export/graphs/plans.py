@@ -24,8 +24,6 @@ from livesam.export.files.staging import staged
 Shape = tuple[int, ...]
 Progress = Callable[[str], None]
 
-# Turing to Blackwell, as far as the support matrices of TensorRT for RTX 1.x go.
-RTX_CAPABILITIES = ("SM75", "SM80", "SM86", "SM89", "SM120")
 MAX_PROMPTS = 64
 MAX_POINTS = 32
 
@@ -64,11 +62,6 @@ def encoder_profiles(image_size: int, batches: tuple[int, int, int] = (1, 1, 1))
     """The profile of an encoder with a dynamic batch: smallest, expected and largest number of images."""
     lo, best, hi = ((b, 3, image_size, image_size) for b in batches)
     return [Profile({"image": (lo, best, hi)})]
-
-
-def image_profiles(image_size: int) -> list[Profile]:
-    """The profile of an encoder with uint8 input: any height and width up to the model's size."""
-    return [Profile({"image": ((1, 1, 3), (image_size * 3 // 4, image_size, 3), (image_size, image_size, 3))})]
 
 
 @dataclass(frozen=True)
@@ -197,18 +190,6 @@ def _manifest(source: Manifest, key: PlanKey, files: Mapping[str, str]) -> Manif
         },
         graph_version=GRAPH_VERSION,
     )
-
-
-def refit_names(graph: Path) -> list[str]:
-    """Names that a refit of the decoder sets: TensorRT takes them over from the ONNX initializers.
-
-    Raises:
-        ExportError: the graph has no manifest, or is no decoder of ours.
-    """
-    manifest = Manifest.read(graph)
-    if len(manifest.weights) != 120:
-        raise ExportError(f"{graph} lists {len(manifest.weights)} decoder tensors, a refit needs 120")
-    return sorted(manifest.weights)
 
 
 def _check_capabilities(lib: Library, capabilities: Sequence[str], refit: bool) -> None:

@@ -8,7 +8,6 @@ from livesam.adapter.losses import (
     balanced,
     click_bce,
     dice,
-    distillation,
     focal,
     pixel_bce,
     sample,
@@ -102,19 +101,6 @@ def test_losses_take_a_cross_entropy_that_is_there_already(case, loss):
     logits, target, weight = case
     assert torch.equal(loss(logits, target, weight, bce=pixel_bce(logits, target)), loss(logits, target, weight))
     assert not torch.equal(loss(logits, target, weight, bce=torch.ones_like(logits)), loss(logits, target, weight))
-
-
-def test_distillation_is_zero_at_the_teacher_only(case):
-    logits, _, weight = case
-    assert torch.allclose(distillation(logits, logits, weight), torch.zeros(2, 2), atol=1e-6)
-    distillation(logits, logits.detach(), weight).sum().backward()
-    assert logits.grad.abs().max() < 1e-7
-    logits.grad = None
-    loss = distillation(logits, logits.detach() + 1, weight)
-    assert float(loss.detach().min()) > 0.01
-    loss.sum().backward()
-    assert (logits.grad[..., 7] == 0).all()
-    assert (logits.grad[..., :7] < 0).all()
 
 
 def test_soft_iou_by_hand(case):

@@ -1,10 +1,13 @@
 """The methods on a small model with random weights: what each must do, and must not."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 import torch
+from livesam.adapter.method import AdaptationConfig
 from livesam.adapter.methods.paper import PAPER_PRESETS
-from livesam.adapter.registry import CONFIGS, config_of, create
+from livesam.adapter.registry import METHODS, config_of, create, obeys, uses_size_prior
 from livesam.engine.models import loading as models
 from livesam.engine.values.embedding import ImageEmbedding
 from livesam.engine.values.interaction import Interaction
@@ -98,7 +101,24 @@ def test_unknown_methods_and_settings_are_refused(tiny_sam):
         create("paper", tiny_sam, rate=1)
     assert config_of("paper/cm", lr=1e-3).lr == 1e-3
     assert {create(n, tiny_sam).name for n in ("frozen", "paper", "paper/cm")} == {"frozen", "paper", "paper/cm"}
-    assert {name for name in CONFIGS if "/" not in name} == {"frozen", "paper", "dctta", "live"}
+    assert {name for name in METHODS if "/" not in name} == {"frozen", "paper", "dctta", "live"}
+
+
+def test_a_method_asks_for_a_look_by_a_field_of_that_name():
+    assert [(obeys(config), uses_size_prior(config)) for config in (config_of("live"), config_of("paper"))] == [
+        (True, True),
+        (False, False),
+    ]
+    assert not obeys(config_of("live", obey=False))
+    with pytest.raises(ValueError, match="frozen has no setting obey: it has seed"):
+        config_of("frozen", obey=True)
+
+    @dataclass(frozen=True, slots=True)
+    class Mine(AdaptationConfig):
+        seed: int = 0
+        size_prior: bool = True
+
+    assert (obeys(Mine()), uses_size_prior(Mine()), uses_size_prior(Mine(size_prior=False))) == (False, True, False)
 
 
 def test_weights_that_a_slot_keeps_can_be_gone_on_from(tiny_sam, base):

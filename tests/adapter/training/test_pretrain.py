@@ -35,6 +35,17 @@ def test_stages_parse_by_steps_and_by_seconds_and_their_rate_falls() -> None:
     assert stage.rate(1) == pytest.approx(1e-6)
 
 
+@pytest.mark.parametrize("text", [*pretrain.DEFAULT_STAGES, "64x2:90s:1:1:1e-3:1e-4"])
+def test_a_stage_is_written_as_it_is_read(text: str) -> None:
+    assert Stage.parse(str(Stage.parse(text))) == Stage.parse(text)
+
+
+def test_a_plain_run_ends_at_both_sizes_and_its_rate_has_no_jump() -> None:
+    stages = [Stage.parse(text) for text in pretrain.DEFAULT_STAGES]
+    assert {size for size, _ in stages[-1].sizes} == {512, 1024}
+    assert [stage.lr_end for stage in stages[:-1]] == [stage.lr for stage in stages[1:]]
+
+
 @pytest.mark.parametrize(
     "text", ["512:10:1:1:1:1", "512x4:10:1", "500x4:10:1:1:1:1", "512x0:10:1:1:1:1", "512x4:0s:1:1:1:1", "a"]
 )
@@ -45,8 +56,8 @@ def test_a_stage_of_another_form_is_refused(text: str) -> None:
 
 def train(store: ImageStore, out: Path, stages: list[Stage]) -> list[dict[str, Any]]:
     lines: list[dict[str, Any]] = []
-    run = Run(out, 3, CPU, init=bundled_nano(), frozen_stages=2)
-    pretrain.train(run, store, stages, lines.append, every_s=0, save_s=0)
+    run = Run(out, stages, 3, CPU, init=bundled_nano(), frozen_stages=2)
+    pretrain.train(run, store, lines.append, every_s=0, save_s=0)
     return lines
 
 
@@ -102,14 +113,55 @@ def test_the_command_trains_from_a_pack(tmp_path: Path, capsys: pytest.CaptureFi
     assert load("nano", out / "nano.safetensors")
 
 
+def test_a_step_without_a_finite_gradient_is_counted_and_left_out_of_the_loss(
+    store: ImageStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, calls = pretrain.batch_loss, iter([False, True, False])
+
+    def sometimes_nan(*arguments: Any, **more: Any) -> Any:
+        loss, ious = original(*arguments, **more)
+        return loss * (float("nan") if next(calls) else 1.0), ious
+
+    monkeypatch.setattr(pretrain, "batch_loss", sometimes_nan)
+    stages = [Stage(((32, 2),), 3, False, 1, 1, 1e-4, 1e-4)]
+    lines = train(store, tmp_path, stages)
+    assert [line["skipped"] for line in lines] == [0, 1, 0]
+    assert [line["loss"] is None for line in lines] == [False, True, False]
+    weights = load("nano", tmp_path / "nano.safetensors").state_dict()
+    assert all(torch.isfinite(value).all() for value in weights.values())
+    meter = pretrain.Meter()
+    for found in ((torch.tensor(1.0), {}), None, (torch.tensor(3.0), {})):
+        meter.add(found, 2)
+    assert (meter.line()["loss"], meter.line()["skipped"]) == (2.0, 1)
+
+
+@pytest.mark.parametrize("other", [["--seed", "1"], ["--stages", "32x2:4:2:2:1e-4:1e-5"]])
+def test_a_run_does_not_go_on_with_other_stages_or_another_seed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], other: list[str]
+) -> None:
+    write_pack(tmp_path / "a.zip", list(procedural_sources(2, 2, 1, side=64)), 80)
+    arguments = ["--pack", str(tmp_path / "a.zip"), "--procedural", "0", "--out", str(tmp_path / "run"), "--init",
+                 str(bundled_nano()), "--stages", "32x2:1:2:2:1e-4:1e-5", "--device", "cpu"]  # fmt: skip
+    pretrain.main(arguments)
+    before = (tmp_path / "run" / "checkpoint.pt").read_bytes()
+    with pytest.raises(SystemExit):
+        pretrain.main([*arguments, *other])
+    said = capsys.readouterr().err
+    assert "was begun with --stages 32x2:1:2:2:0.0001:1e-05 --seed 0, got --stages" in said
+    assert "or another --out" in said
+    assert (tmp_path / "run" / "checkpoint.pt").read_bytes() == before
+    pretrain.main(arguments)  # the same: nothing left to do
+
+
 def test_time_left_counts_the_stages_to_come(store: ImageStore, tmp_path: Path) -> None:
-    run = Run(tmp_path, 0, CPU, init=bundled_nano())
-    run.step, run.done = 10, 10
     steps = Stage(((256, 4),), 110, False, 1, 1, 1e-4, 1e-4)
-    assert pretrain.left_s(run, [steps], 20, 0) == pytest.approx(200)
+    run = Run(tmp_path, [steps], 0, CPU, init=bundled_nano())
+    run.step, run.done = 10, 10
+    assert pretrain.left_s(run, 20, 0) == pytest.approx(200)
     dearer = Stage(((512, 4),), 10, False, 1, 1, 1e-4, 1e-4)
     timed = Stage(((512, 4),), 60, True, 1, 1, 1e-4, 1e-4)
-    assert pretrain.left_s(run, [steps, dearer, timed], 20, 0) == pytest.approx(200 + 10 * 2 * 4 + 60)
+    run.stages = (steps, dearer, timed)
+    assert pretrain.left_s(run, 20, 0) == pytest.approx(200 + 10 * 2 * 4 + 60)
 
 
 def test_nothing_to_train_on_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

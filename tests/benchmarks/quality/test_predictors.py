@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from livesam.adapter.methods.frozen import FrozenConfig
 from livesam.adapter.registry import create
 from livesam.benchmarks.quality.datasets import LabelledObject
 from livesam.benchmarks.quality.opening import open_predictor
@@ -73,7 +74,7 @@ class Method:
     """Counts what it is given; ``answer`` chooses token 3 at the first click."""
 
     name = "counting"
-    config = SimpleNamespace()
+    config = FrozenConfig()
 
     def __init__(self, nonfinite=False):
         self.calls, self.nonfinite = [], nonfinite

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from livesam.adapter.learning.learner import Learner
+    from livesam.adapter.learning.loop_state import LoopConfig
     from livesam.engine.models.adapted import program_version
     from livesam.engine.session.session import Session
     from livesam.engine.values.errors import LivesamError
@@ -34,6 +35,7 @@ _HOMES = {
     "Learner": "livesam.adapter.learning.learner",
     "LivesamError": "livesam.engine.values.errors",
     "Look": "livesam.engine.view.look",
+    "LoopConfig": "livesam.adapter.learning.loop_state",
     "MaskResult": "livesam.engine.values.result",
     "Prompt": "livesam.engine.values.prompt",
     "Session": "livesam.engine.session.session",
@@ -45,7 +47,7 @@ _HOMES = {
 }
 
 __all__ = [
-    "Box", "Click", "Learner", "LivesamError", "Look", "MaskResult", "Prompt", "Session", "__version__", "embed",
+    "Box", "Click", "Learner", "LivesamError", "Look", "LoopConfig", "MaskResult", "Prompt", "Session", "__version__", "embed",
     "export_decoder", "learn", "open_session", "segment",
 ]  # fmt: skip
 

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 NAMES = {
-    "Box", "Click", "Learner", "LivesamError", "Look", "MaskResult", "Prompt", "Session", "__version__", "embed",
+    "Box", "Click", "Learner", "LivesamError", "Look", "LoopConfig", "MaskResult", "Prompt", "Session", "__version__", "embed",
     "export_decoder", "learn", "open_session", "segment",
 }  # fmt: skip
 

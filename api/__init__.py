@@ -47,8 +47,8 @@ _HOMES = {
 }
 
 __all__ = [
-    "Box", "Click", "Learner", "LivesamError", "Look", "LoopConfig", "MaskResult", "Prompt", "Session", "__version__", "embed",
-    "export_decoder", "learn", "open_session", "segment",
+    "Box", "Click", "Learner", "LivesamError", "Look", "LoopConfig", "MaskResult", "Prompt", "Session", "__version__",
+    "embed", "export_decoder", "learn", "open_session", "segment",
 ]  # fmt: skip
 
 

@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 NAMES = {
-    "Box", "Click", "Learner", "LivesamError", "Look", "LoopConfig", "MaskResult", "Prompt", "Session", "__version__", "embed",
-    "export_decoder", "learn", "open_session", "segment",
+    "Box", "Click", "Learner", "LivesamError", "Look", "LoopConfig", "MaskResult", "Prompt", "Session", "__version__",
+    "embed", "export_decoder", "learn", "open_session", "segment",
 }  # fmt: skip
 
 

@@ -103,15 +103,16 @@ def segment(
     session = open_session(model)
     try:
         session.set_image(image, bands=bands)
-        result = None
-        if prompt.box is not None:
-            result = session.box(*prompt.box.as_tuple())
-        for click in prompt.clicks:
-            result = session.click(click.x, click.y, click.positive)
-        assert result is not None  # a prompt has a click or a box
-        return result
+        return replayed(session, prompt)
     finally:
         session.close()
+
+
+def replayed(session: Session, prompt: Prompt) -> MaskResult:
+    """The last answer of a session that is given a prompt's box and then its clicks, one by one."""
+    answers = [] if prompt.box is None else [session.box(*prompt.box.as_tuple())]
+    answers += [session.click(click.x, click.y, click.positive) for click in prompt.clicks]
+    return answers[-1]
 
 
 def embed(

@@ -48,10 +48,10 @@ class Domains:
         if name not in self._found:
             method = self._make_method(name)
             try:
-                saved = self._store.load(name) if self._store is not None else None
+                saved = self._store.read(name) if self._store is not None else None
                 if saved is not None and self._store is not None:
-                    method.load_domain(saved)
-                    self._counted[name] = Counter(self._store.counts(name))
+                    method.load_domain(saved.resolve(self._store.base))
+                    self._counted[name] = Counter(saved.info.counts)
             except (CheckpointError, ValueError) as error:
                 self._unsaved.add(name)
                 report(error)

@@ -126,14 +126,13 @@ def learn(
     Where ``live`` learns, the session meanwhile obeys clicks (``engine/view/obey.py``) and, if it zooms, looks at first
     clicks in windows of the objects' size (``engine/view/size_prior.py``).
     """
-    origin, chosen, spec = known(session.origin), config_of(method), known(session.origin).spec
+    origin, chosen = known(session.origin), config_of(method)
     select("decoder", "torch", device=device)  # refuses a device that is not here
-    base = session.slot.weights(session.slot.labels()[BASE])
-    sam = origin.sam()
-    if weights_hash(decoder_weights(sam)) != weights_hash(base):
+    version, sam, spec = session.slot.labels()[BASE], origin.sam(), origin.spec
+    if weights_hash(decoder_weights(sam)) != session.slot.digest(version):
         raise ValueError("the session's decoder slot has another base than its model: open the session anew")
     info = AdaptedInfo(model=spec.name, method=method, settings=asdict(chosen), image_size=spec.image_size)
-    store = None if keep is None else DecoderStore(keep, base, info)
+    store = None if keep is None else DecoderStore(keep, session.slot.weights(version), info)
     start, before, began_with = _start(session, store), session.provenance, session.slot.current
 
     def make(domain: str) -> AdaptationMethod:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from livesam.engine.models.adapted import Precision, read_adapted, write_adapted
+from livesam.engine.models.adapted import AdaptedDecoder, Precision, read_adapted, write_adapted
 from livesam.engine.values.adapted_info import AdaptedInfo
 from livesam.engine.values.errors import CheckpointError
 
@@ -64,7 +64,7 @@ class DecoderStore:
             raise ValueError(f"the interval must be at least 0 seconds, got {interval_s}")
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.interval_s = folder, interval_s
-        self._base, self._info, self._precision, self._clock = base, info, precision, clock
+        self.base, self._info, self._precision, self._clock = base, info, precision, clock
         self.saved = 0  # files written so far
         self._pending: dict[str, Learned] = {}
         self._tried_at: dict[str, float] = {}
@@ -116,6 +116,15 @@ class DecoderStore:
         Raises:
             CheckpointError: the file is damaged, or of another base, model or domain.
         """
+        decoder = self.read(domain)
+        return None if decoder is None else decoder.resolve(self.base)
+
+    def read(self, domain: str) -> AdaptedDecoder | None:
+        """The domain's file, to be resolved on ``base``; None if nothing was saved.
+
+        Raises:
+            CheckpointError: the file is damaged, or of another model or domain.
+        """
         path = self.path(domain)
         if not path.exists():
             return None
@@ -125,15 +134,7 @@ class DecoderStore:
                 f"{path} holds domain {decoder.info.domain!r} of model {decoder.info.model}, wanted {domain!r} of "
                 f"{self._info.model}: it was renamed or copied; give it back its name"
             )
-        return decoder.resolve(self._base)
-
-    def counts(self, domain: str) -> Mapping[str, int]:
-        """What was counted of a domain that ``load`` has found.
-
-        Raises:
-            CheckpointError: as ``load``.
-        """
-        return read_adapted(self.path(domain)).info.counts
+        return decoder
 
     @property
     def pending(self) -> list[str]:
@@ -165,6 +166,6 @@ class DecoderStore:
         info = replace(
             self._info, domain=domain, counts=learned.counts, metrics=learned.metrics, versions=learned.versions
         )
-        write_adapted(self.path(domain), learned.weights(), self._base, info, precision=self._precision)
+        write_adapted(self.path(domain), learned.weights(), self.base, info, precision=self._precision)
         del self._pending[domain]
         self.saved += 1

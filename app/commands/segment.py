@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
     from livesam.engine.session.session import Session
-    from livesam.engine.values.prompt import Prompt
     from livesam.engine.values.result import MaskResult
 
 PICTURES = (".png", ".jpg", ".jpeg")
@@ -96,6 +95,7 @@ def segment(
     check_prompt(prompt, (pixels.shape[0], pixels.shape[1]), low_res_hw=(0, 0))
 
     from livesam.app.opening import look_of, open_session, opening_of
+    from livesam.opening import replayed
 
     opening = opening_of(model, checkpoint, runtime, precision, device, size)
     look = look_of(model, zoom if replay else False, obey, edges, plain=plain)
@@ -104,7 +104,7 @@ def segment(
     stored = embeddings is not None and _is_stored(session, pixels)
     session.set_image(pixels)
     image_ms = (time.perf_counter() - started) * 1e3
-    result = _replayed(session, prompt) if replay else session.predict(prompt)
+    result = replayed(session, prompt) if replay else session.predict(prompt)
 
     write_mask(out, result.mask)  # first: an overlay without its mask would look like an answer
     if overlay is not None:
@@ -128,13 +128,6 @@ def segment(
         missing = f"encoded: {embeddings} had no embedding by {session.encoder.runtime}"
         how += ", stored embedding" if stored else f", {missing}"
     typer.echo(f"{out}: {100.0 * float(result.mask.mean()):.1f} % of the image, estimated IoU {result.iou:.2f}, {how}")
-
-
-def _replayed(session: Session, prompt: Prompt) -> MaskResult:
-    """The last answer of a session that is given the box and then the clicks one by one."""
-    results = [] if prompt.box is None else [session.box(*prompt.box.as_tuple())]
-    results += [session.click(click.x, click.y, click.positive) for click in prompt.clicks]
-    return results[-1]
 
 
 def _check_outputs(image: Path, out: Path, overlay: Path | None) -> None:

@@ -175,7 +175,7 @@ class Dialogue:
         check_prompt(prompt, view.hw, view.low_res_hw)
         if not self._steps:
             if self.looks.zoom and self.looks.size_prior and view.pixels is not None:
-                view = self._zoom.at(view, self._prior.window(prompt, view.hw))
+                view = self._zoom.at(view, self._prior(self.domain).window(prompt, view.hw))
             return Question(view, prompt)
         last = self._steps[-1]
         if self.looks.zoom:
@@ -262,7 +262,7 @@ class Dialogue:
         """
         if accepted is not None or self.looks.size_prior:
             shown = self.mask()[0] if accepted is None else accepted
-            prior = self._sizes.get(self._object_domain, SizePrior())
+            prior = self._prior(self._object_domain)
             self._sizes[self._object_domain] = prior.observe(shown, accepted is not None, len(self._steps))
         return replace(
             self.interaction(),
@@ -273,9 +273,8 @@ class Dialogue:
             views=seen_in(self.whole, self._views, self._steps),
         )
 
-    @property
-    def _prior(self) -> SizePrior:
-        return self._sizes.get(self.domain, SizePrior())
+    def _prior(self, domain: str) -> SizePrior:
+        return self._sizes.get(domain, SizePrior())
 
 
 def show(view: View, clicks: Sequence[Click], output: DecoderOutput, index: int, token: int, look: Look) -> Shown:

@@ -19,6 +19,7 @@ from livesam.export.graphs.graph_cache import GraphCache, Progress, quiet
 
 if TYPE_CHECKING:
     from livesam.engine.runtimes.tensorrt import Library
+    from livesam.engine.session.engine import Engine
     from livesam.engine.session.session import Session
     from livesam.engine.values.embedding import ImageEmbedding
     from livesam.engine.values.prompt import Prompt
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 # How a TensorRT decoder takes new weights: as inputs of the engine, or by refitting the idle one of two engines.
 Swap: TypeAlias = Literal["inputs", "refit"]
 
-__all__ = ["Opening", "decoder_compiler", "default_cache_dir", "open_encoder", "open_session"]
+__all__ = ["Opening", "decoder_compiler", "default_cache_dir", "open_encoder", "open_engine", "open_session"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,34 +122,53 @@ def open_session(
         ValueError: also when there is no folder ``embeddings``.
         SwapError: the adapted decoder was not taken.
     """
-    folder = None if embeddings is None else Path(embeddings)
-    if folder is not None and not folder.is_dir():
-        raise ValueError(f"there is no folder of embeddings {str(folder)!r}: make it with `livesam embed`")
+    from livesam.engine.serving.slot import STABLE
 
-    from livesam.engine.serving.right_of_way import RightOfWay
-    from livesam.engine.serving.slot import STABLE, DecoderSlot
-    from livesam.engine.session.cache import EmbeddingCache
-    from livesam.engine.session.session import Session
-
-    for_encoder, for_decoder = opening.choice("encoder"), opening.choice("decoder")
     learned = None
     if adapted is not None:
         from livesam.engine.models.adapted import read_adapted
 
         learned = read_adapted(Path(adapted))
         opening = replace(opening, size=learned.info.size_for(opening.model, opening.size))
-    graphs = opening.graphs(progress)
-    base = graphs.base_weights()
-    encoder = _encoder(graphs, for_encoder)
-    probe = Probe.standard(graphs.spec.embedding_hw, _Reference(graphs), TOLERANCE[for_decoder.precision])
-    right_of_way = RightOfWay()
-    slot = DecoderSlot(_compiler(graphs, for_decoder, swap), base, probe=probe, give_way=right_of_way.give_way)
-    cache = EmbeddingCache(ram_mib << 20, folder)
-    session = Session(encoder, slot, cache, right_of_way=right_of_way, look=look, origin=graphs)
+    engine = open_engine(opening, swap=swap, ram_mib=ram_mib, embeddings=embeddings, progress=progress)
+    slot = engine.slot()
+    session = engine.session(slot, look=look)
     if learned is not None:
-        slot.publish(learned.resolve(base), label=STABLE)
+        slot.publish(learned.resolve(engine.base), label=STABLE)
         session.provenance = learned.info
     return session
+
+
+def open_engine(
+    opening: Opening,
+    *,
+    swap: Swap = "inputs",
+    ram_mib: int = 512,
+    embeddings: Path | None = None,
+    progress: Progress = quiet,
+) -> Engine:
+    """What any number of sessions and decoder slots share. Arguments and errors as ``open_session``."""
+    folder = None if embeddings is None else Path(embeddings)
+    if folder is not None and not folder.is_dir():
+        raise ValueError(f"there is no folder of embeddings {str(folder)!r}: make it with `livesam embed`")
+
+    from livesam.engine.serving.right_of_way import RightOfWay
+    from livesam.engine.session.cache import EmbeddingCache
+    from livesam.engine.session.cached_encoder import CachedEncoder
+    from livesam.engine.session.engine import Engine
+
+    for_encoder, for_decoder = opening.choice("encoder"), opening.choice("decoder")
+    graphs = opening.graphs(progress)
+    base = graphs.base_weights()
+    encoder = CachedEncoder(_encoder(graphs, for_encoder), EmbeddingCache(ram_mib << 20, folder))
+    return Engine(
+        encoder,
+        _compiler(graphs, for_decoder, swap),
+        base,
+        Probe.standard(graphs.spec.embedding_hw, _Reference(graphs), TOLERANCE[for_decoder.precision]),
+        RightOfWay(),
+        graphs,
+    )
 
 
 class _Reference:

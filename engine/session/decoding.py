@@ -12,7 +12,7 @@ from livesam.engine.view.points import check_prompt
 
 if TYPE_CHECKING:
     from livesam.engine.serving.slot import DecoderSlot
-    from livesam.engine.session.dialogue import Shown
+    from livesam.engine.session.question import Shown
     from livesam.engine.values.prompt import Prompt
     from livesam.engine.view.view import Pixels, View
 

@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from livesam.engine.files.image import image_hash
 from livesam.engine.session.decoding import decode
-from livesam.engine.session.dialogue import Dialogue, show
+from livesam.engine.session.dialogue import Dialogue
 from livesam.engine.session.log import SessionLog
+from livesam.engine.session.question import show
 from livesam.engine.values.embedding import ImageEmbedding
 from livesam.engine.values.errors import SessionError
 from livesam.engine.values.prompt import Click, Prompt
@@ -72,9 +73,9 @@ class Previews:
             mask, stages = self._dialogue.mask()
             timings = {"wait": 0.0, "decode": 0.0, **stages, "total": (time.perf_counter() - started) * 1e3}
             mask, logits, image = mask.copy(), step.low_res_logits.copy(), self._dialogue.whole.pixels
-            return MaskResult(
-                mask, logits, step.iou, step.decoder_version, step.window, timings, step.prompt.with_mask(None), image
-            )
+            said = step.prompt
+            prompt = said.with_mask(None) if said.clicks or said.box else None  # None: it was painted only
+            return MaskResult(mask, logits, step.iou, step.decoder_version, step.window, timings, prompt, image)
 
     def preview(self, x: float, y: float, positive: bool = True) -> MaskResult:
         """The answer to a first click here, without making it part of the session: what a hovering mouse shows.

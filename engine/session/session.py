@@ -13,11 +13,11 @@ from livesam.engine.files.image import as_image
 from livesam.engine.files.places import as_path
 from livesam.engine.serving.right_of_way import RightOfWay
 from livesam.engine.session.cached_encoder import CachedEncoder
+from livesam.engine.session.corrections import Corrections
 from livesam.engine.session.decoding import decode
 from livesam.engine.session.dialogue import Dialogue
 from livesam.engine.session.listeners import Listeners, SessionLearner
 from livesam.engine.session.log import SessionLog
-from livesam.engine.session.previews import Previews
 from livesam.engine.values.embedding import ImageEmbedding
 from livesam.engine.values.errors import SessionError
 from livesam.engine.values.interaction import Interaction, check_domain
@@ -35,14 +35,14 @@ if TYPE_CHECKING:
 _numbers = itertools.count()  # of objects, in all sessions of the process
 
 
-class Session(Previews):
+class Session(Corrections):
     """Interactive segmentation of one image at a time. Its methods may be called from several threads.
 
     The logic of prompts and answers is in ``Dialogue``; the session adds the decoder slot, priority over learning,
     timing and locking. When zoom encodes a window, other calls wait; previews do not, as they use the whole image.
 
     Args:
-        encoder: runs once per image.
+        encoder: runs once per image; a ``CachedEncoder`` is one that several sessions share, with its own cache.
         slot: gives the decoder for each click; several sessions may share one.
         cache: where embeddings are looked up and kept; None encodes every image anew.
         right_of_way: clicks announce themselves here, so that learning gives way.
@@ -58,7 +58,7 @@ class Session(Previews):
 
     def __init__(
         self,
-        encoder: ImageEncoder,
+        encoder: ImageEncoder | CachedEncoder,
         slot: DecoderSlot,
         cache: EmbeddingCache | None = None,
         *,
@@ -68,7 +68,8 @@ class Session(Previews):
         feed_back: bool = True,
         origin: Origin | None = None,
     ) -> None:
-        cached, right_of_way = CachedEncoder(encoder, cache), right_of_way or RightOfWay()
+        cached = encoder if isinstance(encoder, CachedEncoder) else CachedEncoder(encoder, cache)
+        right_of_way = right_of_way or RightOfWay()
         dialogue = Dialogue(cached.window, check_look(look), feed_back=feed_back)
         super().__init__(cached, slot, right_of_way, dialogue)
         self.listeners, self.origin = Listeners(), origin
@@ -265,7 +266,7 @@ class Session(Previews):
         self._dialogue.learners_look = PLAIN
 
     def close(self) -> None:
-        """Free the encoder and the decoder slot."""
+        """Free the encoder and the decoder slot, also where other sessions share them."""
         self.encoder.close()
         self.slot.close()
 

@@ -198,6 +198,15 @@ def seen_in(whole: View, views: Mapping[Window, View], steps: Sequence[Step]) ->
     return (replace(whole, pixels=None), *(views[window] for window in windows if window in views))
 
 
+def logits_of(mask: Mask, image_size: int, low_res_hw: tuple[int, int]) -> Logits:
+    """Low-res logits that stand for a mask of the whole image: 8 inside, -8 outside, between them at its border."""
+    height, width = (-(-side // 4) for side in ResizeGeometry.of((mask.shape[0], mask.shape[1]), image_size).resized_hw)
+    result = np.full(low_res_hw, OUTSIDE, np.float32)
+    share = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
+    result[:height, :width] = OUTSIDE * (1 - 2 * share)
+    return result
+
+
 def carried(low_res: Logits, old: Window, new: Window, image_size: int) -> Logits:
     """Low-res logits of one window as those of another; what the old one did not see is background.
 

@@ -11,6 +11,9 @@ export interface Hook {
   /** Nothing is on its way, and the image is ready. */
   settled(): boolean;
   steps(): number;
+  /** Accepted ones of this image. */
+  objects(): number;
+  size(): [width: number, height: number];
   /** A pixel of the image on the screen, in CSS pixels of the window. */
   onScreen(x: number, y: number): [number, number];
 }
@@ -28,8 +31,10 @@ export function hook(annotator: Annotator, stage: () => StageHandle | null): Hoo
       return bits;
     },
     latencies: () => annotator.latency.samples.value,
-    settled: () => annotator.waiting.value === 0 && annotator.ready.value,
+    settled: () => annotator.settled.value,
     steps: () => annotator.steps.value.length,
+    objects: () => annotator.objects.all.value.length,
+    size: () => [annotator.image.value?.width ?? 0, annotator.image.value?.height ?? 0],
     onScreen(x, y) {
       const rect = document.querySelector(".stage")!.getBoundingClientRect();
       const view = stage()!.view();

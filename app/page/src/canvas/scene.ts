@@ -14,8 +14,8 @@ export function layers(annotator: Annotator): Layer[] {
   const opacity = looks.opacity.value;
   const editing = annotator.editing.value?.id;
   if (looks.masks.value)
-    for (const object of annotator.objects.value) {
-      const mask = annotator.masks.value.get(object.id);
+    for (const object of annotator.objects.all.value) {
+      const mask = annotator.objects.masks.value.get(object.id);
       if (mask && object.id !== editing)
         found.push({ mask, color: annotator.colorOf(object.label), opacity: opacity * 0.7, line: 1 });
     }

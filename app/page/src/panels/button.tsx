@@ -28,7 +28,7 @@ export function Button({ icon, label, action, onClick, pressed, disabled, primar
       disabled={disabled}
       onClick={(event) => {
         onClick();
-        if (event.detail > 0) document.querySelector<HTMLElement>(".stage")?.focus({ preventScroll: true });
+        if (event.detail > 0) (event.currentTarget.getRootNode() as ParentNode).querySelector<HTMLElement>(".stage")?.focus({ preventScroll: true });
       }}
     >
       {icon && <Icon name={icon} />}

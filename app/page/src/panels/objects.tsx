@@ -3,7 +3,7 @@ import { Button } from "./button";
 import { Icon } from "./icon";
 
 export function Objects({ annotator }: { annotator: Annotator }) {
-  const objects = annotator.objects.value;
+  const objects = annotator.objects.all.value;
   const { proposals } = annotator;
   return (
     <section class="section section--grow" aria-labelledby="objects">
@@ -19,7 +19,7 @@ export function Objects({ annotator }: { annotator: Annotator }) {
           {objects.map((object, at) => (
             <li key={object.id} class={annotator.editing.value?.id === object.id ? "row row--on" : "row"}>
               <span class="dot" style={{ background: annotator.colorOf(object.label) }} />
-              <select class="row__name" aria-label={`Label of object ${at + 1}`} value={object.label} onChange={(event) => void annotator.relabel(object, event.currentTarget.value)}>
+              <select class="row__name" aria-label={`Label of object ${at + 1}`} value={object.label} onChange={(event) => void annotator.objects.relabel(object, event.currentTarget.value)}>
                 {!annotator.labels.value.some((one) => one.name === object.label) && <option value={object.label}>{object.label || "no label"}</option>}
                 {annotator.labels.value.map((label) => (
                   <option key={label.name} value={label.name}>
@@ -31,7 +31,7 @@ export function Objects({ annotator }: { annotator: Annotator }) {
               <button type="button" class="row__act" title="Edit again" aria-label={`Edit object ${at + 1} again`} onClick={() => annotator.edit(object)}>
                 <Icon name="edit" />
               </button>
-              <button type="button" class="row__act" title="Delete" aria-label={`Delete object ${at + 1}`} onClick={() => void annotator.remove(object)}>
+              <button type="button" class="row__act" title="Delete" aria-label={`Delete object ${at + 1}`} onClick={() => void annotator.objects.remove(object)}>
                 <Icon name="remove" />
               </button>
             </li>

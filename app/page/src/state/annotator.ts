@@ -7,12 +7,22 @@ import type { AnnotatedObject, Box, ImageDetails, Label } from "../wire/types";
 import { LinkLost, type Sent } from "../wire/wire";
 import type { Backend } from "./backend";
 import { Latency } from "./latency";
+import { Objects } from "./objects";
 import { Proposals } from "./proposals";
 import { type Step, say, sayAgain } from "./steps";
 
 export interface Notice {
   text: string;
   bad: boolean;
+}
+
+/** What was being accepted when the server may have gone away. */
+interface Saving {
+  steps: readonly Step[];
+  mask: Mask | null;
+  editing: AnnotatedObject | null;
+  /** Objects of the image before. */
+  known: number;
 }
 
 export class Annotator {
@@ -29,26 +39,23 @@ export class Annotator {
   readonly preview = signal<Mask | null>(null);
   readonly comparison = signal<readonly NamedMask[]>([]);
   readonly editing = signal<AnnotatedObject | null>(null);
-  readonly objects = signal<readonly AnnotatedObject[]>([]);
-  readonly masks = signal<ReadonlyMap<string, Mask>>(new Map());
   readonly labels = signal<readonly Label[]>([]);
   readonly label = signal("");
   readonly notice = signal<Notice | null>(null);
   readonly waiting = signal(0); // answers that have not come
   readonly latency = new Latency();
-  readonly proposals: Proposals;
-  /** Told when the number of objects on the image has changed. */
-  onCount: (image: string, objects: number) => void = () => undefined;
+  readonly objects = new Objects(this);
+  readonly proposals = new Proposals(this);
 
+  /** The image is ready, and no answer is outstanding. */
+  readonly settled = computed(() => this.ready.value && this.waiting.value === 0 && this.saving.value === null);
   readonly started = computed(() => this.steps.value.length > 0 || this.editing.value !== null);
   private latest = 0; // the newest question whose answer is shown
   private hovering: number | null = null;
-  private saving: { steps: readonly Step[]; mask: Mask | null; editing: AnnotatedObject | null; known: number } | null = null;
+  private readonly saving = signal<Saving | null>(null);
   private levels: [number, number] | null = null;
 
-  constructor(readonly backend: Backend) {
-    this.proposals = new Proposals(this);
-  }
+  constructor(readonly backend: Backend) {}
 
   get wire() {
     return this.backend.wire;
@@ -72,8 +79,7 @@ export class Annotator {
       this.forget();
       this.ready.value = false;
       this.bitmap.value = null;
-      this.objects.value = [];
-      this.masks.value = new Map();
+      this.objects.clear();
       this.proposals.clear();
       this.levels = null;
     });
@@ -84,7 +90,7 @@ export class Annotator {
       if (this.latest !== opened.id) return;
       batch(() => {
         this.image.value = details;
-        this.objects.value = details.objects;
+        this.objects.all.value = details.objects;
       });
       const bitmap = await this.backend.pixels(id, null);
       if (this.image.value?.id !== id) return;
@@ -92,7 +98,7 @@ export class Annotator {
       await opened.reply;
       if (this.image.value?.id !== id) return;
       this.ready.value = true;
-      await this.loadMasks(id);
+      await this.objects.loadMasks();
     } catch (error) {
       this.fail(error);
     }
@@ -179,29 +185,37 @@ export class Annotator {
     this.say("Started over.");
   }
 
+  /** Count a question as outstanding until it is answered, and say what went wrong. */
+  async track<T>(work: () => Promise<T>): Promise<T | undefined> {
+    this.waiting.value++;
+    try {
+      return await work();
+    } catch (error) {
+      this.fail(error);
+      return undefined;
+    } finally {
+      this.waiting.value--;
+    }
+  }
+
   /** The next of the masks that the first click could mean. */
   async cycle(): Promise<void> {
     const [first, ...more] = this.steps.value;
     if (!first || more.length > 0 || first.op !== "click")
       return this.say("Other masks are offered after the first click only.");
     const image = this.image.value!;
-    try {
-      if (this.candidates.value.length === 0) {
-        const reply = await this.wire.send("candidates").reply;
-        if (this.steps.value[0] !== first || this.steps.value.length > 1) return;
-        this.candidates.value = masksOf(reply, image.width, image.height);
-        this.choice.value = this.shownCandidate();
-      }
-      const count = this.candidates.value.length;
-      if (count === 0) return;
-      this.choice.value = (this.choice.value + 1) % count;
-      const chosen: Step = { ...first, choice: this.choice.value };
-      this.steps.value = [chosen];
-      this.show(this.wire.send("choose", { index: this.choice.value }), performance.now());
-      this.say(`Mask ${this.choice.value + 1} of ${count}.`);
-    } catch (error) {
-      this.fail(error);
+    if (this.candidates.value.length === 0) {
+      const reply = await this.track(() => this.wire.send("candidates").reply);
+      if (!reply || this.steps.value[0] !== first || this.steps.value.length > 1) return;
+      this.candidates.value = masksOf(reply, image.width, image.height);
+      this.choice.value = this.shownCandidate();
     }
+    const count = this.candidates.value.length;
+    if (count === 0) return;
+    this.choice.value = (this.choice.value + 1) % count;
+    this.steps.value = [{ ...first, choice: this.choice.value }];
+    this.show(this.wire.send("choose", { index: this.choice.value }), performance.now());
+    this.say(`Mask ${this.choice.value + 1} of ${count}.`);
   }
 
   /** The candidate that is on the screen already. */
@@ -231,27 +245,24 @@ export class Annotator {
     if (!image) return;
     if (this.comparison.value.length > 0) return void (this.comparison.value = []);
     if (!this.started.value) return this.say("Click on an object first; then compare.");
-    try {
-      this.comparison.value = masksOf(await this.wire.send("compare").reply, image.width, image.height);
-    } catch (error) {
-      this.fail(error);
-    }
+    const reply = await this.track(() => this.wire.send("compare").reply);
+    if (reply) this.comparison.value = masksOf(reply, image.width, image.height);
   }
 
   async accept(rough = false): Promise<void> {
     const image = this.image.value;
-    if (!image || this.saving) return;
+    if (!image || this.saving.value) return;
     if (!this.mask.value) return this.say("Nothing to accept yet: click on an object.");
     const label = this.label.value;
     const [mask, editing] = [this.mask.value, this.editing.value];
-    this.saving = { steps: this.steps.value, mask, editing, known: this.objects.value.length };
+    this.saving.value = { steps: this.steps.value, mask, editing, known: this.objects.all.value.length };
     const sent = this.wire.send("accept", { label, rough });
     this.latest = sent.id;
     this.forget();
     try {
       const { header } = await sent.reply;
-      if (header.object && this.image.value?.id === image.id) this.add(header.object, mask, editing);
-      this.saving = null;
+      if (header.object && this.image.value?.id === image.id) this.objects.add(header.object, mask, editing);
+      this.saving.value = null;
     } catch (error) {
       if (!(error instanceof LinkLost)) {
         this.takeBack();
@@ -260,61 +271,22 @@ export class Annotator {
     }
   }
 
-  /** An accepted object is there, or there again. */
-  add(object: AnnotatedObject, mask: Mask | null, instead: AnnotatedObject | null = null): void {
-    const gone = instead?.id ?? object.id;
-    const masks = new Map(this.masks.value);
-    masks.delete(gone);
-    if (mask) masks.set(object.id, mask);
-    batch(() => {
-      this.objects.value = [...this.objects.value.filter((one) => one.id !== gone && one.id !== object.id), object];
-      this.masks.value = masks;
-    });
-    this.onCount(this.image.value!.id, this.objects.value.length);
-    this.say(`Saved ${object.label || "the object"}: ${object.clicks} ${object.clicks === 1 ? "click" : "clicks"}.`);
-  }
-
   edit(object: AnnotatedObject): void {
     if (this.started.value) return this.say("Accept or reset the current object first.");
     batch(() => {
       this.editing.value = object;
-      this.mask.value = this.masks.value.get(object.id) ?? null;
+      this.mask.value = this.objects.masks.value.get(object.id) ?? null;
       if (object.label) this.label.value = object.label;
     });
     this.show(this.wire.send("edit", { object: object.id }), performance.now(), () => (this.editing.value = null));
-  }
-
-  async remove(object: AnnotatedObject): Promise<void> {
-    try {
-      await this.backend.remove(object.id);
-      const masks = new Map(this.masks.value);
-      masks.delete(object.id);
-      batch(() => {
-        this.objects.value = this.objects.value.filter((one) => one.id !== object.id);
-        this.masks.value = masks;
-      });
-      this.onCount(this.image.value!.id, this.objects.value.length);
-      this.say(`Deleted ${object.label || "the object"}.`);
-    } catch (error) {
-      this.fail(error);
-    }
-  }
-
-  async relabel(object: AnnotatedObject, label: string): Promise<void> {
-    try {
-      await this.backend.relabel(object.id, label);
-      this.objects.value = this.objects.value.map((one) => (one.id === object.id ? { ...one, label } : one));
-    } catch (error) {
-      this.fail(error);
-    }
   }
 
   /** The server is back: the same image, and what was said about the current object. */
   async resume(): Promise<void> {
     const image = this.image.value;
     if (!image) return;
-    const [saving, editing] = [this.saving, this.editing.value];
-    this.saving = null;
+    const [saving, editing] = [this.saving.value, this.editing.value];
+    this.saving.value = null;
     const opened = this.wire.send("open", { image: image.id });
     this.latest = opened.id;
     try {
@@ -323,10 +295,10 @@ export class Annotator {
       if (this.image.value?.id !== image.id) return;
       batch(() => {
         this.image.value = details;
-        this.objects.value = details.objects;
+        this.objects.all.value = details.objects;
         this.ready.value = true;
       });
-      void this.loadMasks(image.id);
+      void this.objects.loadMasks();
       if (saving && (saving.editing !== null || details.objects.length <= saving.known) && !this.started.value)
         batch(() => {
           this.steps.value = saving.steps;
@@ -339,15 +311,6 @@ export class Annotator {
       if (!this.bitmap.value) this.bitmap.value = await this.backend.pixels(image.id, this.levels);
     } catch (error) {
       this.fail(error);
-    }
-  }
-
-  private async loadMasks(image: string): Promise<void> {
-    for (const object of this.objects.value) {
-      if (this.masks.value.has(object.id)) continue;
-      const mask = await this.backend.objectMask(object.id).catch(() => null);
-      if (this.image.value?.id !== image) return;
-      if (mask) this.masks.value = new Map(this.masks.value).set(object.id, mask);
     }
   }
 
@@ -396,8 +359,8 @@ export class Annotator {
   }
 
   private takeBack(): void {
-    const saved = this.saving;
-    this.saving = null;
+    const saved = this.saving.value;
+    this.saving.value = null;
     if (!saved || this.started.value) return;
     batch(() => {
       this.steps.value = saved.steps;

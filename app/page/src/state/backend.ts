@@ -1,7 +1,7 @@
 /** What the annotator needs besides the wire; the page gets it over HTTP, the notebook over the same comm. */
 
 import type { Mask } from "../canvas/mask";
-import type { ImageDetails } from "../wire/types";
+import type { Id, ImageDetails } from "../wire/types";
 import type { Wire } from "../wire/wire";
 
 export interface Backend {
@@ -9,7 +9,7 @@ export interface Backend {
   details(image: string): Promise<ImageDetails>;
   /** @param levels which values become black and white, for deep images */
   pixels(image: string, levels: [low: number, high: number] | null): Promise<ImageBitmap>;
-  objectMask(object: string): Promise<Mask | null>;
-  remove(object: string): Promise<unknown>;
-  relabel(object: string, label: string): Promise<unknown>;
+  objectMask(object: Id): Promise<Mask | null>;
+  remove(object: Id): Promise<unknown>;
+  relabel(object: Id, label: string): Promise<unknown>;
 }

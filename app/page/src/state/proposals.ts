@@ -3,10 +3,11 @@
 import { batch, computed, signal } from "@preact/signals";
 import type { Mask } from "../canvas/mask";
 import { masksOf } from "../wire/frames";
+import type { Id } from "../wire/types";
 import type { Annotator } from "./annotator";
 
 export interface Proposal {
-  id: string;
+  id: Id;
   mask: Mask;
   iou: number;
 }
@@ -30,39 +31,30 @@ export class Proposals {
     const image = this.owner.image.value;
     if (!image || this.busy.value) return;
     if (this.owner.started.value) return this.owner.say("Accept or reset the current object first.");
-    if (this.owner.objects.value.length === 0)
+    if (this.owner.objects.all.value.length === 0)
       return this.owner.say("Accept an object or two first; then livesam looks for more like them.");
     this.busy.value = true;
     this.owner.say("Looking for more like these…");
-    try {
-      const reply = await this.owner.wire.send("propose", { label: this.owner.label.value }).reply;
-      if (this.owner.image.value?.id !== image.id) return;
-      const found = masksOf(reply, image.width, image.height);
-      batch(() => {
-        this.all.value = found.flatMap(({ entry, mask }) => (mask ? [{ id: entry.id!, mask, iou: entry.iou }] : []));
-        this.at.value = 0;
-      });
-      const count = this.all.value.length;
-      this.owner.say(count ? `${count} found: Y accepts, N discards.` : "Found nothing alike on this image.");
-    } catch (error) {
-      this.owner.fail(error);
-    } finally {
-      this.busy.value = false;
-    }
+    const reply = await this.owner.track(() => this.owner.wire.send("propose", { label: this.owner.label.value }).reply);
+    this.busy.value = false;
+    if (!reply || this.owner.image.value?.id !== image.id) return;
+    const found = masksOf(reply, image.width, image.height);
+    batch(() => {
+      this.all.value = found.flatMap(({ entry, mask }) => (mask ? [{ id: entry.id!, mask, iou: entry.iou }] : []));
+      this.at.value = 0;
+    });
+    const count = this.all.value.length;
+    this.owner.say(count ? `${count} found: Y accepts, N discards.` : "Found nothing alike on this image.");
   }
 
   async decide(take: boolean): Promise<void> {
     const one = this.current.value;
     if (!one) return;
     this.without(one);
-    try {
-      const sent = this.owner.wire.send(take ? "take" : "drop", take ? { id: one.id, label: this.owner.label.value } : { id: one.id });
-      const { header } = await sent.reply;
-      if (header.object) this.owner.add(header.object, one.mask);
-      if (this.all.value.length === 0) this.owner.say("All proposals are decided.");
-    } catch (error) {
-      this.owner.fail(error);
-    }
+    const said = take ? { proposal: one.id, label: this.owner.label.value } : { proposal: one.id };
+    const reply = await this.owner.track(() => this.owner.wire.send(take ? "take" : "drop", said).reply);
+    if (reply?.header.object) this.owner.objects.add(reply.header.object, one.mask);
+    if (reply && this.all.value.length === 0) this.owner.say("All proposals are decided.");
   }
 
   async dropAll(): Promise<void> {

@@ -28,7 +28,7 @@ export class Store {
     const scheme = location.protocol === "https:" ? "wss" : "ws";
     this.socket = new Socket(`${scheme}://${location.host}/api/session`);
     this.annotator = new Annotator(backend(this.socket));
-    this.annotator.onCount = (image, objects) => this.counted(image, objects);
+    this.annotator.objects.onCount = (image, objects) => this.counted(image, objects);
     this.socket.onEvent = (header) => this.told(header);
     this.socket.onOpen = (again) => void (again ? this.returned() : this.begin());
   }
@@ -68,7 +68,7 @@ export class Store {
       this.info.value = info;
       this.learning.value = learning;
       this.annotator.labels.value = info.labels;
-      if (!info.labels.some((one) => one.name === this.annotator.label.value)) this.annotator.label.value = info.labels[0]?.name ?? "";
+      if (!info.labels.some((one) => one.name === this.annotator.label.value)) this.annotator.label.value = info.labels[0]?.name ?? "object";
     });
     const list = await get<ImageList>("images?offset=0&limit=1");
     this.total.value = list.total;

@@ -34,8 +34,11 @@ export interface ImageList {
   items: ImageItem[];
 }
 
+/** Opaque: it is only ever handed back. */
+export type Id = string | number;
+
 export interface AnnotatedObject {
-  id: string;
+  id: Id;
   label: string;
   box: Box;
   area: number;
@@ -67,7 +70,7 @@ export interface Learning {
   waiting: number;
   published: number;
   refused: { when: string; why: string }[];
-  history: { object: string; clicks: number; version: number; label: string }[];
+  history: { object: Id; clicks: number; version: number; label: string }[];
   latency_ms: { p50: number | null; p95: number | null };
   last_error: string | null;
 }
@@ -97,7 +100,7 @@ export interface MaskEntry {
   box: Box | null;
   iou: number;
   name?: string;
-  id?: string;
+  id?: Id;
   offset: number;
   length: number;
 }

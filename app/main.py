@@ -22,6 +22,7 @@ from livesam.app.commands.evaluate import evaluate
 from livesam.app.commands.export import export
 from livesam.app.commands.inspect import import_, inspect, merge
 from livesam.app.commands.segment import segment
+from livesam.app.commands.serve import serve
 from livesam.engine.values.errors import LivesamError
 
 # typer carries its own copy of click since 0.20 or so; the base of its public BadParameter is right for both.
@@ -56,6 +57,7 @@ def root(
 
 
 app.command()(doctor)
+app.command()(serve)
 app.command()(demo)
 app.command()(download)
 app.command()(segment)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,9 @@ from livesam.engine.session.question import Question, Shown, show
 from livesam.engine.values.errors import SessionError
 from livesam.engine.values.result import MaskResult
 from livesam.engine.values.step import Step
+
+if TYPE_CHECKING:
+    from livesam.engine.serving.slot import DecoderSlot
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,6 +92,28 @@ class Corrections(Previews):
             painted.setflags(write=False)
             self._dialogue.paint(painted)
             return self._shown()
+
+    def answered_by(self, slot: DecoderSlot) -> MaskResult:
+        """The current object's mask if another decoder had answered all its clicks and boxes; changes nothing.
+
+        Raises:
+            SessionError: there is no click yet.
+        """
+        started = time.perf_counter()
+        with self._lock, self.right_of_way.click():
+            other = self._dialogue.begun_again()
+            decoded = None
+            for step in self._dialogue.steps:
+                if step.painted is not None:
+                    other.paint(step.painted)
+                    continue
+                question = other.ask(step.prompt)
+                decoded = decode(slot, question.view, [question.seen])
+                shown = other.hear(question, decoded.output, decoded.version, step.token)
+                result = decoded.result(shown, question.prompt, started)
+            if decoded is None:
+                raise SessionError("no decoder has answered yet: click first")
+            return replace(result, mask=other.mask()[0].copy())
 
     def _shown(self) -> MaskResult:
         answer = self.answer()

@@ -30,7 +30,7 @@ from livesam.engine.view.look import PLAIN, Look
 from livesam.engine.view.points import check_prompt, fitted
 from livesam.engine.view.selection import Rule, select_token
 from livesam.engine.view.size_prior import SizePrior
-from livesam.engine.view.view import Logits, Mask, Pixels, View, logits_of, seen_in
+from livesam.engine.view.view import Mask, Pixels, View, logits_of, seen_in
 from livesam.engine.view.zoom import Zoom
 
 
@@ -108,6 +108,13 @@ class Dialogue:
         """
         self._steps, self._views, self._undone, self._mask, self.number = list(steps), {}, [], None, number
         self._object_domain = self.domain
+
+    def begun_again(self) -> Dialogue:
+        """Another dialogue on the same image and with the same look, in which nothing was said yet."""
+        other = Dialogue(self._zoom.encode, self.looks, self.rule, feed_back=self._feed_back)
+        other.domain, other._sizes = self.domain, dict(self._sizes)
+        other.begin_image(self.whole)
+        return other
 
     def forget_sizes(self) -> None:
         """Forget how large the objects of every domain were."""

@@ -56,6 +56,25 @@ class Previews:
         return self._dialogue.whole.embedding
 
     @property
+    def whole_view(self) -> View:
+        """The view of the whole image.
+
+        Raises:
+            SessionError: no image is set.
+        """
+        return self._dialogue.whole
+
+    @property
+    def image_digest(self) -> str:
+        """The ``image_hash`` of the image that is set; empty before the first."""
+        return self._digest
+
+    @property
+    def clicks(self) -> int:
+        """Clicks and boxes of the current object so far."""
+        return sum(step.painted is None for step in self._dialogue.steps)
+
+    @property
     def prompt(self) -> Prompt | None:
         """What the user has said about the current object so far, None before the first click.
 

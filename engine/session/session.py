@@ -182,11 +182,12 @@ class Session(Corrections):
             given_up = self._give_up()
         self.listeners.tell(given_up)
 
-    def accept(self, *, rough: bool = False) -> Interaction:
+    def accept(self, *, rough: bool = False, keep: Callable[[Interaction], object] | None = None) -> Interaction:
         """The user takes the mask as it is: hand the object over to whoever learns, and begin the next one.
 
         Args:
             rough: the mask will do, but is not exact; it teaches less.
+            keep: called first, to save the object; what it raises leaves the object as it was.
 
         Raises:
             SessionError: there is no answer to accept.
@@ -195,6 +196,8 @@ class Session(Corrections):
             if not self._dialogue.steps:
                 raise SessionError("there is no mask to accept: click first")
             interaction = self._dialogue.finish(self._dialogue.mask()[0], rough=rough)
+            if keep is not None:
+                keep(interaction)
             self._dialogue.begin_object(next(_numbers))
         self.listeners.tell(interaction)
         return interaction

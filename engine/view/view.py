@@ -186,8 +186,8 @@ class View:
         """
         found = []
         for step in steps:
-            prompt = step.prompt if step.window == self.window else replace(step.prompt, mask_logits=None)
             with suppress(ValueError):
+                prompt = step.prompt if step.window == self.window else replace(step.prompt, mask_logits=None)
                 found.append(self.inside(prompt))
         return tuple(found)
 

@@ -29,7 +29,7 @@ class Zoom:
     """Moves the view to where the object is, and encodes what is seen there."""
 
     def __init__(self, encode: Callable[[Pixels], ImageEmbedding]) -> None:
-        self._encode = encode
+        self.encode = encode
         self._last: tuple[View, View] | None = None  # a view of a window, and the whole image's that it is part of
 
     def forget(self) -> None:
@@ -58,7 +58,7 @@ class Zoom:
         if window == whole.window:
             return whole
         if self._last is None or self._last[0].window != window or self._last[1] is not whole:
-            self._last = (whole.part(window, self._encode), whole)
+            self._last = (whole.part(window, self.encode), whole)
         return self._last[0]
 
 

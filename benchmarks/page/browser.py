@@ -16,7 +16,7 @@ import numpy.typing as npt
 from livesam.engine.values.errors import LivesamError
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-PATIENCE_S = 30.0
+PATIENCE_S = 120.0
 
 
 def chromium() -> str:
@@ -58,7 +58,7 @@ class Visitor:
         """Wait until an expression is true. The page forbids ``eval``, so it is asked again and again from here.
 
         Raises:
-            LivesamError: it was not in 30 s.
+            LivesamError: it was not in 120 s.
         """
         deadline = time.monotonic() + PATIENCE_S
         while not self.ask(script):

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from livesam.adapter.learning.learner import Learner
     from livesam.adapter.learning.loop_state import LoopConfig
+    from livesam.canvas import widget
     from livesam.engine.models.adapted import program_version
     from livesam.engine.session.session import Session
     from livesam.engine.values.errors import LivesamError
@@ -44,11 +45,12 @@ _HOMES = {
     "learn": "livesam.opening",
     "open_session": "livesam.opening",
     "segment": "livesam.opening",
+    "widget": "livesam.canvas",
 }
 
 __all__ = [
     "Box", "Click", "Learner", "LivesamError", "Look", "LoopConfig", "MaskResult", "Prompt", "Session", "__version__",
-    "embed", "export_decoder", "learn", "open_session", "segment",
+    "embed", "export_decoder", "learn", "open_session", "segment", "widget",
 ]  # fmt: skip
 
 

@@ -221,7 +221,7 @@ class Seat:
 
     def _take(self, said: Said, payload: memoryview) -> Reply:
         label, picture = label_of(said), self._opened()
-        chosen = index(said, "id")
+        chosen = index(said, "proposal")
         if chosen not in self._proposals:
             raise NotFound(f"there is no proposal {chosen}: it was taken, dropped, or is of an earlier image")
         mask, iou, version = self._proposals[chosen]
@@ -237,8 +237,8 @@ class Seat:
         return {"re": said.get("id"), "object": kept.public()}
 
     def _drop(self, said: Said, payload: memoryview) -> Reply:
-        if self._proposals.pop(index(said, "id"), None) is None:
-            raise NotFound(f"there is no proposal {said.get('id')}")
+        if self._proposals.pop(index(said, "proposal"), None) is None:
+            raise NotFound(f"there is no proposal {said.get("proposal")}")
         return {"re": said.get("id")}
 
     def _opened(self) -> Picture:

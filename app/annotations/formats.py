@@ -15,7 +15,7 @@ class Format:
     """A format that can be written.
 
     Attributes:
-        module: beside this one; its ``write(dataset, out)`` writes it.
+        module, function: beside this one; ``write(dataset, out)`` or the like.
         suffix: of the file.
         purpose: one line.
     """
@@ -23,6 +23,7 @@ class Format:
     module: str
     suffix: str
     purpose: str
+    function: str = "write"
 
     def write(self, dataset: Dataset, out: IO[bytes]) -> None:
         """Write a data set to a binary file.
@@ -30,11 +31,12 @@ class Format:
         Raises:
             LivesamError: a library that it needs is not installed.
         """
-        import_module(f"livesam.app.annotations.{self.module}").write(dataset, out)
+        getattr(import_module(f"livesam.app.annotations.{self.module}"), self.function)(dataset, out)
 
 
 EXPORTS: dict[str, Format] = {
-    "coco": Format("coco", ".json", "COCO instances: RLE and boxes, polygons where they say the same"),
+    "coco": Format("coco", ".json", "COCO instances: polygons where they say the same as the mask, RLE where not"),
+    "coco-rle": Format("coco", ".json", "COCO instances, all as RLE", "write_rle"),
     "png": Format("png", ".zip", "label maps: of each image a PNG with the label's number, and one with the object's"),
     "labelme": Format("labelme", ".zip", "labelme: of each image a JSON with masks"),
     "yolo": Format("yolo", ".zip", "YOLO segmentation: of each image a text with polygons, and data.yaml"),

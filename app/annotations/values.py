@@ -59,12 +59,14 @@ class AnnotatedImage:
         hw: height and width in pixels.
         objects: in the order in which they were accepted; a later one lies over an earlier one.
         path: the file, where it is at hand.
+        problems: what of it could not be read, a sentence each.
     """
 
     name: str
     hw: tuple[int, int]
     objects: tuple[Annotated, ...] = ()
     path: Path | None = None
+    problems: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -82,7 +82,6 @@ def _add_watching(app: FastAPI, studio: Studio) -> None:
         return Response(studio.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-
 def _add_refusals(app: FastAPI) -> None:
     """Every error in one form, ``{"error": {"code", "message"}}``."""
 

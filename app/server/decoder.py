@@ -210,4 +210,3 @@ class SharedDecoder:
         digest = self._files.write(weights)
         self._store.note_version(self.domain, version, digest)
         self._created = {number: (d, when) for number, d, when in self._store.versions(self.domain)}
-

@@ -89,6 +89,7 @@ def _take_image(studio: Studio, image_id: str, image: AnnotatedImage, done: Impo
     digest, there = image_hash(rgb), studio.store.objects(picture.id)
     studio.store.add_image(picture.id, picture.name, digest, image.hw)
     done.images += 1
+    done.skipped += [f"{image.name}: {said}" for said in image.problems]
     for one in image.objects:
         mask = one.mask(image.hw)
         if any(_same(studio, old.id, old.box, one.box, mask) for old in there):

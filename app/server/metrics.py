@@ -12,9 +12,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.requests = Counter(
-            "livesam_http_requests", "HTTP requests", ["method", "status"], registry=self.registry
-        )
+        self.requests = Counter("livesam_http_requests", "HTTP requests", ["method", "status"], registry=self.registry)
         self.operations = Counter(
             "livesam_operations", "What sessions were asked", ["op", "outcome"], registry=self.registry
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 from dataclasses import dataclass
 
 from livesam.engine.values.errors import ImageError, LivesamError, RuntimeUnavailable, SessionError
@@ -50,5 +51,7 @@ def problem_of(error: Exception) -> Problem:
             return Problem(code, str(error), status)
     if isinstance(error, OSError):
         return Problem("disk", f"the server's disk refused: {error.strerror or 'unknown'}", 507)
+    if isinstance(error, sqlite3.Error):
+        return Problem("disk", f"the server's database refused: {error}", 507)
     log.exception("a request failed", exc_info=error)
     return Problem("internal", f"the server made a mistake ({type(error).__name__}); its log says more", 500)

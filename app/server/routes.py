@@ -209,4 +209,3 @@ def rollback(studio: Server, name: DecoderName, said: VersionModel) -> LearningM
 
 def _state(done: bool, objects: int) -> Any:
     return "done" if done else "started" if objects else "new"
-

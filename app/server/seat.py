@@ -17,8 +17,8 @@ from livesam.engine.values.errors import SessionError
 from livesam.wire import bits_of, mask_of, pack
 
 if TYPE_CHECKING:
+    from livesam.app.server.accepted import Accepted
     from livesam.app.server.gallery import Picture
-    from livesam.app.server.store import Accepted
     from livesam.engine.session.session import Session
     from livesam.engine.values.interaction import Interaction
     from livesam.engine.values.result import MaskResult

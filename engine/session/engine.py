@@ -38,20 +38,14 @@ class Engine:
     right_of_way: RightOfWay
     origin: Origin
 
-    def slot(
-        self, *, first: int = 1, on_publish: Callable[[int, DecoderWeights], object] | None = None
-    ) -> DecoderSlot:
+    def slot(self, *, first: int = 1, on_publish: Callable[[int, DecoderWeights], object] | None = None) -> DecoderSlot:
         """A decoder slot that serves the base; arguments as in ``DecoderSlot``."""
         give_way, probe = self.right_of_way.give_way, self.probe
-        return DecoderSlot(
-            self.compile, self.base, probe=probe, give_way=give_way, first=first, on_publish=on_publish
-        )
+        return DecoderSlot(self.compile, self.base, probe=probe, give_way=give_way, first=first, on_publish=on_publish)
 
     def session(self, slot: DecoderSlot, *, domain: str = "default", look: Look = PLAIN) -> Session:
         """A session on a slot. Its ``close`` would free what others use: just drop it, and close the engine."""
-        return Session(
-            self.encoder, slot, right_of_way=self.right_of_way, domain=domain, look=look, origin=self.origin
-        )
+        return Session(self.encoder, slot, right_of_way=self.right_of_way, domain=domain, look=look, origin=self.origin)
 
     def close(self) -> None:
         """Free the encoder; slots are closed by whoever asked for them."""

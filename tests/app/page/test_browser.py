@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import io
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
-from livesam.benchmarks.page.browser import Visitor, visit
+from livesam.benchmarks.page.browser import Browser, Visitor
 from livesam.benchmarks.page.served import Served
 from PIL import Image
 
@@ -42,6 +41,7 @@ def open_image(visitor: Visitor, name: str) -> None:
     visitor.settled()
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools on NumPy 2
 def test_a_folder_is_annotated_and_a_killed_server_loses_nothing(served: Served, visitor: Visitor) -> None:
     open_image(visitor, "astronaut.png")
     visitor.click(150, 260)
@@ -210,7 +210,7 @@ def test_a_finger_adds_removes_and_two_zoom(visitor: Visitor) -> None:
     visitor.key("Escape")
 
 
-def test_ten_thousand_images_are_a_few_in_the_document(served: Served) -> None:
+def test_ten_thousand_images_are_a_few_in_the_document(served: Served, chrome: Browser) -> None:
     def many(route: Any) -> None:
         asked = dict(pair.split("=") for pair in route.request.url.split("?")[1].split("&"))
         first, count = int(asked["offset"]), int(asked["limit"])
@@ -218,7 +218,7 @@ def test_ten_thousand_images_are_a_few_in_the_document(served: Served) -> None:
         items = [{**real, "name": f"{at}.png"} for at in range(first, min(10_000, first + count))]
         route.fulfill(json={"total": 10_000, "done": 0, "items": items})
 
-    with visit("about:blank") as visitor:
+    with chrome.visit("about:blank") as visitor:
         visitor.page.route("**/api/images?**", many)
         visitor.page.goto(served.url)
         visitor.settled()
@@ -228,8 +228,8 @@ def test_ten_thousand_images_are_a_few_in_the_document(served: Served) -> None:
         assert visitor.ask("document.querySelectorAll('.thumbnail').length") < 40
 
 
-def test_an_empty_folder_says_what_to_do(tmp_path: Path, served: Served) -> None:
-    with visit("about:blank") as visitor:
+def test_an_empty_folder_says_what_to_do(served: Served, chrome: Browser) -> None:
+    with chrome.visit("about:blank") as visitor:
         nothing = {"total": 0, "done": 0, "items": []}
         visitor.page.route("**/api/images?**", lambda route: route.fulfill(json=nothing))
         visitor.page.goto(served.url)

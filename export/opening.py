@@ -6,6 +6,7 @@ OpenVINO, import no torch at all.
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -177,15 +178,17 @@ class _Reference:
     def __init__(self, graphs: GraphCache) -> None:
         self._graphs = graphs
         self._answer: object = None
+        self._turn = threading.Lock()  # slots of several domains may publish at once, and it has one set of weights
 
     def __call__(
         self, embedding: ImageEmbedding, prompts: tuple[Prompt, ...], weights: DecoderWeights
     ) -> DecoderOutput:
         from livesam.engine.runtimes.torch import TorchGraph
 
-        if not isinstance(self._answer, TorchGraph):
-            self._answer = TorchGraph(self._graphs.sam())
-        return self._answer.reference(embedding, prompts, weights)
+        with self._turn:
+            if not isinstance(self._answer, TorchGraph):
+                self._answer = TorchGraph(self._graphs.sam())
+            return self._answer.reference(embedding, prompts, weights)
 
 
 def _encoder(graphs: GraphCache, choice: Choice, batch: int = 1) -> ImageEncoder:

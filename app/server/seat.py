@@ -238,7 +238,7 @@ class Seat:
 
     def _drop(self, said: Said, payload: memoryview) -> Reply:
         if self._proposals.pop(index(said, "proposal"), None) is None:
-            raise NotFound(f"there is no proposal {said.get("proposal")}")
+            raise NotFound(f"there is no proposal {said.get('proposal')}")
         return {"re": said.get("id")}
 
     def _opened(self) -> Picture:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -31,11 +32,11 @@ class RemoteSession:
         from websockets.sync.client import connect
 
         self._talk, self._lock, self._domain = Talk(url, token, domain, private), threading.Lock(), domain
-        headers = self._talk.headers
+        headers, address = self._talk.headers, self._talk.address
+        self._block = ExitStack()
         try:
-            self._socket: Socket = connect(
-                self._talk.address, additional_headers=headers, max_size=None, compression=None
-            )
+            connecting = connect(address, additional_headers=headers, max_size=None, compression=None)
+            self._socket: Socket = self._block.enter_context(connecting)
         except (OSError, WebSocketException) as error:
             raise LivesamError(unreachable(self._talk.base, error)) from error
 
@@ -117,7 +118,7 @@ class RemoteSession:
 
     def close(self) -> None:
         """End the session; what was accepted stays."""
-        self._socket.close()
+        self._block.close()
 
     def _mask(self, op: str, **said: Any) -> MaskResult | None:
         return self._talk.result(*self._ask(op, **said))

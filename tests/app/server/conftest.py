@@ -137,9 +137,9 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_photos(tmp_path_factory.mktemp("photos") / "in")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """A server that several tests use; each takes an image or a domain of its own."""
+    """A server that all tests use; each takes a domain of its own, and counts only what it has added to an image."""
     with running(settings(photos, tmp_path_factory.mktemp("out"))) as found:
         yield found
 

@@ -30,7 +30,7 @@ def serving_module(encoder: nn.Module, device: torch.device, dtype: torch.dtype)
     return InFloat32(module.to(device=device, dtype=dtype, memory_format=torch.channels_last))  # type: ignore[call-overload]
 
 
-def compile_module(module: nn.Module) -> None:
+def compile_module(module: nn.Module, backend: Any = "inductor") -> None:
     """Let ``torch.compile`` make its kernels at the first call of each shape.
 
     A ViT's blocks are compiled one by one: they share two pieces of code, with windows and without, so that vit_h takes
@@ -38,7 +38,7 @@ def compile_module(module: nn.Module) -> None:
     """
     parts = module.blocks if isinstance(module, FoldedViT) else [module]
     for part in cast("list[nn.Module]", parts):
-        part.compile(dynamic=False)
+        part.compile(dynamic=False, backend=backend)
 
 
 class InFloat32(nn.Module):

@@ -14,7 +14,8 @@ import torch
 from livesam.adapter.flat_decoder import FlatDecoder
 from livesam.adapter.losses import click_bce, dice, focal, near_clicks, soft_iou
 from livesam.adapter.methods.replay import Lesson
-from livesam.adapter.torch_decoder import Decoded, Decoding, Trunk
+from livesam.adapter.torch_decoder import Decoding
+from livesam.engine.models.mask_decoder import Decoded, Trunk
 from torch import Tensor
 
 LATE = (

@@ -30,7 +30,8 @@ from livesam.adapter.methods.late_layers import LATE, LateLayers
 from livesam.adapter.methods.lessons import PREPARED, Lessons
 from livesam.adapter.methods.replay import Example, Lesson, Memory
 from livesam.adapter.optimiser import Adam
-from livesam.adapter.torch_decoder import Decoding, GiveWay
+from livesam.adapter.torch_decoder import Decoding
+from livesam.engine.models.mask_decoder import GiveWay
 from livesam.engine.values.embedding import ImageEmbedding
 from livesam.engine.values.interaction import Interaction
 from livesam.engine.values.prompt import Prompt

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -92,16 +92,11 @@ def _choose(
     logits: torch.Tensor, ious: torch.Tensor, *, prompts: Sequence[Prompt], rule: Rule, geometry: ResizeGeometry
 ) -> tuple[npt.NDArray[np.uint8], Float, Float]:
     """Packed mask, low-res logits and IoU of each prompt's answer, in host memory."""
-    import torch
-
     (estimates,) = to_host(ious)
     tokens = [select_token(row, prompt, rule) for row, prompt in zip(estimates, prompts, strict=True)]
     rows = range(len(prompts))
     chosen = logits[list(rows), tokens]  # (P, 4h, 4w)
-    height, width = geometry.original_hw
-    step = max(1, PIXELS_AT_ONCE // max(height * width, geometry.image_size**2))
-    packed = torch.cat([pack_masks(part, geometry) for part in torch.split(chosen, step)])
-    bits, low_res = to_host(packed, chosen)
+    bits, low_res = to_host(pack_in_parts(chosen, geometry), chosen)
     return bits, low_res, estimates[rows, tokens]
 
 
@@ -118,6 +113,17 @@ def to_host(*tensors: torch.Tensor) -> tuple[npt.NDArray[Any], ...]:
     return tuple(target.numpy() for target in host)
 
 
+def pack_in_parts(low_res: torch.Tensor, geometry: ResizeGeometry) -> torch.Tensor:
+    """``pack_masks`` of so many masks at once as there is room for."""
+    import torch
+
+    height, width = geometry.original_hw
+    step = max(1, PIXELS_AT_ONCE // max(height * width, geometry.image_size**2))
+    if len(low_res) <= step:
+        return pack_masks(low_res, geometry)
+    return torch.cat([pack_masks(part, geometry) for part in torch.split(low_res, step)])
+
+
 def pack_masks(low_res: torch.Tensor, geometry: ResizeGeometry, threshold: float = 0.0) -> torch.Tensor:
     """Low-res logits (P, 4h, 4w) to packed masks at the original size, uint8 (P, H, ceil(W / 8)), same device.
 
@@ -132,10 +138,19 @@ def pack_masks(low_res: torch.Tensor, geometry: ResizeGeometry, threshold: float
         logits[..., :rows, :columns], geometry.original_hw, mode="bilinear", align_corners=False
     )
     bits = (logits[:, 0] > threshold).to(torch.uint8)  # (P, H, W)
-    bits = functional.pad(bits, (0, -bits.shape[-1] % 8))
-    place = torch.tensor([128, 64, 32, 16, 8, 4, 2, 1], dtype=torch.uint8, device=bits.device)
-    packed: torch.Tensor = (bits.reshape(*bits.shape[:2], -1, 8) * place).sum(-1, dtype=torch.uint8)
+    if bits.shape[-1] % 8:
+        bits = functional.pad(bits, (0, -bits.shape[-1] % 8))
+    packed: torch.Tensor = (bits.reshape(*bits.shape[:2], -1, 8) * _places(bits.device)).sum(-1, dtype=torch.uint8)
     return packed
+
+
+@cache
+def _places(device: torch.device) -> torch.Tensor:
+    """What each bit of a byte counts; made once for each device, as a click shall send one piece up, not two."""
+    import torch
+
+    with torch.inference_mode(False):
+        return torch.tensor([128, 64, 32, 16, 8, 4, 2, 1], dtype=torch.uint8, device=device)
 
 
 def unpack_masks(packed: npt.NDArray[np.uint8], original_hw: tuple[int, int]) -> npt.NDArray[np.bool_]:

@@ -13,7 +13,7 @@ from livesam.adapter.methods.late_layers import LATE
 from livesam.engine.models.adapted import read_adapted
 from livesam.engine.models.loading import decoder_weights
 from livesam.engine.models.origin import LoadedModel
-from livesam.engine.runtimes.torch_decoder import TorchGraph
+from livesam.engine.runtimes.torch_graph import TorchGraph
 from livesam.engine.runtimes.torch_encoder import TorchEncoder
 from livesam.engine.serving.slot import DecoderSlot
 from livesam.engine.session.session import Session

@@ -9,7 +9,7 @@ and points are filled up to the next one with what nothing attends to (``models/
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,12 +19,13 @@ import numpy.typing as npt
 import torch
 from livesam.engine.models.serving_decoder import ABSENT, OWN, ServingDecoder
 from livesam.engine.runtimes.base import Float, GroupedDecoder, WeightBuffers
-from livesam.engine.runtimes.packing import PackedMasks, pack_in_parts
+from livesam.engine.runtimes.packing import pack_in_parts
 from livesam.engine.runtimes.recent import DECODER_GRAPHS, Recent
-from livesam.engine.runtimes.recorder import CudaRecorder, Recorder, Work, eager, no_tf32
+from livesam.engine.runtimes.recorder import CudaRecorder, Recorder, Work, eager
 from livesam.engine.runtimes.torch_place import DTYPES
 from livesam.engine.runtimes.transfers import Transfers
 from livesam.engine.values.errors import SessionError, SwapError
+from livesam.engine.values.packed_masks import PackedMasks
 from livesam.engine.values.result import DecoderOutput
 from livesam.engine.view.points import geometry_of, point_rows
 from livesam.engine.view.selection import Rule, chooses_best
@@ -32,7 +33,7 @@ from livesam.engine.view.selection import Rule, chooses_best
 if TYPE_CHECKING:
     from livesam.engine.values.embedding import ImageEmbedding
     from livesam.engine.values.prompt import Prompt
-    from livesam.engine.values.protocols import DecoderWeights
+    from livesam.engine.values.protocols import DecoderWeights, Painter
     from livesam.engine.view.geometry import ResizeGeometry
     from segment_anything.modeling import Sam
     from torch import Tensor
@@ -110,7 +111,7 @@ class GraphedDecoder(GroupedDecoder):
         self._record = record or eager
         with torch.inference_mode():
             self._model: ServingDecoder | None = ServingDecoder(sam, device, DTYPES[precision])
-            self._image = torch.zeros(1, self._model.hw[0] * self._model.hw[1], 256, device=device, dtype=DTYPES[precision])
+            self._image = self._model.features(torch.zeros(1, 256, *self._model.hw))
         self._image_key: str | None = None
         self._staging = WeightBuffers({k: (k, False, tuple(v.shape)) for k, v in self._model.state.items()})
         self._runs: Recent[Shape, _Run] = Recent(DECODER_GRAPHS)
@@ -118,7 +119,7 @@ class GraphedDecoder(GroupedDecoder):
         self.transfers = Transfers(device)
 
     @property
-    def painter(self) -> GraphedDecoder:
+    def painter(self) -> Painter:
         return self
 
     def load_weights(self, weights: DecoderWeights) -> None:
@@ -137,7 +138,7 @@ class GraphedDecoder(GroupedDecoder):
                 self._staging.forget()  # some were copied, some were not: the next time all are
                 raise
             for shape in list(self._seen):
-                self._run(shape)
+                self._run_of(shape)
             if self._stream is not None:
                 self._stream.synchronize()
 
@@ -204,7 +205,7 @@ class GraphedDecoder(GroupedDecoder):
             rows = [point_rows(prompt, geometry) for prompt in chosen]
             masked = any(prompt.mask_logits is not None for prompt in chosen)
             shape = Shape.of(len(chosen), max(len(row) for row in rows), masked, rule is None)
-            run = self._run(shape)
+            run = self._run_of(shape)
             self._fill(self.transfers.staging(run.inputs.numel()), shape, chosen, rows, rule)
             self.transfers.up(run.inputs)
             yield part, run.work()
@@ -224,14 +225,14 @@ class GraphedDecoder(GroupedDecoder):
                 masks[i] = _checked(prompt.mask_logits, self._model_().hw).ravel()
 
     def _parts(self, numbers: Any, shape: Shape) -> tuple[Any, Any, Any, Any]:
-        """Points ``(P, N, 3)``, whose masks count, whose best is asked for, and masks ``(P, 4h * 4w)`` or ``(P, 0)``."""
+        """Points ``(P, N, 3)``, whose masks count, whose best is asked for, masks ``(P, 4h * 4w)`` or ``(P, 0)``."""
         p, n, (h, w) = shape.prompts, shape.points, self._model_().hw
         pixels = 16 * h * w if shape.masked else 0
         ends = [3 * p * n, 3 * p * n + p, 3 * p * n + 2 * p, 3 * p * n + 2 * p + p * pixels]
         points, given, best, masks = (numbers[a:b] for a, b in zip([0, *ends], ends, strict=False))
         return points.reshape(p, n, 3), given, best, masks.reshape(p, pixels)
 
-    def _run(self, shape: Shape) -> _Run:
+    def _run_of(self, shape: Shape) -> _Run:
         self._seen[shape] = None
         return self._runs.find(shape, lambda: self._prepared(shape))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -12,6 +11,7 @@ import numpy.typing as npt
 from livesam.engine.runtimes.base import Float, GroupedDecoder
 from livesam.engine.values.embedding import ImageEmbedding
 from livesam.engine.values.errors import SessionError
+from livesam.engine.values.packed_masks import PackedMasks
 from livesam.engine.values.prompt import Prompt
 from livesam.engine.view.geometry import ResizeGeometry
 from livesam.engine.view.points import PromptGroup, geometry_of, prompts_to_arrays
@@ -23,27 +23,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 PIXELS_AT_ONCE = 2**26  # upscaled in one go: 256 MiB of logits on the device
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PackedMasks:
-    """One mask for each of P prompts on one image, one bit a pixel.
-
-    Attributes:
-        packed: uint8 ``(P, H, ceil(W / 8))`` at the image's size; the first pixel is a byte's highest bit.
-        low_res_logits: float32 ``(P, 4h, 4w)`` of these masks, to feed back.
-        ious: float32 ``(P,)``, the decoder's own estimates of these masks' IoU.
-        original_hw: height and width of the image.
-    """
-
-    packed: npt.NDArray[np.uint8]
-    low_res_logits: Float
-    ious: Float
-    original_hw: tuple[int, int]
-
-    def mask(self, index: int) -> npt.NDArray[np.bool_]:
-        """The mask of prompt ``index``, bool ``(H, W)``; unpacking takes 0.4 ms for each megapixel (one CPU core)."""
-        return unpack_masks(self.packed[index], self.original_hw)
 
 
 class PackingDecoder(GroupedDecoder):
@@ -151,8 +130,3 @@ def _places(device: torch.device) -> torch.Tensor:
 
     with torch.inference_mode(False):
         return torch.tensor([128, 64, 32, 16, 8, 4, 2, 1], dtype=torch.uint8, device=device)
-
-
-def unpack_masks(packed: npt.NDArray[np.uint8], original_hw: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    """Packed masks (..., H, ceil(W / 8)) back to bool (..., H, W)."""
-    return np.unpackbits(packed, axis=-1, count=original_hw[1]).view(np.bool_)

@@ -36,11 +36,11 @@ class CudaRecorder:
 
     def __init__(self, stream: torch.cuda.Stream, *, exact: bool = True) -> None:
         self._stream, self._exact = stream, exact
-        self._pool = torch.cuda.graph_pool_handle()  # type: ignore[no-untyped-call]
+        self._pool = torch.cuda.graph_pool_handle()
 
     def __call__(self, work: Work) -> Work:
         graph: Any = torch.cuda.CUDAGraph()
-        with _recording, (no_tf32() if self._exact else contextlib.nullcontext()):
+        with _recording, no_tf32() if self._exact else contextlib.nullcontext():
             with torch.cuda.stream(self._stream):
                 for _ in range(WARM_UP):
                     work()

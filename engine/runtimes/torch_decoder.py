@@ -14,9 +14,7 @@ from livesam.engine.values.errors import SwapError
 from livesam.engine.view.points import PromptGroup
 
 if TYPE_CHECKING:
-    from livesam.engine.values.prompt import Prompt
     from livesam.engine.values.protocols import DecoderWeights
-    from livesam.engine.values.result import DecoderOutput
     from segment_anything.modeling import Sam
     from torch import Tensor
 

@@ -194,7 +194,11 @@ class Dialogue:
         view, prompt = question.view, question.prompt
         if token is None:
             token = select_token(output.ious[0], question.seen, self.rule)
-        shown = show(view, prompt.clicks, output, 0, token, self.looks)
+        return self.take(question, show(view, prompt.clicks, output, 0, token, self.looks), version)
+
+    def take(self, question: Question, shown: Shown, version: int = 0) -> Shown:
+        """Take what is shown for a question as the object's next step."""
+        view, prompt = question.view, question.prompt
         # A copy: what the caller does to its arrays does not reach the next question.
         if not self._steps:
             self._object_domain = self.domain  # it stays the object's, whatever domain comes next

@@ -13,7 +13,7 @@ from livesam.engine.files.image import as_image
 from livesam.engine.files.places import as_path
 from livesam.engine.serving.right_of_way import RightOfWay
 from livesam.engine.session.cached_encoder import CachedEncoder
-from livesam.engine.session.decoding import decode
+from livesam.engine.session.decoding import answer
 from livesam.engine.session.dialogue import Dialogue
 from livesam.engine.session.listeners import Listeners, SessionLearner
 from livesam.engine.session.log import SessionLog
@@ -276,8 +276,9 @@ class Session(Previews):
             looked = self.look.zoom and (self.look.size_prior or bool(self._dialogue.steps))
             question = self._dialogue.ask(prompt)
             zoomed = {"zoom": (time.perf_counter() - started) * 1e3} if looked else {}
-            decoded = decode(self.slot, question.view, [question.seen])
-            shown = self._dialogue.hear(question, decoded.output, decoded.version)
+            asked = [(question.prompt, question.seen)]
+            (shown,), decoded = answer(self.slot, question.view, asked, self.look, self._dialogue.rule)
+            self._dialogue.take(question, shown, decoded.version)
             result = decoded.result(shown, prompt, started, zoomed)
         if self.listeners.any:
             self.listeners.tell(self._dialogue.interaction(question.view))

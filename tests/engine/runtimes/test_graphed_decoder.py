@@ -66,9 +66,7 @@ def close(got: np.ndarray, right: np.ndarray, share: float = 2e-6) -> None:
     np.testing.assert_allclose(got, right, rtol=0, atol=share * max(1.0, float(np.abs(right).max())))
 
 
-def test_every_prompt_alone_and_all_together_get_the_references_answer(
-    tiny_sam: Sam, reference: TorchDecoder
-) -> None:
+def test_every_prompt_alone_and_all_together_get_the_references_answer(tiny_sam: Sam, reference: TorchDecoder) -> None:
     decoder = GraphedDecoder(tiny_sam, CPU)
     right = reference.decode(embedding(), PROMPTS)
     together = decoder.decode(embedding(), PROMPTS)
@@ -86,7 +84,7 @@ def test_filling_up_changes_no_answer(tiny_sam: Sam, points: int) -> None:
     decoder = GraphedDecoder(tiny_sam, CPU)
     usual = decoder.decode(embedding(), PROMPTS[:1])
     larger = Shape(4, points, True, True)
-    decoder._run(larger)
+    decoder._run_of(larger)
     padded = decoder._runs[larger]
     row = np.array([(2 * ((c + np.float32(0.5)) / 128) - 1) for c in (5.0 * 128 / 131, 3.0 * 73 / 75)], np.float32)
     staged = decoder.transfers.staging(padded.inputs.numel())
@@ -179,7 +177,9 @@ def test_new_weights_reach_the_answer_and_wrong_ones_do_not(
     for seed in (3, 0, 4):  # all 120 tensors differ
         decoder.load_weights(weights_of(seed))
         reference.load_weights(weights_of(seed))
-        close(decoder.decode(embedding(), PROMPTS).low_res_logits, reference.decode(embedding(), PROMPTS).low_res_logits)
+        close(
+            decoder.decode(embedding(), PROMPTS).low_res_logits, reference.decode(embedding(), PROMPTS).low_res_logits
+        )
     with pytest.raises(SwapError, match="missing"):
         decoder.load_weights({})
     decoder.close()
@@ -200,7 +200,9 @@ def test_refuses_what_it_cannot_answer(tiny_sam: Sam) -> None:
         decoder.decode_masks(embedding(), PROMPTS, "best")  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("points", "filled"), [(0, 3), (2, 3), (3, 3), (4, 11), (11, 11), (12, 27), (28, 59), (60, 123)])
+@pytest.mark.parametrize(
+    ("points", "filled"), [(0, 3), (2, 3), (3, 3), (4, 11), (11, 11), (12, 27), (28, 59), (60, 123)]
+)
 def test_points_and_the_decoders_own_tokens_fill_powers_of_two(points: int, filled: int) -> None:
     shape = Shape.of(3, points, False, False)
     assert (shape.prompts, shape.points) == (4, filled)

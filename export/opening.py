@@ -145,7 +145,8 @@ def open_session(
     right_of_way = RightOfWay()
     slot = DecoderSlot(_compiler(graphs, for_decoder, swap), base, probe=probe, give_way=right_of_way.give_way)
     cache = EmbeddingCache(ram_mib << 20, folder)
-    session = Session(encoder, slot, cache, right_of_way=right_of_way, look=look, origin=graphs)
+    ahead = for_encoder.device.startswith("cuda")  # on a CPU it would take the learner's time
+    session = Session(encoder, slot, cache, right_of_way=right_of_way, look=look, origin=graphs, ahead=ahead)
     if learned is not None:
         slot.publish(learned.resolve(base), label=STABLE)
         session.provenance = learned.info

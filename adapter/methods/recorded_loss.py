@@ -81,7 +81,7 @@ class RecordedLoss:
         counts, first, trust = self._facts.unbind(1)
         there = torch.arange(CLICKS, device=counts.device) < counts[:, None]  # (B, K)
         xy, positive = self._clicks[..., :2], self._clicks[..., 2]
-        places = torch.where((there & (first[:, None] == 0))[..., None], xy, FAR)
+        places = xy.masked_fill(~(there & (first[:, None] == 0))[..., None], FAR)
         module = self._decoder.module
         reached = last_attention(module, Trunk(self._queries.float(), self._image.float()), self._position)
         masks, ious = head(module, reached, self._hw)

@@ -65,7 +65,7 @@ class ServingDecoder:
             best: ``(P,)``, above 0 where the best of tokens 1 to 3 is the answer, else token 0 is.
         """
         vectors, fine, ious = self._read(image, points, masks, given)
-        token = torch.where(best > 0, 1 + ious[:, 1:].argmax(1), 0)[:, None]  # (P, 1)
+        token = ((1 + ious[:, 1:].argmax(1)) * (best > 0))[:, None]  # (P, 1)
         vector = vectors.gather(1, token[..., None].expand(-1, -1, vectors.shape[2]))
         logits = drawn(vector.to(fine.dtype), fine, self.hw).float()
         return (torch.cat([logits.flatten(1), ious.gather(1, token)], 1),)
@@ -84,12 +84,12 @@ class ServingDecoder:
         kinds = points[..., 2]
         sparse = self._sparse(points[..., :2], kinds).to(self.dtype)
         own = kinds.new_zeros(len(kinds), OWN)
-        hidden = torch.where(torch.cat([own, kinds], 1) == ABSENT, -math.inf, 0.0)
+        labels = torch.cat([own, kinds], 1)
+        absent = torch.zeros_like(labels, dtype=self.dtype).masked_fill(labels == ABSENT, -math.inf)
         nothing = self._prompt.no_mask_embed.weight
         dense = nothing if masks is None else torch.where(given[:, None, None] > 0, self._dense(masks), nothing)
         source = (image + dense.to(self.dtype)).expand(len(points), -1, -1)
-        absent = hidden.to(self.dtype)[:, None, None]  # (P, 1, 1, 5 + N)
-        reached = two_way(self._decoder, source, self._position, sparse, absent=absent)
+        reached = two_way(self._decoder, source, self._position, sparse, absent=absent[:, None, None])
         reached = last_attention(self._decoder, reached, self._position)
         queries = reached.queries.float()
         ious = cast(Tensor, self._decoder.iou_prediction_head(queries[:, 0]))

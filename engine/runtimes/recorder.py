@@ -45,9 +45,13 @@ class CudaRecorder:
                 for _ in range(WARM_UP):
                     work()
                 self._stream.synchronize()
-            # thread_local: others may allocate meanwhile
-            with torch.cuda.graph(graph, self._pool, self._stream, capture_error_mode="thread_local"):
-                found = work()
+                # Not by torch.cuda.graph, which waits for the whole device, clicks included; thread_local, because
+                # others may allocate meanwhile.
+                graph.capture_begin(self._pool, capture_error_mode="thread_local")
+                try:
+                    found = work()
+                finally:
+                    graph.capture_end()
 
         def replay() -> tuple[Tensor, ...]:
             graph.replay()

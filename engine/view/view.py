@@ -67,6 +67,12 @@ class View:
         pixels = np.ascontiguousarray(self.pixels[window.part])
         return View._of(encode(pixels), self.pixels, window, self.hw, pixels)
 
+    def ready(self) -> View:
+        """This view, with what its first answer would have to wait for."""
+        if self.edges is not None:
+            self.edges.prepare()
+        return self
+
     @classmethod
     def _of(
         cls, embedding: ImageEmbedding, pixels: Pixels | None, window: Window, hw: tuple[int, int], seen: Pixels | None

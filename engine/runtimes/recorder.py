@@ -40,18 +40,18 @@ class CudaRecorder:
 
     def __call__(self, work: Work) -> Work:
         graph: Any = torch.cuda.CUDAGraph()
-        with _recording, no_tf32() if self._exact else contextlib.nullcontext():
-            with torch.cuda.stream(self._stream):
-                for _ in range(WARM_UP):
-                    work()
-                self._stream.synchronize()
-                # Not by torch.cuda.graph, which waits for the whole device, clicks included; thread_local, because
-                # others may allocate meanwhile.
-                graph.capture_begin(self._pool, capture_error_mode="thread_local")
-                try:
-                    found = work()
-                finally:
-                    graph.capture_end()
+        exact = no_tf32() if self._exact else contextlib.nullcontext()
+        with _recording, exact, torch.cuda.stream(self._stream):
+            for _ in range(WARM_UP):
+                work()
+            self._stream.synchronize()
+            # Not by torch.cuda.graph, which waits for the whole device, clicks included; thread_local, because others
+            # may allocate meanwhile.
+            graph.capture_begin(self._pool, capture_error_mode="thread_local")
+            try:
+                found = work()
+            finally:
+                graph.capture_end()
 
         def replay() -> tuple[Tensor, ...]:
             graph.replay()

@@ -161,7 +161,7 @@ class _Reference:
     def __call__(
         self, embedding: ImageEmbedding, prompts: tuple[Prompt, ...], weights: DecoderWeights
     ) -> DecoderOutput:
-        from livesam.engine.runtimes.torch import TorchGraph
+        from livesam.engine.runtimes.torch_decoder import TorchGraph
 
         if not isinstance(self._answer, TorchGraph):
             self._answer = TorchGraph(self._graphs.sam())
@@ -170,7 +170,7 @@ class _Reference:
 
 def _encoder(graphs: GraphCache, choice: Choice, batch: int = 1) -> ImageEncoder:
     if choice.name == "torch":
-        from livesam.engine.runtimes.torch import TorchEncoder
+        from livesam.engine.runtimes.torch_encoder import TorchEncoder
 
         return TorchEncoder(graphs.sam(), choice.device, precision=choice.precision)
     if choice.name in ("onnxruntime", ORT_TENSORRT):
@@ -199,7 +199,7 @@ def _compiler(graphs: GraphCache, choice: Choice, swap: Swap) -> DecoderCompiler
     if swap == "refit" and choice.name not in ("tensorrt", TENSORRT_RTX):
         raise ValueError(f"{choice.name} cannot be refitted, only TensorRT can: take swap='inputs'")
     if choice.name == "torch":
-        from livesam.engine.runtimes.torch import TorchGraph
+        from livesam.engine.runtimes.torch_decoder import TorchGraph
 
         return TorchGraph(graphs.sam(), choice.device, precision=choice.precision)
     if choice.name in ("onnxruntime", ORT_TENSORRT):

@@ -29,7 +29,7 @@ from livesam.engine.runtimes.tensorrt_decoder import (
     weight_inputs,
 )
 from livesam.engine.runtimes.tensorrt_profiles import fitting_profile
-from livesam.engine.runtimes.torch import TorchDecoder
+from livesam.engine.runtimes.torch_decoder import TorchDecoder
 from livesam.engine.values.embedding import ImageEmbedding
 from livesam.engine.values.errors import RuntimeUnavailable, SessionError, SwapError
 from livesam.engine.values.prompt import Box, Click, Prompt

@@ -1,19 +1,20 @@
-"""PyTorch: the reference, and the runtime that needs no extra. On CUDA the work is captured in CUDA graphs."""
+"""PyTorch's prompt encoder and mask decoder: the reference. On CUDA the work is captured in CUDA graphs."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from livesam.engine.files.hashing import weights_hash
-from livesam.engine.runtimes.base import Float, PreparedEncoder, WeightBuffers
+from livesam.engine.runtimes.base import WeightBuffers
+from livesam.engine.runtimes.cuda_graphs import CudaGraphs
 from livesam.engine.runtimes.packing import PackingDecoder, T
-from livesam.engine.runtimes.recent import DECODER_GRAPHS, ENCODER_GRAPHS, Recent
+from livesam.engine.runtimes.recent import DECODER_GRAPHS
+from livesam.engine.runtimes.torch_place import torch_place
 from livesam.engine.values.embedding import ImageEmbedding
-from livesam.engine.values.errors import RuntimeUnavailable, SwapError
+from livesam.engine.values.errors import SwapError
 from livesam.engine.view.points import PromptGroup
 
 if TYPE_CHECKING:
@@ -22,48 +23,6 @@ if TYPE_CHECKING:
     from livesam.engine.values.result import DecoderOutput
     from segment_anything.modeling import Sam
     from torch import Tensor
-
-Shapes: TypeAlias = tuple[tuple[int, ...], ...]
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-class TorchEncoder(PreparedEncoder):
-    """The image encoder of a ``Sam`` in eager PyTorch; on CUDA one CUDA graph.
-
-    Args:
-        sam: the model; its encoder is used in place on the CPU, and copied to a GPU.
-        device: ``cpu``, ``cuda`` or ``cuda:N``.
-        precision: ``fp32``; on CUDA also ``bf16`` and ``fp16`` (autocast).
-        identity: hash of the encoder's weights; computed when None.
-
-    Raises:
-        RuntimeUnavailable: there is no such device here.
-        ValueError: there is no such precision, or it is not one for this device.
-    """
-
-    def __init__(self, sam: Sam, device: str = "cpu", *, precision: str = "fp32", identity: str | None = None) -> None:
-        self._device, self._dtype = _placed(device, precision)
-        if identity is None:
-            state = sam.image_encoder.state_dict()
-            identity = weights_hash({name: value.detach().cpu().numpy() for name, value in state.items()})
-        module = sam.image_encoder if self._device.type == "cpu" else copy.deepcopy(sam.image_encoder).to(self._device)
-        self._module: Any = module.eval()
-        self._graph = _GraphCache(self._forward, ENCODER_GRAPHS) if self._device.type == "cuda" else None
-        super().__init__(int(sam.image_encoder.img_size), identity, f"torch:{self._device}:{precision}", None)
-
-    def _forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        with torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32):
-            return (self._module(image).float(),)
-
-    def _run(self, prepared: Float) -> Any:
-        with torch.inference_mode():
-            image = torch.from_numpy(prepared)
-            if self._graph is None:
-                return self._forward(image)[0].numpy()  # (B, 256, h, w)
-            return self._graph(image.to(self._device))[0].clone()
-
-    def _free(self) -> None:
-        self._module = self._graph = None
 
 
 class TorchDecoder(PackingDecoder):
@@ -80,7 +39,7 @@ class TorchDecoder(PackingDecoder):
     """
 
     def __init__(self, sam: Sam, device: str = "cpu", *, precision: str = "fp32") -> None:
-        self._device, self._dtype = _placed(device, precision)
+        self._device, self._dtype = torch_place(device, precision)
         super().__init__(f"torch:{self._device}:{precision}")
         self.concurrent = self._device.type == "cpu"  # a CUDA graph has one set of buffers
         self._prompt: Any = copy.deepcopy(sam.prompt_encoder).to(self._device).eval()
@@ -90,7 +49,7 @@ class TorchDecoder(PackingDecoder):
         self._state = dict(self._decoder.state_dict())
         layout = {name: (name, False, tuple(value.shape)) for name, value in self._state.items()}
         self._staging = WeightBuffers(layout)
-        self._graph = _GraphCache(self._forward, DECODER_GRAPHS) if self._device.type == "cuda" else None
+        self._graph = CudaGraphs(self._forward, DECODER_GRAPHS) if self._device.type == "cuda" else None
 
     def load_weights(self, weights: DecoderWeights) -> None:
         """Copy new weights into the module's own tensors; never while a decode is running.
@@ -164,7 +123,7 @@ class TorchGraph:
     def __init__(self, sam: Sam, device: str = "cpu", *, precision: str = "fp32") -> None:
         self._sam, self._options = sam, (device, precision)
         self._reference: TorchDecoder | None = None
-        _placed(device, precision)
+        torch_place(device, precision)
 
     def __call__(self, weights: DecoderWeights) -> TorchDecoder:
         device, precision = self._options
@@ -184,55 +143,3 @@ class TorchGraph:
             self._reference = TorchDecoder(self._sam)
         self._reference.load_weights(weights)
         return self._reference.decode(embedding, prompts)
-
-
-class _GraphCache:
-    """CUDA graphs by the shapes of their inputs, with fixed buffers in and out; the latest ``most`` are kept."""
-
-    def __init__(self, forward: Any, most: int) -> None:
-        self._forward = forward
-        self._captured: Recent[Shapes, tuple[Any, list[Tensor], tuple[Tensor, ...]]] = Recent(most)
-
-    def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        with torch.cuda.device(inputs[0].device):  # a stream and a graph belong to the GPU that is current
-            return self._replay(inputs)
-
-    def _replay(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        shapes = tuple(tuple(value.shape) for value in inputs)
-        graph, fixed, outputs = self._captured.find(shapes, lambda: self._capture(inputs))
-        for buffer, value in zip(fixed, inputs, strict=True):
-            buffer.copy_(value)
-        graph.replay()
-        return outputs
-
-    def _capture(self, inputs: tuple[Tensor, ...]) -> tuple[Any, list[Tensor], tuple[Tensor, ...]]:
-        fixed = [value.clone() for value in inputs]
-        side: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):  # three rounds first: lazy initialisation must not be captured
-            for _ in range(3):
-                self._forward(*fixed)
-        torch.cuda.current_stream().wait_stream(side)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # a learner may allocate meanwhile
-            outputs = self._forward(*fixed)
-        return graph, fixed, outputs
-
-
-def _placed(device: str, precision: str) -> tuple[torch.device, torch.dtype]:
-    if precision not in DTYPES:
-        raise ValueError(f"unknown precision {precision!r}: choose one of {', '.join(DTYPES)}")
-    try:
-        place = torch.device(device)
-    except RuntimeError as error:
-        raise ValueError(f"unknown device {device!r}: choose cpu, cuda or cuda:N") from error
-    if place.type == "cuda":
-        if not torch.cuda.is_available():
-            raise RuntimeUnavailable("PyTorch finds no CUDA device here: choose the device cpu")
-        if place.index is not None and place.index >= torch.cuda.device_count():
-            raise RuntimeUnavailable(f"PyTorch finds {torch.cuda.device_count()} GPU(s), not {device}: count from 0")
-    elif place.type != "cpu":
-        raise ValueError(f"unknown device {device!r}: choose cpu, cuda or cuda:N")
-    elif precision != "fp32":
-        raise RuntimeUnavailable(f"torch on the CPU runs in fp32 only, got {precision}: fp16 is 200 times slower there")
-    return place, DTYPES[precision]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from livesam.benchmarks.gpu.device_clock import Timing, first_call_ms, time_calls
 from livesam.benchmarks.gpu.memory import memory
-from livesam.benchmarks.gpu.model_bench import ModelBench, photo
+from livesam.benchmarks.gpu.model_bench import ModelBench, photo, random_sam
 from livesam.benchmarks.gpu.sections import Skipped
 from livesam.benchmarks.latency.swap import perturbed, run_swaps
 from livesam.benchmarks.latency.throughput import BatchEncoder
@@ -194,8 +194,7 @@ def throughput(bench: ModelBench) -> dict[str, Any]:
 def encode_only(bench: ModelBench) -> dict[str, Any]:
     """The encoder of a model whose weights are drawn on the device, and its official module in the same format."""
     import torch
-    from livesam.benchmarks.gpu.model_bench import random_sam
-    from livesam.engine.runtimes.torch import TorchEncoder
+    from livesam.engine.runtimes.torch_encoder import TorchEncoder
 
     started = time.perf_counter()
     sam = random_sam(bench.model, bench.device)
@@ -209,11 +208,34 @@ def encode_only(bench: ModelBench) -> dict[str, Any]:
         found["throughput"] = _one_batch(engine, bench)
     finally:
         engine.close()
-    side = bench.spec.image_size
+    side = int(sam.image_encoder.img_size)
     image = torch.randn(1, 3, side, side, device=bench.device)
     with torch.inference_mode(), autocast(bench):
         eager = time_calls(lambda: sam.image_encoder(image), bench.device, seconds=seconds)
     return found | {"eager_network": eager.to_json()} | memory(bench.device)
+
+
+def compiled_encode(bench: ModelBench) -> dict[str, Any]:
+    """The encoder with ``torch.compile`` around its module; ``open_s`` is mostly compiling.
+
+    Raises:
+        Skipped: on the CPU, where it is not compiled.
+    """
+    from livesam.engine.runtimes.torch_encoder import TorchEncoder
+
+    if not bench.device.startswith("cuda"):
+        raise Skipped("PyTorch's encoder is compiled for CUDA only")
+    started = time.perf_counter()
+    sam = bench.fresh_sam()
+    engine = TorchEncoder(sam, bench.device, precision=bench.precision, identity="compiled", compile=True)
+    try:
+        open_s, seconds = round(time.perf_counter() - started, 2), bench.effort.seconds
+        timing = time_calls(partial(engine.encode, bench.small, "digest"), bench.device, seconds=seconds)
+        found = {"runtime": engine.runtime, "open_s": open_s, "compile_s": round(engine.prepare_s, 2)}
+        found |= timing.to_json()
+        return found | {"throughput": _one_batch(engine, bench)} | memory(bench.device)
+    finally:
+        engine.close()
 
 
 def _one_batch(engine: BatchEncoder, bench: ModelBench) -> dict[str, Any]:

@@ -54,6 +54,10 @@ def _times(model: str, sections: Sections) -> Iterator[tuple[str, ...]]:
         yield _row(
             model, "set_image of the large photo, with its hash", encode["set_image_large"], peers("set_image_12_mpx")
         )
+    compiled = sections.get(f"{model}/encode_compiled", {})
+    if "p50_ms" in compiled:
+        what = f"encode 1 Mpx, torch.compile ({compiled['compile_s']:.0f} s)"
+        yield _row(model, what, compiled, peers("set_image_1_mpx"))
     only = sections.get(f"{model}/encode_only", {})
     if "p50_ms" in only:
         yield _row(model, "encode 1 Mpx", only, [only["eager_network"], None])

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from livesam.benchmarks.gpu import ours
 from livesam.benchmarks.gpu import script as gpu
 from livesam.benchmarks.gpu.device_clock import flops_of, time_calls
-from livesam.benchmarks.gpu.model_bench import Effort, ModelBench
+from livesam.benchmarks.gpu.model_bench import QUICK, Effort, ModelBench
 from livesam.benchmarks.gpu.plan import plan
 from livesam.benchmarks.reports.gpu_table import gpu_table
 from segment_anything.modeling import Sam
@@ -29,7 +30,7 @@ def test_without_a_gpu_it_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[
 @pytest.mark.timeout(900)
 def test_every_section_on_the_cpu(tmp_path: Path) -> None:
     out = tmp_path / "report.json"
-    options = ["--device", "cpu", "--quick", "--limit", "800", "--all-runtimes", "--encode-only", "vit_t"]
+    options = ["--device", "cpu", "--quick", "--limit", "800", "--all-runtimes"]
     assert gpu.main(["--out", str(out), *options]) == 0
     report = json.loads(out.read_text())
     sections = report["sections"]
@@ -48,7 +49,7 @@ def test_every_section_on_the_cpu(tmp_path: Path) -> None:
     assert sections["nano/peer/eager"]["set_image_1_mpx"]["p50_ms"] > 0
     assert sections["nano/peer/compiled"]["set_image_1_mpx"]["first_ms"] > 0
     assert "no attention" in sections["nano/peer/sdpa"]["skipped"]
-    assert sections["vit_t/encode_only"]["eager_network"]["p50_ms"] > 0
+    assert "for CUDA only" in sections["nano/encode_compiled"]["skipped"]
     assert sections["ceilings"]["matmul_tflops"]["fp32"] > 0
     assert sections["nano/decoder/onnxruntime"]["mask_iou"] > 0.99
     for name in ("encoder/tensorrt_rtx/bf16", "decoder/tensorrt_rtx/refit"):
@@ -76,6 +77,16 @@ def test_a_click_is_timed_without_what_goes_before() -> None:
     assert timing.calls >= 3
     assert timing.min_ms <= timing.p50_ms <= timing.p95_ms <= timing.p99_ms
     assert timing.min_ms < 5  # of the 10 ms before each call nothing is counted
+
+
+def test_an_encoder_alone_needs_no_checkpoint(small_sam: Sam, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ours, "random_sam", lambda model, device: small_sam)
+    found = ours.encode_only(ModelBench("vit_h", "cpu", tmp_path, QUICK, quick=True))
+    assert found["runtime"] == "torch:cpu:fp32"
+    assert found["p50_ms"] > 0
+    assert found["throughput"]["batch"] == 2
+    assert found["eager_network"]["p50_ms"] > 0
+    assert not list(tmp_path.iterdir())
 
 
 def test_sdpa_computes_what_the_official_attention_does(small_sam: Sam) -> None:

@@ -47,6 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for models in (options.models, options.encode_only)
         )
         sections = plan(whole, encode_only, options.device, quick=options.quick, others=options.all_runtimes)
+        if options.only:
+            sections = [one for one in sections if any(word in one.name for word in options.only)]
         head = {
             "environment": environment().to_json(),
             "device": device_facts(options.device),
@@ -75,6 +77,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--models", nargs="+", choices=names, help="all sections of these; nano and, on a GPU, vit_b")
     parser.add_argument("--encode-only", nargs="*", choices=names[1:], help="these encoders too; on a GPU vit_h, vit_t")
+    parser.add_argument("--only", nargs="+", metavar="WORD", help="only sections with such a word in their name")
     parser.add_argument("--limit", type=float, default=120.0, help="seconds in all; what does not fit is skipped")
     parser.add_argument("--all-runtimes", action="store_true", help="TensorRT and ONNX Runtime as well, at the end")
     parser.add_argument("--power", action="store_true", help="also measure power, through nvidia-ml-py")

@@ -98,7 +98,8 @@ def _facts(model: str, sections: Sections) -> Iterator[tuple[str, ...]]:
     if learning.get("ratios"):
         ratios, counts = learning["ratios"], learning["learner"]["counts"]
         yield model, "click with learning over without", f"p50 {ratios['p50']:.2f}, p99 {ratios['p99']:.2f}"
-        yield model, "learner meanwhile", f"{counts['steps']} steps, {counts['published']} published"
+        told = [f"{counts.get(word, 0)} {word.replace('_', ' ')}" for word in ("steps", "published", "publish_failed")]
+        yield model, "learner meanwhile", ", ".join(told)
     for name, what in ((f"{model}/throughput", "images/s by batch"), (f"{model}/peer/eager", "official network's")):
         rows = [r for r in sections.get(name, {}).get("rows" if "through" in name else "network", ()) if "batch" in r]
         rates = [f"{r['batch']}: {r['images_per_s']:.4g}" for r in rows if "images_per_s" in r]

@@ -28,6 +28,7 @@ REPORT: dict[str, Any] = {
         },
         "nano/peer/compiled": {"skipped": "3 of 120 s were left"},
         "nano/swap": {"published": False, "refused": "on the probe ious is off"},
+        "nano/learning": {"ratios": {"p50": 1.0, "p99": 1.25}, "learner": {"counts": {"steps": 7}}},
         "vit_h/encode_only": {**_time(18.0), "eager_network": _time(36.0)},
     },
 }
@@ -48,6 +49,7 @@ def test_what_did_not_run_says_why(tmp_path: Path, capsys: pytest.CaptureFixture
     main([str(tmp_path / "report.json")])
     lines = capsys.readouterr().out.splitlines()
     assert "| nano | swap | refused: on the probe ious is off |" in lines
+    assert "| nano | learner meanwhile | 7 steps, 0 published, 0 publish failed |" in lines
     assert "- nano/peer/compiled: skipped: 3 of 120 s were left" in lines
     assert "- other: not run: it is not here" in lines
 

@@ -69,7 +69,8 @@ def test_package_list_is_what_is_on_disk() -> None:
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """The names in a wheel of this tree, built from a copy, so that no ``build/lib`` stays behind."""
     tree, out = tmp_path_factory.mktemp("tree") / "copy", tmp_path_factory.mktemp("wheel")
-    leave = shutil.ignore_patterns(".*", "build", "dist", "out", "runs", "tests", "__pycache__", "*.egg-info", "node_modules")
+    names = (".*", "build", "dist", "out", "runs", "tests", "__pycache__", "*.egg-info", "node_modules")
+    leave = shutil.ignore_patterns(*names)
     shutil.copytree(ROOT, tree, ignore=leave)
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", out]
     done = subprocess.run([*command, tree], capture_output=True, text=True, cwd=tree)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from livesam.engine.values.errors import LivesamError
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-PATIENCE_S = 30.0
+PATIENCE_S = 120.0
 
 
 def chromium() -> str:
@@ -34,11 +34,12 @@ def chromium() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """How the browser shows the page; width and height in CSS pixels."""
+    """How the browser shows the page: width and height in CSS pixels, and real pixels to each of those."""
 
     width: int = 1280
     height: int = 800
     theme: Literal["light", "dark"] = "light"
+    scale: float = 1.0
 
 
 class Visitor:
@@ -58,7 +59,7 @@ class Visitor:
         """Wait until an expression is true. The page forbids ``eval``, so it is asked again and again from here.
 
         Raises:
-            LivesamError: it was not in 30 s.
+            LivesamError: it was not in 120 s.
         """
         deadline = time.monotonic() + PATIENCE_S
         while not self.ask(script):
@@ -116,9 +117,27 @@ class Visitor:
         self.page.screenshot(path=str(path), **kind)
 
 
+class Browser:
+    """A Chromium without a window. Each visitor comes with nothing in its storage."""
+
+    def __init__(self, chromium: Any) -> None:
+        self._chromium = chromium
+
+    @contextmanager
+    def visit(self, url: str, window: Window | None = None) -> Iterator[Visitor]:
+        """A tab, until the context ends."""
+        window = window or Window()
+        size = {"width": window.width, "height": window.height}
+        page = self._chromium.new_page(viewport=size, color_scheme=window.theme, device_scale_factor=window.scale)
+        try:
+            yield Visitor(page, url)
+        finally:
+            page.close()
+
+
 @contextmanager
-def visit(url: str, window: Window | None = None) -> Iterator[Visitor]:
-    """A tab in a fresh Chromium, until the context ends.
+def browser() -> Iterator[Browser]:
+    """A Chromium, until the context ends.
 
     Raises:
         LivesamError: Playwright or Chromium is missing.
@@ -127,13 +146,11 @@ def visit(url: str, window: Window | None = None) -> Iterator[Visitor]:
         from playwright.sync_api import sync_playwright
     except ImportError:
         raise LivesamError("a browser is driven by Playwright: pip install 'livesam[dev]'") from None
-    window = window or Window()
     # Chromium refuses its sandbox to root, as which containers run.
     options = ["--no-sandbox"] if os.geteuid() == 0 else []
     with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=chromium(), args=options)
+        started = play.chromium.launch(executable_path=chromium(), args=options)
         try:
-            size = {"width": window.width, "height": window.height}
-            yield Visitor(browser.new_page(viewport=size, color_scheme=window.theme), url)
+            yield Browser(started)
         finally:
-            browser.close()
+            started.close()

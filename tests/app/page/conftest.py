@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from livesam.benchmarks.page.browser import Visitor, chromium, visit
+from livesam.benchmarks.page.browser import Browser, Visitor, browser, chromium
 from livesam.benchmarks.page.served import Served
 from livesam.engine.values.errors import LivesamError
 
@@ -23,18 +23,24 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def served(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def chrome() -> Iterator[Browser]:
     pytest.importorskip("playwright", reason="a browser is driven by Playwright")
     try:
         chromium()
     except LivesamError as error:
         pytest.skip(str(error))
+    with browser() as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def served(chrome: Browser, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with Served(folder, tmp_path_factory.mktemp("served") / "out") as server:
         yield server
 
 
 @pytest.fixture
-def visitor(served: Served) -> Iterator[Visitor]:
-    with visit(served.url) as one:
+def visitor(chrome: Browser, served: Served) -> Iterator[Visitor]:
+    with chrome.visit(served.url) as one:
         one.settled()
         yield one

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import io
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
-from livesam.benchmarks.page.browser import Visitor, visit
+from livesam.benchmarks.page.browser import Browser, Visitor
 from livesam.benchmarks.page.served import Served
 from PIL import Image
 
@@ -42,6 +41,7 @@ def open_image(visitor: Visitor, name: str) -> None:
     visitor.settled()
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools on NumPy 2
 def test_a_folder_is_annotated_and_a_killed_server_loses_nothing(served: Served, visitor: Visitor) -> None:
     open_image(visitor, "astronaut.png")
     visitor.click(150, 260)
@@ -147,7 +147,7 @@ def test_the_rest_is_proposed_and_decided_by_one_key(served: Served, visitor: Vi
     before = visitor.objects()
     visitor.key("g")
     bar = visitor.page.get_by_role("group", name="Proposals")
-    bar.wait_for(timeout=10_000)
+    bar.wait_for(timeout=60_000)
     count = int(bar.inner_text().split("of")[1].split()[0])
     assert count >= 1
     visitor.key("y")
@@ -162,7 +162,7 @@ def test_the_original_decoder_is_compared(visitor: Visitor) -> None:
     open_image(visitor, "astronaut.png")
     visitor.click(428, 160)
     visitor.key("c")
-    visitor.page.get_by_text("original decoder", exact=False).last.wait_for(timeout=5_000)
+    assert "original decoder" in visitor.page.get_by_role("note").inner_text(timeout=60_000)
     visitor.key("c")
     visitor.key("Escape")
     assert visitor.steps() == 0
@@ -181,30 +181,36 @@ def test_no_mouse_is_needed(visitor: Visitor) -> None:
     assert visitor.objects() == before + 1
 
 
-def test_a_finger_adds_removes_and_two_zoom(served: Served, visitor: Visitor) -> None:
+def test_a_finger_adds_removes_and_two_zoom(visitor: Visitor) -> None:
     open_image(visitor, "astronaut.png")
-    touch = """([x, y, phase, id]) => document.querySelector('.stage').dispatchEvent(new PointerEvent('pointer' + phase,
-        {clientX: x, clientY: y, pointerId: id, pointerType: 'touch', button: 0, bubbles: true, cancelable: true}))"""
+    devtools = visitor.page.context.new_cdp_session(visitor.page)
+
+    def touch(phase: str, *fingers: tuple[float, float]) -> None:
+        points = [{"x": x, "y": y, "id": at} for at, (x, y) in enumerate(fingers)]
+        devtools.send("Input.dispatchTouchEvent", {"type": f"touch{phase}", "touchPoints": points})
+
     x, y = visitor.place(150, 260)
-    for phase in ("down", "up"):
-        visitor.page.evaluate(touch, [x, y, phase, 11])
+    touch("Start", (x, y))
+    touch("End")
+    visitor.until("window.__livesam.steps() === 1")
     visitor.settled()
-    assert visitor.steps() == 1
-    other = visitor.place(400, 60)
-    visitor.page.evaluate(touch, [*other, "down", 11])
-    visitor.until("window.__livesam.steps() === 2")  # held down: taken away
-    visitor.page.evaluate(touch, [*other, "up", 11])
+    touch("Start", visitor.place(400, 60))
+    visitor.until("window.__livesam.steps() === 2")  # while it is held down: taken away
+    touch("End")
     visitor.settled()
     assert visitor.steps() == 2
     before = visitor.place(1, 0)[0] - visitor.place(0, 0)[0]
-    for place, phase, finger in (((x, y), "down", 12), ((x + 100, y), "down", 13), ((x + 200, y), "move", 13)):
-        visitor.page.evaluate(touch, [*place, phase, finger])
+    touch("Start", (x, y))
+    touch("Start", (x, y), (x + 100, y))
+    for apart in (120, 160, 200):
+        touch("Move", (x, y), (x + apart, y))
+    touch("End")
     assert visitor.place(1, 0)[0] - visitor.place(0, 0)[0] > before * 1.5
     assert visitor.steps() == 2
     visitor.key("Escape")
 
 
-def test_ten_thousand_images_are_a_few_in_the_document(served: Served) -> None:
+def test_ten_thousand_images_are_a_few_in_the_document(served: Served, chrome: Browser) -> None:
     def many(route: Any) -> None:
         asked = dict(pair.split("=") for pair in route.request.url.split("?")[1].split("&"))
         first, count = int(asked["offset"]), int(asked["limit"])
@@ -212,19 +218,19 @@ def test_ten_thousand_images_are_a_few_in_the_document(served: Served) -> None:
         items = [{**real, "name": f"{at}.png"} for at in range(first, min(10_000, first + count))]
         route.fulfill(json={"total": 10_000, "done": 0, "items": items})
 
-    with visit("about:blank") as visitor:
+    with chrome.visit("about:blank") as visitor:
         visitor.page.route("**/api/images?**", many)
         visitor.page.goto(served.url)
         visitor.settled()
         assert visitor.ask("document.querySelectorAll('.thumbnail').length") < 40
         visitor.ask("document.querySelector('.thumbnails').scrollTo(0, 1e9)")
-        visitor.page.get_by_role("button", name="9999.png").wait_for(timeout=10_000)
+        visitor.page.get_by_role("button", name="9999.png").wait_for(timeout=60_000)
         assert visitor.ask("document.querySelectorAll('.thumbnail').length") < 40
 
 
-def test_an_empty_folder_says_what_to_do(tmp_path: Path, served: Served) -> None:
-    with visit("about:blank") as visitor:
+def test_an_empty_folder_says_what_to_do(served: Served, chrome: Browser) -> None:
+    with chrome.visit("about:blank") as visitor:
         nothing = {"total": 0, "done": 0, "items": []}
         visitor.page.route("**/api/images?**", lambda route: route.fulfill(json=nothing))
         visitor.page.goto(served.url)
-        visitor.page.get_by_role("heading", name="No images in this folder").wait_for(timeout=10_000)
+        visitor.page.get_by_role("heading", name="No images in this folder").wait_for(timeout=60_000)

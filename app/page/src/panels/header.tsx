@@ -5,7 +5,6 @@ import { Button } from "./button";
 import { Menu } from "./menu";
 
 const NEXT_THEME: Record<Theme, Theme> = { auto: "light", light: "dark", dark: "auto" };
-const WAYS_IN = ["coco", "labelme"] as const;
 
 export function Header({ store, onHelp, onPanel }: { store: Store; onHelp: () => void; onPanel: () => void }) {
   const info = store.info.value;
@@ -36,7 +35,7 @@ export function Header({ store, onHelp, onPanel }: { store: Store; onHelp: () =>
               {NAMES[format] ?? format}
             </a>
           ))}
-          {WAYS_IN.map((format) => (
+          {(info?.import_formats ?? []).map((format) => (
             <button
               key={format}
               type="button"
@@ -46,7 +45,7 @@ export function Header({ store, onHelp, onPanel }: { store: Store; onHelp: () =>
                 picker.current!.click();
               }}
             >
-              Import {NAMES[format]}…
+              Import {NAMES[format] ?? format}…
             </button>
           ))}
         </Menu>

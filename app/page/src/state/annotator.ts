@@ -47,8 +47,14 @@ export class Annotator {
   readonly objects = new Objects(this);
   readonly proposals = new Proposals(this);
 
+  /** The link is new, and the server does not know yet what was said before. */
+  readonly catchingUp = signal(false);
+  /** What is said reaches the server at once; else it is kept, and said when the server is back. */
+  readonly live = computed(() => this.wire.state.value === "open" && !this.catchingUp.value);
   /** The image is ready, and no answer is outstanding. */
-  readonly settled = computed(() => this.ready.value && this.waiting.value === 0 && this.saving.value === null);
+  readonly settled = computed(
+    () => this.live.value && this.ready.value && this.waiting.value === 0 && this.saving.value === null,
+  );
   readonly started = computed(() => this.steps.value.length > 0 || this.editing.value !== null);
   private latest = 0; // the newest question whose answer is shown
   private hovering: number | null = null;
@@ -148,6 +154,7 @@ export class Annotator {
       this.undone.value = [];
       this.aside();
     });
+    if (!this.live.value) return;
     this.show(say(this.wire, step), since, () => {
       this.steps.value = this.steps.value.filter((one) => one !== step);
       refused();
@@ -162,7 +169,7 @@ export class Annotator {
       this.undone.value = [...this.undone.value, last];
       this.aside();
     });
-    this.show(this.wire.send("undo"), performance.now());
+    if (this.live.value) this.show(this.wire.send("undo"), performance.now());
   }
 
   redo(): void {
@@ -173,7 +180,7 @@ export class Annotator {
       this.steps.value = [...this.steps.value, next];
       this.aside();
     });
-    this.show(this.wire.send("redo"), performance.now());
+    if (this.live.value) this.show(this.wire.send("redo"), performance.now());
   }
 
   reset(): void {
@@ -253,6 +260,7 @@ export class Annotator {
     const image = this.image.value;
     if (!image || this.saving.value) return;
     if (!this.mask.value) return this.say("Nothing to accept yet: click on an object.");
+    if (!this.live.value) return this.say("The server is away: accept when it is back.", true);
     const label = this.label.value;
     const [mask, editing] = [this.mask.value, this.editing.value];
     this.saving.value = { steps: this.steps.value, mask, editing, known: this.objects.all.value.length };
@@ -281,7 +289,10 @@ export class Annotator {
     this.show(this.wire.send("edit", { object: object.id }), performance.now(), () => (this.editing.value = null));
   }
 
-  /** The server is back: the same image, and what was said about the current object. */
+  /**
+   * The server is back: the same image, and what was said about the current object.
+   * @throws it went away again, or has not this image any more
+   */
   async resume(): Promise<void> {
     const image = this.image.value;
     if (!image) return;
@@ -289,29 +300,27 @@ export class Annotator {
     this.saving.value = null;
     const opened = this.wire.send("open", { image: image.id });
     this.latest = opened.id;
-    try {
-      const details = await this.backend.details(image.id);
-      await opened.reply;
-      if (this.image.value?.id !== image.id) return;
+    const details = await this.backend.details(image.id);
+    await opened.reply;
+    if (this.image.value?.id !== image.id) return;
+    batch(() => {
+      this.image.value = details;
+      this.objects.all.value = details.objects;
+      this.undone.value = [];
+      this.ready.value = true;
+    });
+    if (saving && (saving.editing !== null || details.objects.length <= saving.known) && !this.started.value)
       batch(() => {
-        this.image.value = details;
-        this.objects.all.value = details.objects;
-        this.ready.value = true;
+        this.steps.value = saving.steps;
+        this.editing.value = saving.editing;
       });
-      void this.objects.loadMasks();
-      if (saving && (saving.editing !== null || details.objects.length <= saving.known) && !this.started.value)
-        batch(() => {
-          this.steps.value = saving.steps;
-          this.editing.value = saving.editing;
-        });
-      const again = this.editing.value ?? editing;
-      let last = again ? this.wire.send("edit", { object: again.id }) : null;
-      last = sayAgain(this.wire, this.steps.value) ?? last;
-      if (last) this.show(last, performance.now());
-      if (!this.bitmap.value) this.bitmap.value = await this.backend.pixels(image.id, this.levels);
-    } catch (error) {
-      this.fail(error);
-    }
+    const again = this.editing.value ?? editing;
+    let last = again ? this.wire.send("edit", { object: again.id }) : null;
+    last = sayAgain(this.wire, this.steps.value) ?? last;
+    this.catchingUp.value = false; // what is said from here on comes after that
+    if (last) this.show(last, performance.now());
+    void this.objects.loadMasks();
+    if (!this.bitmap.value) this.bitmap.value = await this.backend.pixels(image.id, this.levels);
   }
 
   /** Show the answer, unless a newer question was asked meanwhile. */

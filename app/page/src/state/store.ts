@@ -7,6 +7,8 @@ import type { Header, ImageDetails, ImageItem, ImageList, Info, Label, Learning 
 import { Annotator } from "./annotator";
 import type { Backend } from "./backend";
 
+const FIRST_LABEL: Label = { name: "object", color: "#2f9e8f" };
+const READY_AGAIN_MS = 500; // until the model is open
 const PAGE = 200; // images asked for at once
 
 export type Trouble = { title: string; text: string };
@@ -23,6 +25,7 @@ export class Store {
   readonly socket: Socket;
   readonly annotator: Annotator;
   private readonly asked = new Set<number>();
+  private returns = 0; // of the server
 
   constructor() {
     const scheme = location.protocol === "https:" ? "wss" : "ws";
@@ -41,6 +44,7 @@ export class Store {
     try {
       await this.refresh();
       if (this.total.value === 0) return;
+      if (this.annotator.labels.value.length === 0) await this.setLabels([FIRST_LABEL]);
       await this.load(0);
       await this.go(await this.firstOpen());
     } catch (error) {
@@ -51,24 +55,31 @@ export class Store {
   private async returned(): Promise<void> {
     this.asked.clear();
     this.trouble.value = null;
+    if (this.at.value < 0) return this.begin();
+    const mine = ++this.returns;
+    this.annotator.catchingUp.value = true;
     try {
       await this.refresh();
-      if (this.at.value < 0) return this.begin();
       await this.load(this.at.value);
+      if (mine !== this.returns) return; // it went away and came back once more
       await this.annotator.resume();
       this.annotator.say("The server is back.");
     } catch (error) {
       this.annotator.fail(error);
+    } finally {
+      if (mine === this.returns) this.annotator.catchingUp.value = false;
     }
   }
 
   private async refresh(): Promise<void> {
-    const [info, learning] = await Promise.all([get<Info>("info"), get<Learning>("learning")]);
+    let info = await get<Info>("info");
+    for (; !info.ready; info = await get<Info>("info")) await new Promise((done) => setTimeout(done, READY_AGAIN_MS));
+    const learning = await get<Learning>("learning");
     batch(() => {
       this.info.value = info;
       this.learning.value = learning;
       this.annotator.labels.value = info.labels;
-      if (!info.labels.some((one) => one.name === this.annotator.label.value)) this.annotator.label.value = info.labels[0]?.name ?? "object";
+      if (!info.labels.some((one) => one.name === this.annotator.label.value)) this.annotator.label.value = info.labels[0]?.name ?? FIRST_LABEL.name;
     });
     const list = await get<ImageList>("images?offset=0&limit=1");
     this.total.value = list.total;
@@ -77,7 +88,7 @@ export class Store {
 
   /** The image that was being worked on, else the first that is not done. */
   private async firstOpen(): Promise<number> {
-    const remembered = remember.image();
+    const remembered = remember.image() || this.info.value?.image;
     for (let from = 0; from < this.total.value; from += PAGE) {
       await this.load(from);
       const here = [...this.items.value].filter(([at]) => at >= from && at < from + PAGE);
@@ -182,7 +193,10 @@ export class Store {
     try {
       const said = await upload<{ objects: number; images: number; skipped: string[] }>(`import/${format}`, file);
       this.annotator.say(`Imported ${said.objects} objects on ${said.images} images${said.skipped.length ? `; skipped ${said.skipped.length}` : ""}.`);
-      await this.returned();
+      this.asked.clear();
+      await this.refresh();
+      await this.load(this.at.value);
+      await this.annotator.open(this.items.value.get(this.at.value)!.id);
     } catch (error) {
       this.annotator.fail(error);
     }

@@ -25,13 +25,13 @@ export class Socket implements Wire {
     const socket = new WebSocket(this.url);
     socket.binaryType = "arraybuffer";
     socket.onopen = () => {
-      this.wait_ms = FIRST_WAIT_MS;
       this.state.value = "open";
       this.why.value = "";
       this.onOpen(this.was_open);
       this.was_open = true;
     };
     socket.onmessage = (message: MessageEvent<string | ArrayBuffer>) => {
+      this.wait_ms = FIRST_WAIT_MS; // it not only took the call but talks
       const reply = decodeFrame(message.data);
       if (this.waiting.settle(reply)) return;
       if (reply.header.event === "closing") this.why.value = String(reply.header.why ?? "");

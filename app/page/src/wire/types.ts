@@ -13,9 +13,14 @@ export interface Info {
   runtime: string;
   folder: string;
   domain: string;
+  /** Where the last user was. */
+  image: string | null;
+  /** The model is open. */
+  ready: boolean;
   learning: boolean;
   labels: Label[];
   export_formats: string[];
+  import_formats: string[];
   decoder_formats: string[];
 }
 

@@ -72,10 +72,9 @@ class Session(Corrections):
         ahead: bool = False,
     ) -> None:
         cached = encoder if isinstance(encoder, CachedEncoder) else CachedEncoder(encoder, cache)
-        right_of_way = right_of_way or RightOfWay()
         self._foresight = Foresight(cached.window, on=ahead)
         dialogue = Dialogue(cached.window, check_look(look), feed_back=feed_back, make=self._foresight.view)
-        super().__init__(cached, slot, right_of_way, dialogue)
+        super().__init__(cached, slot, right_of_way or RightOfWay(), dialogue)
         self.listeners, self.origin = Listeners(), origin
         self.provenance: AdaptedInfo | None = None
         self._dialogue.domain = check_domain(domain)
@@ -144,9 +143,8 @@ class Session(Corrections):
             SessionError: no image is set.
             ValueError: the click is outside of the image, or not finite.
         """
-        click = Click(x, y, positive)
         with self._lock:
-            return self._advance(self._dialogue.clicked(click))
+            return self._advance(self._dialogue.clicked(Click(x, y, positive)))
 
     def box(self, x0: float, y0: float, x1: float, y1: float) -> MaskResult:
         """Set the object's box (replacing an earlier one); clicks stay.
@@ -157,9 +155,8 @@ class Session(Corrections):
             SessionError: no image is set.
             ValueError: the box is empty, reversed, not finite, or reaches farther outside.
         """
-        box = Box(x0, y0, x1, y1)
         with self._lock:
-            return self._advance(self._dialogue.boxed(box))
+            return self._advance(self._dialogue.boxed(Box(x0, y0, x1, y1)))
 
     def undo(self) -> MaskResult | None:
         """Take the last click or box back; the answer before it, or None if there is none left.

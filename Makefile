@@ -1,7 +1,8 @@
-# make run: the demo. make test: lint, types, tests. Both first make .venv, and again when pyproject.toml or the list of files changed.
+# make run: the page, with sample photos or those of FOLDER. make test: lint, types, tests.
+# Both first make .venv, and again when pyproject.toml or the list of files changed.
 PYTHON ?= python3
 VENV ?= .venv
-OUT ?= out/demo
+FOLDER ?=
 EXTRAS ?= cpu,rtx,app,serve,train,dev
 
 BIN := $(VENV)/bin
@@ -12,7 +13,7 @@ FOLDERS := api engine export adapter benchmarks app
 .DELETE_ON_ERROR:
 
 run: venv
-	$(BIN)/livesam demo --out $(OUT)
+	$(BIN)/livesam serve $(FOLDER)
 
 test: venv lint
 	$(BIN)/mypy

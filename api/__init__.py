@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from livesam.engine.values.result import MaskResult
     from livesam.engine.view.look import Look
     from livesam.opening import embed, export_decoder, learn, open_session, segment
+    from livesam.remote import RemoteSession, connect
+    from livesam.remote_async import connect_async
 
     __version__ = program_version()
 
@@ -39,7 +41,10 @@ _HOMES = {
     "LoopConfig": "livesam.adapter.learning.loop_state",
     "MaskResult": "livesam.engine.values.result",
     "Prompt": "livesam.engine.values.prompt",
+    "RemoteSession": "livesam.remote",
     "Session": "livesam.engine.session.session",
+    "connect": "livesam.remote",
+    "connect_async": "livesam.remote_async",
     "embed": "livesam.opening",
     "export_decoder": "livesam.opening",
     "learn": "livesam.opening",
@@ -49,8 +54,8 @@ _HOMES = {
 }
 
 __all__ = [
-    "Box", "Click", "Learner", "LivesamError", "Look", "LoopConfig", "MaskResult", "Prompt", "Session", "__version__",
-    "embed", "export_decoder", "learn", "open_session", "segment", "widget",
+    "Box", "Click", "Learner", "LivesamError", "Look", "LoopConfig", "MaskResult", "Prompt", "RemoteSession", "Session",
+    "__version__", "connect", "connect_async", "embed", "export_decoder", "learn", "open_session", "segment", "widget",
 ]  # fmt: skip
 
 

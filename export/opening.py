@@ -6,6 +6,7 @@ OpenVINO, import no torch at all.
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -13,7 +14,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from livesam.engine.files.places import default_cache_dir
 from livesam.engine.runtimes import selection
 from livesam.engine.runtimes.selection import ORT_TENSORRT, TENSORRT_RTX, Choice
-from livesam.engine.serving.probe import TOLERANCE, Probe
+from livesam.engine.serving.probe import Probe
+from livesam.engine.serving.tolerance import TOLERANCE, served_precision
 from livesam.engine.view.look import PLAIN, Look
 from livesam.export.graphs.graph_cache import GraphCache, Progress, quiet
 
@@ -165,9 +167,10 @@ def open_engine(
         encoder,
         _compiler(graphs, for_decoder, swap),
         base,
-        Probe.standard(graphs.spec.embedding_hw, _Reference(graphs), TOLERANCE[for_decoder.precision]),
+        _probe(graphs, for_decoder),
         RightOfWay(),
         graphs,
+        ahead=for_encoder.device.startswith("cuda"),  # on a CPU it would take the learner's time
     )
 
 
@@ -177,20 +180,27 @@ class _Reference:
     def __init__(self, graphs: GraphCache) -> None:
         self._graphs = graphs
         self._answer: object = None
+        self._turn = threading.Lock()  # slots of several domains may publish at once, and it has one set of weights
 
     def __call__(
         self, embedding: ImageEmbedding, prompts: tuple[Prompt, ...], weights: DecoderWeights
     ) -> DecoderOutput:
-        from livesam.engine.runtimes.torch import TorchGraph
+        from livesam.engine.runtimes.torch_graph import TorchGraph
 
-        if not isinstance(self._answer, TorchGraph):
-            self._answer = TorchGraph(self._graphs.sam())
-        return self._answer.reference(embedding, prompts, weights)
+        with self._turn:
+            if not isinstance(self._answer, TorchGraph):
+                self._answer = TorchGraph(self._graphs.sam())
+            return self._answer.reference(embedding, prompts, weights)
+
+
+def _probe(graphs: GraphCache, choice: Choice) -> Probe:
+    tolerance = TOLERANCE[served_precision(choice.precision, choice.name, choice.device)]
+    return Probe.standard(graphs.spec.embedding_hw, _Reference(graphs), tolerance)
 
 
 def _encoder(graphs: GraphCache, choice: Choice, batch: int = 1) -> ImageEncoder:
     if choice.name == "torch":
-        from livesam.engine.runtimes.torch import TorchEncoder
+        from livesam.engine.runtimes.torch_encoder import TorchEncoder
 
         return TorchEncoder(graphs.sam(), choice.device, precision=choice.precision)
     if choice.name in ("onnxruntime", ORT_TENSORRT):
@@ -219,7 +229,7 @@ def _compiler(graphs: GraphCache, choice: Choice, swap: Swap) -> DecoderCompiler
     if swap == "refit" and choice.name not in ("tensorrt", TENSORRT_RTX):
         raise ValueError(f"{choice.name} cannot be refitted, only TensorRT can: take swap='inputs'")
     if choice.name == "torch":
-        from livesam.engine.runtimes.torch import TorchGraph
+        from livesam.engine.runtimes.torch_graph import TorchGraph
 
         return TorchGraph(graphs.sam(), choice.device, precision=choice.precision)
     if choice.name in ("onnxruntime", ORT_TENSORRT):
@@ -269,7 +279,7 @@ def _tensorrt_compiler(graphs: GraphCache, choice: Choice, swap: Swap) -> Decode
     profiles = decoder_profiles(graphs.spec.embedding_hw)
     with on_gpu(choice.gpu):
         plan = build_plan(graph, graphs.root / "plans", library=library.name, profiles=profiles, refit=refit)
-    probe = Probe.standard(graphs.spec.embedding_hw, _Reference(graphs), TOLERANCE[choice.precision])
+    probe = _probe(graphs, choice)
 
     def compile_decoder(weights: DecoderWeights) -> MaskDecoder:
         with on_gpu(choice.gpu):

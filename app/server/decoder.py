@@ -17,8 +17,8 @@ from livesam.engine.view.look import Look
 
 if TYPE_CHECKING:
     from livesam.adapter.learning.learner import Learner
-    from livesam.adapter.learning.loop_state import LoopConfig
     from livesam.app.server.metrics import Metrics
+    from livesam.app.server.settings import Settings
     from livesam.app.server.store import Store
     from livesam.app.server.weights import WeightFiles
     from livesam.engine.session.engine import Engine
@@ -38,21 +38,17 @@ class SharedDecoder:
 
     Args:
         domain: its name.
-        look: of the sessions.
-        learning: whether to learn from the start.
+        settings: of the server: the sessions' look, and whether and how it learns.
 
     Attributes:
         slot: serves it.
         latencies_ms: of the last clicks.
     """
 
-    def __init__(
-        self, domain: str, engine: Engine, store: Store, files: WeightFiles, *, look: Look, learning: bool,
-        config: LoopConfig | None = None,
-    ) -> None:  # fmt: skip
+    def __init__(self, domain: str, engine: Engine, store: Store, files: WeightFiles, settings: Settings) -> None:
         from livesam.adapter.learning.learner import learn
 
-        self.domain, self._engine, self._store, self._files, self._look = domain, engine, store, files, look
+        self.domain, self._engine, self._store, self._files, self._look = domain, engine, store, files, settings.look
         self._created: dict[int, tuple[str, str]] = {
             number: (digest, created) for number, digest, created in store.versions(domain)
         }
@@ -64,11 +60,11 @@ class SharedDecoder:
             self._host.provenance = AdaptedInfo(model=engine.origin.spec.name, method="live", domain=domain)
         self._lock = threading.Lock()
         self._block = contextlib.ExitStack()
-        self.learner: Learner = self._block.enter_context(learn(self._host, "live", config=config))
+        self.learner: Learner = self._block.enter_context(learn(self._host, "live", config=settings.loop))
         self.learning = True
         self.latencies_ms: deque[float] = deque(maxlen=512)
         self._failed: str | None = None
-        if not learning:
+        if not settings.learning:
             self.enable(False)
 
     def session(self) -> Session:

@@ -16,7 +16,8 @@ from livesam.export.decoder_export import FORMATS as DECODER_FORMATS
 
 if TYPE_CHECKING:
     from livesam.app.server.decoder import SharedDecoder
-    from livesam.app.server.gallery import Picture
+    from livesam.app.server.gallery import Gallery, Picture
+    from livesam.app.server.store import Store
     from livesam.app.server.studio import Studio
 
 __all__ = ["DECODER_FORMATS", "EXPORTS", "IMPORTS", "dataset", "decoder_file", "export", "take_in"]
@@ -24,17 +25,17 @@ __all__ = ["DECODER_FORMATS", "EXPORTS", "IMPORTS", "dataset", "decoder_file", "
 _writing = threading.Lock()  # one decoder is exported at a time: some take a GB of memory
 
 
-def dataset(studio: Studio) -> Dataset:
+def dataset(store: Store, gallery: Gallery | None = None) -> Dataset:
     """Everything that was accepted; images are read from the database one by one."""
 
     def images() -> Iterator[AnnotatedImage]:
-        for row in studio.store.images():
-            picture = studio.gallery.named(row["name"])
-            image = studio.store.annotated(row, None if picture is None else picture.path)
+        for row in store.images():
+            picture = None if gallery is None else gallery.named(row["name"])
+            image = store.annotated(row, None if picture is None else picture.path)
             if image.objects or row["done"]:
                 yield image
 
-    return Dataset(tuple(label.name for label in studio.store.labels()), images())
+    return Dataset(tuple(label.name for label in store.labels()), images())
 
 
 def export(studio: Studio, format: str) -> tuple[str, bytes]:
@@ -47,7 +48,7 @@ def export(studio: Studio, format: str) -> tuple[str, bytes]:
         raise NotFound(f"there is no format {format!r}: choose one of {', '.join(EXPORTS)}")
     chosen = EXPORTS[format]
     buffer = io.BytesIO()
-    chosen.write(dataset(studio), buffer)
+    chosen.write(dataset(studio.store, studio.gallery), buffer)
     return f"{studio.gallery.folder.name or 'images'}-{format}{chosen.suffix}", buffer.getvalue()
 
 

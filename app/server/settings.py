@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from livesam.engine.view.look import PLAIN, Look
 from livesam.export.opening import Opening
+
+if TYPE_CHECKING:
+    from livesam.adapter.learning.loop_state import LoopConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,7 @@ class Settings:
         token: what every request must bring; None where nobody but this machine can reach it.
         hosts: names beside this machine's own by which it may be called (a proxy's).
         learning: whether it learns from the start.
+        loop: when and how eagerly; None for the usual.
         limits: how much a client may ask for.
     """
 
@@ -59,4 +64,5 @@ class Settings:
     token: str | None = None
     hosts: tuple[str, ...] = ()
     learning: bool = True
+    loop: LoopConfig | None = None
     limits: Limits = field(default_factory=Limits)

@@ -17,7 +17,7 @@ from livesam.app.server.pictures import Pictures
 from livesam.app.server.problems import AtCapacity, NotReady
 from livesam.app.server.settings import Settings
 from livesam.app.server.store import Store
-from livesam.app.server.weights import WeightFiles
+from livesam.app.server.weights import FOLDER, WeightFiles
 from livesam.engine.values.errors import LivesamError
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-WEIGHTS = "decoders"  # in the output folder
 PRIVATE = re.compile(r"[A-Za-z0-9_-]{1,64}")
 LONGEST_DOMAIN = 100
 
@@ -47,6 +46,7 @@ class Studio:
     def __init__(self, settings: Settings, gallery: Gallery) -> None:
         self.settings, self.gallery = settings, gallery
         self.store = Store(settings.out)
+        self.store.set("folder", str(gallery.folder))
         self.pictures, self.metrics = Pictures(), Metrics()
         self.id = secrets.token_hex(8)  # of this run of the server
         self._engine: Engine | None = None
@@ -66,7 +66,7 @@ class Studio:
         try:
             engine = open_engine(self.settings.opening, progress=lambda said: log.info("%s", said))
             self._check_model(engine)
-            self._engine, self._files = engine, WeightFiles(self.settings.out / WEIGHTS, engine.base)
+            self._engine, self._files = engine, WeightFiles(self.settings.out / FOLDER, engine.base)
             self._original = engine.slot()
             self._ahead = Ahead(engine, self.pictures)
             _warm_up(engine, self._original)
@@ -117,9 +117,7 @@ class Studio:
             if domain not in self._decoders:
                 if len(self._decoders) >= self.settings.limits.domains:
                     raise AtCapacity(f"{len(self._decoders)} decoders are in use, which is as many as are allowed")
-                self._decoders[domain] = SharedDecoder(
-                    domain, engine, self.store, self._files, look=self.settings.look, learning=self.settings.learning
-                )
+                self._decoders[domain] = SharedDecoder(domain, engine, self.store, self._files, self.settings)
             return self._decoders[domain]
 
     def decoders(self) -> list[SharedDecoder]:

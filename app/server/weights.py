@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from livesam.engine.values.protocols import DecoderWeights
 
 FORMAT = "livesam-served-weights-1"
+FOLDER = "decoders"  # in an output folder
 
 
 class WeightFiles:

@@ -39,6 +39,17 @@ class Served:
     def url(self) -> str:
         return f"http://127.0.0.1:{self._port}"
 
+    @property
+    def process(self) -> int:
+        """The number of its process.
+
+        Raises:
+            LivesamError: it does not run.
+        """
+        if self._process is None:
+            raise LivesamError("the server does not run")
+        return self._process.pid
+
     def __enter__(self) -> Self:
         self.start()
         return self

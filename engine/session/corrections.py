@@ -47,9 +47,9 @@ class Corrections(Previews):
         started = time.perf_counter()
         with self._lock, self.right_of_way.click():
             question, look = self._dialogue.again(), self._dialogue.looks
-            decoded = decode(self.slot, question.view, [question.seen])
-            tokens = sorted((1, 2, 3), key=lambda token: -decoded.output.ious[0, token])
-            shown = [show(question.view, question.prompt.clicks, decoded.output, 0, token, look) for token in tokens]
+            output, decoded = decode(self.slot, question.view, [question.seen])
+            tokens = sorted((1, 2, 3), key=lambda token: -output.ious[0, token])
+            shown = [show(question.view, question.prompt.clicks, output, 0, token, look) for token in tokens]
             self._candidates = Candidates(self._dialogue.steps[-1], question, decoded.version, tokens, shown)
             said = question.prompt.with_mask(None)
             return tuple(decoded.result(one, said, started) for one in shown)
@@ -108,8 +108,8 @@ class Corrections(Previews):
                     other.paint(step.painted)
                     continue
                 question = other.ask(step.prompt)
-                decoded = decode(slot, question.view, [question.seen])
-                shown = other.hear(question, decoded.output, decoded.version, step.token)
+                output, decoded = decode(slot, question.view, [question.seen])
+                shown = other.hear(question, output, decoded.version, step.token)
                 result = decoded.result(shown, question.prompt, started)
             if decoded is None:
                 raise SessionError("no decoder has answered yet: click first")

@@ -31,17 +31,17 @@ from livesam.engine.view.points import check_prompt, fitted
 from livesam.engine.view.selection import Rule, select_token
 from livesam.engine.view.size_prior import SizePrior
 from livesam.engine.view.view import Mask, Pixels, View, logits_of, seen_in
-from livesam.engine.view.zoom import Zoom
+from livesam.engine.view.zoom import Zoom, expected_window
 
 
 class Dialogue:
     """What is said about one object after another. For one thread at a time.
 
     Args:
-        encode: encodes a window of the image, where ``look`` zooms.
-        look: may be changed between two questions.
+        encode: encodes a window of the image, where ``look``, which may change between two questions, zooms.
         rule: which of the decoder's four masks is shown.
         feed_back: give the decoder its last answer's low-res logits with the next prompt, as SAM was trained.
+        make: gives the view of a window of the image, for who has it ahead of time; None encodes it.
 
     Attributes:
         domain: where the image comes from; each domain's objects have sizes of their own.
@@ -54,9 +54,14 @@ class Dialogue:
         rule: Rule = "official",
         *,
         feed_back: bool = True,
+        make: Callable[[View, Window], View] | None = None,
     ) -> None:
         self.look, self.learners_look, self.rule = look, PLAIN, rule
-        self._feed_back, self._zoom = feed_back, Zoom(encode)
+        self._encode, self._feed_back, self._zoom = (
+            encode,
+            feed_back,
+            Zoom(make or (lambda whole, window: whole.part(window, encode))),
+        )
         self._whole: View | None = None  # read from other threads too
         self.domain = self._object_domain = "default"
         self._sizes: dict[str, SizePrior] = {}  # by domain
@@ -111,7 +116,8 @@ class Dialogue:
 
     def begun_again(self) -> Dialogue:
         """Another dialogue on the same image and with the same look, in which nothing was said yet."""
-        other = Dialogue(self._zoom.encode, self.looks, self.rule, feed_back=self._feed_back)
+        make, encode = self._zoom.make, self._encode
+        other = Dialogue(encode, self.looks, self.rule, feed_back=self._feed_back, make=make)
         other.domain, other._sizes = self.domain, dict(self._sizes)
         other.begin_image(self.whole)
         return other
@@ -162,10 +168,17 @@ class Dialogue:
             version: the decoder slot's version that answered.
             token: which of the four masks to show; None leaves that to the rule.
         """
-        if token is None:
-            token = select_token(output.ious[0], question.seen, self.rule)
-        shown = show(question.view, question.prompt.clicks, output, 0, token, self.looks)
-        self._take(question, shown, version)
+        chosen = select_token(output.ious[0], question.seen, self.rule) if token is None else token
+        shown = show(question.view, question.prompt.clicks, output, 0, chosen, self.looks)
+        return self.take(question, shown, version, token)
+
+    def take(self, question: Question, shown: Shown, version: int = 0, token: int | None = None) -> Shown:
+        """Take what is shown for a question as the object's next step; ``token`` is the mask that the user chose."""
+        # A copy: what the caller does to its arrays does not reach the next question.
+        logits, window = shown.low_res_logits.copy(), question.view.window
+        # A plain mask is drawn anew when the object is accepted (1.2 ms); a copy would cost every click 0.2 ms.
+        mask = shown.mask.copy() if self.looks.zoom else None
+        self._append(Step(question.prompt, logits, shown.iou, version, window, token), question.view, mask)
         return shown
 
     def again(self) -> Question:
@@ -182,7 +195,7 @@ class Dialogue:
     def choose(self, question: Question, shown: Shown, version: int, token: int) -> None:
         """Take another of the decoder's masks, ``token``, as the answer of the last step, whose question it was."""
         self._steps.pop()
-        self._take(question, shown, version, token)
+        self.take(question, shown, version, token)
 
     def paint(self, mask: Mask) -> None:
         """Take a mask that the user painted, bool ``(H, W)``, as the object's next step; later prompts go on from it.
@@ -196,14 +209,6 @@ class Dialogue:
         version = 0 if last is None else last.decoder_version
         self._append(Step(said, logits, 1.0, version, whole.window, painted=mask), whole, mask)
 
-    def _take(self, question: Question, shown: Shown, version: int, token: int | None = None) -> None:
-        """An answer as the next step."""
-        # A copy: what the caller does to its arrays does not reach the next question.
-        logits, window = shown.low_res_logits.copy(), question.view.window
-        # A plain mask is drawn anew when the object is accepted (1.2 ms); a copy would cost every click 0.2 ms.
-        mask = shown.mask.copy() if self.looks.zoom else None
-        self._append(Step(question.prompt, logits, shown.iou, version, window, token), question.view, mask)
-
     def _append(self, step: Step, view: View, mask: Mask | None) -> None:
         if not self._steps:
             self._object_domain = self.domain  # it stays the object's, whatever domain comes next
@@ -211,6 +216,13 @@ class Dialogue:
         self._views[view.window] = replace(view, pixels=None)
         self._undone.clear()
         self._mask = mask
+
+    def expected(self) -> tuple[View, Window] | None:
+        """The whole image, and the window that the next answer likely needs, if that is to be encoded."""
+        if not (self.looks.zoom and self._steps) or self.whole.pixels is None:
+            return None
+        window = expected_window(self.mask()[0], self._steps[-1].prompt, self._steps[-1].window)
+        return None if window in (self.whole.window, self._steps[-1].window) else (self.whole, window)
 
     def undo(self) -> None:
         """Take the last step back.

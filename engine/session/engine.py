@@ -29,6 +29,7 @@ class Engine:
         probe: what each version of a slot is checked with before it serves.
         right_of_way: of all sessions: whoever learns gives way to every click.
         origin: the model.
+        ahead: sessions encode the window that zoom will look at next while the user thinks.
     """
 
     encoder: CachedEncoder
@@ -37,6 +38,7 @@ class Engine:
     probe: Probe | None
     right_of_way: RightOfWay
     origin: Origin
+    ahead: bool = False
 
     def slot(self, *, first: int = 1, on_publish: Callable[[int, DecoderWeights], object] | None = None) -> DecoderSlot:
         """A decoder slot that serves the base; arguments as in ``DecoderSlot``."""
@@ -45,7 +47,8 @@ class Engine:
 
     def session(self, slot: DecoderSlot, *, domain: str = "default", look: Look = PLAIN) -> Session:
         """A session on a slot. Its ``close`` would free what others use: just drop it, and close the engine."""
-        return Session(self.encoder, slot, right_of_way=self.right_of_way, domain=domain, look=look, origin=self.origin)
+        way, origin = self.right_of_way, self.origin
+        return Session(self.encoder, slot, right_of_way=way, domain=domain, look=look, origin=origin, ahead=self.ahead)
 
     def close(self) -> None:
         """Free the encoder; slots are closed by whoever asked for them."""

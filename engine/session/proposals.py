@@ -140,15 +140,15 @@ def _answers(
     session: Session, view: View, clicks: Sequence[Click], areas: Sequence[int]
 ) -> list[tuple[Click, Shown, int]]:
     """Of each click the decoder's mask whose size is nearest to the examples', and that it believes in most."""
-    decoded = decode(session.slot, view, [Prompt((click,)) for click in clicks])
-    masks, ious = decoded.output.low_res_logits[:, 1:] > 0, decoded.output.ious[:, 1:]
+    output, decoded = decode(session.slot, view, [Prompt((click,)) for click in clicks])
+    masks, ious = output.low_res_logits[:, 1:] > 0, output.ious[:, 1:]
     scale = geometry_of(view.embedding).resized_hw[0] / 4 / view.hw[0]
     usual = float(np.median(np.log(areas))) + 2 * np.log(scale)
     sizes = np.log(np.maximum(masks.sum(axis=(2, 3)), 1))
     tokens = 1 + np.argmax(ious - 0.5 * np.abs(sizes - usual), axis=1)
     look = session.look
     return [
-        (click, show(view, (click,), decoded.output, i, int(tokens[i]), look), decoded.version)
+        (click, show(view, (click,), output, i, int(tokens[i]), look), decoded.version)
         for i, click in enumerate(clicks)
     ]
 

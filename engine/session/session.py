@@ -14,8 +14,9 @@ from livesam.engine.files.places import as_path
 from livesam.engine.serving.right_of_way import RightOfWay
 from livesam.engine.session.cached_encoder import CachedEncoder
 from livesam.engine.session.corrections import Corrections
-from livesam.engine.session.decoding import decode
+from livesam.engine.session.decoding import answer
 from livesam.engine.session.dialogue import Dialogue
+from livesam.engine.session.foresight import Foresight
 from livesam.engine.session.listeners import Listeners, SessionLearner
 from livesam.engine.session.log import SessionLog
 from livesam.engine.values.embedding import ImageEmbedding
@@ -50,6 +51,7 @@ class Session(Corrections):
         look: zoom, obey and edges.
         feed_back: give the decoder its last answer's low-res logits with the next click, as SAM was trained.
         origin: the model that encoder and slot came from, for learning and export.
+        ahead: while the user thinks, encode the window that zoom will most likely look at next. Answers are the same.
 
     Attributes:
         listeners: who is told each answer and each object that is over (``accept``, ``reset``, ``set_image``).
@@ -67,11 +69,12 @@ class Session(Corrections):
         look: Look = PLAIN,
         feed_back: bool = True,
         origin: Origin | None = None,
+        ahead: bool = False,
     ) -> None:
         cached = encoder if isinstance(encoder, CachedEncoder) else CachedEncoder(encoder, cache)
-        right_of_way = right_of_way or RightOfWay()
-        dialogue = Dialogue(cached.window, check_look(look), feed_back=feed_back)
-        super().__init__(cached, slot, right_of_way, dialogue)
+        self._foresight = Foresight(cached.window, on=ahead)
+        dialogue = Dialogue(cached.window, check_look(look), feed_back=feed_back, make=self._foresight.view)
+        super().__init__(cached, slot, right_of_way or RightOfWay(), dialogue)
         self.listeners, self.origin = Listeners(), origin
         self.provenance: AdaptedInfo | None = None
         self._dialogue.domain = check_domain(domain)
@@ -128,6 +131,7 @@ class Session(Corrections):
         with self._lock:
             given_up = self._give_up()
             self._dialogue.begin_image(whole)
+            self._foresight.forget()
             self._digest = encoded.digest
         self.listeners.tell(given_up)
         return encoded.embedding
@@ -139,9 +143,8 @@ class Session(Corrections):
             SessionError: no image is set.
             ValueError: the click is outside of the image, or not finite.
         """
-        click = Click(x, y, positive)
         with self._lock:
-            return self._advance(self._dialogue.clicked(click))
+            return self._advance(self._dialogue.clicked(Click(x, y, positive)))
 
     def box(self, x0: float, y0: float, x1: float, y1: float) -> MaskResult:
         """Set the object's box (replacing an earlier one); clicks stay.
@@ -152,9 +155,8 @@ class Session(Corrections):
             SessionError: no image is set.
             ValueError: the box is empty, reversed, not finite, or reaches farther outside.
         """
-        box = Box(x0, y0, x1, y1)
         with self._lock:
-            return self._advance(self._dialogue.boxed(box))
+            return self._advance(self._dialogue.boxed(Box(x0, y0, x1, y1)))
 
     def undo(self) -> MaskResult | None:
         """Take the last click or box back; the answer before it, or None if there is none left.
@@ -280,11 +282,14 @@ class Session(Corrections):
             looked = self.look.zoom and (self.look.size_prior or bool(self._dialogue.steps))
             question = self._dialogue.ask(prompt)
             zoomed = {"zoom": (time.perf_counter() - started) * 1e3} if looked else {}
-            decoded = decode(self.slot, question.view, [question.seen])
-            shown = self._dialogue.hear(question, decoded.output, decoded.version)
+            asked = [(question.prompt, question.seen)]
+            (shown,), decoded = answer(self.slot, question.view, asked, self.look, self._dialogue.rule)
+            self._dialogue.take(question, shown, decoded.version)
             result = decoded.result(shown, prompt, started, zoomed)
         if self.listeners.any:
             self.listeners.tell(self._dialogue.interaction(question.view))
+        if self._foresight.on:
+            self._foresight.expect(self._dialogue.expected())
         return result
 
     def _give_up(self) -> Interaction | None:

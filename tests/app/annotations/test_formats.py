@@ -32,9 +32,7 @@ def shapes(rng: np.random.Generator) -> list[np.ndarray]:
 
 @pytest.fixture
 def dataset(rng: np.random.Generator) -> Dataset:
-    objects = tuple(
-        Annotated.of(f"kind {i % 2}", mask) for i, mask in enumerate(shapes(rng)) if mask.any()
-    )
+    objects = tuple(Annotated.of(f"kind {i % 2}", mask) for i, mask in enumerate(shapes(rng)) if mask.any())
     images = (AnnotatedImage("a/one.png", HW, objects[:4]), AnnotatedImage("zwei ä.jpg", HW, objects[4:]))
     return Dataset(("kind 0", "unused"), images)
 

@@ -75,7 +75,7 @@ def lines(result: dict[str, Any]) -> list[str]:
     mean_iou = sum(one["iou"] for one in result["objects"]) / len(clicks)
     ends = min(5, len(clicks))
     return [
-        f"{len(clicks)} objects of {result['dataset']} in {result['total_s']:.0f} s, from the server's start to the file",
+        f"{len(clicks)} objects of {result['dataset']} in {result['total_s']:.0f} s, server start to COCO file",
         f"clicks an object: {sum(clicks) / len(clicks):.1f}; the first {ends}: {sum(clicks[:ends]) / ends:.1f}, "
         f"the last {ends}: {sum(clicks[-ends:]) / ends:.1f}",
         f"mean IoU with the truth {mean_iou:.3f}; a pause of {result['pause_s']:g} s before each click",

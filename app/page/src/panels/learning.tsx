@@ -66,7 +66,7 @@ function Fact({ name, value, title }: { name: string; value: string; title: stri
 }
 
 function Falling({ learning }: { learning: Learning }) {
-  const clicks = learning.history.map((one) => one.clicks);
+  const clicks = learning.history.map((one) => one.clicks).filter((count) => count > 0); // proposals took none
   if (clicks.length === 0) return <p class="hint">Every object that you accept teaches the decoder. Here you will see how many clicks each one took.</p>;
   const [first, last] = [mean(clicks.slice(0, 5)), mean(clicks.slice(-5))];
   return (

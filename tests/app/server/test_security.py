@@ -134,7 +134,7 @@ def test_bodies_are_limited_by_what_they_say_and_by_what_they_are(guarded) -> No
 
     assert guarded.http.put("/api/labels", content=chunks()).status_code == 413
     assert guarded.http.post("/api/import/coco", content=chunks()).status_code == 413
-    assert guarded.http.put("/api/labels", content=b"[]").status_code == 200
+    assert guarded.http.put("/api/labels", json=[]).status_code == 200
 
 
 def test_frames_are_limited(guarded) -> None:

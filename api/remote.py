@@ -35,7 +35,9 @@ class RemoteSession:
         headers, address = self._talk.headers, self._talk.address
         self._block = ExitStack()
         try:
-            connecting = connect(address, additional_headers=headers, max_size=None, compression=None)
+            connecting = connect(
+                address, additional_headers=headers, max_size=None, compression=None, ping_timeout=None
+            )
             self._socket: Socket = self._block.enter_context(connecting)
         except (OSError, WebSocketException) as error:
             raise LivesamError(unreachable(self._talk.base, error)) from error

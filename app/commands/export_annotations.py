@@ -20,7 +20,7 @@ class AnnotationFormat(StrEnum):
     cvat = "cvat"
 
 
-def annotations(
+def write_annotations(
     folder: Annotated[Path, typer.Argument(help="The output folder of `livesam serve`; it may be serving.")],
     format: Annotated[AnnotationFormat, typer.Option("--format", "-f", help="What to write.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="File to write.")],

@@ -16,7 +16,7 @@ from livesam.app.server import exchange_routes, routes
 from livesam.app.server.connection import Connections
 from livesam.app.server.models import Refusal
 from livesam.app.server.problems import problem_of
-from livesam.app.server.security import Security, TooLarge
+from livesam.app.server.security import Security
 from livesam.app.server.studio import Studio
 from starlette.exceptions import HTTPException
 
@@ -99,8 +99,6 @@ def _add_refusals(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def failed(request: Request, error: Exception) -> JSONResponse:
-        if isinstance(error, TooLarge):
-            raise error
         problem = problem_of(error)
         return _refusal(problem.status, problem.code, problem.message)
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -30,8 +31,9 @@ class Connection:
     at it any more.
     """
 
-    def __init__(self, socket: WebSocket, studio: Studio, seat: Seat) -> None:
-        self._socket, self._studio, self._seat = socket, studio, seat
+    def __init__(self, socket: WebSocket, studio: Studio, take_seat: Callable[[], Seat]) -> None:
+        self._socket, self._studio, self._take_seat = socket, studio, take_seat
+        self._seat: asyncio.Future[Seat] = asyncio.get_running_loop().create_future()
         self._waiting: asyncio.Queue[Message | None] = asyncio.Queue(studio.settings.limits.waiting)
         self._sending = asyncio.Lock()
         self._heard = time.monotonic()
@@ -70,13 +72,21 @@ class Connection:
             await self._waiting.put(message)
 
     async def _work(self) -> None:
+        # Not before it is read from: a socket with an unread message answers no ping, and a model may take minutes.
+        try:
+            seat = await asyncio.to_thread(self._take_seat)
+        except Exception as error:
+            problem = problem_of(error)
+            await turn_away(self._socket, problem.code, problem.message)
+            return
+        self._seat.set_result(seat)
         while (message := await self._waiting.get()) is not None:
             said, payload = message
             if said.get("op") == "preview" and not self._waiting.empty():
                 await self._send({"re": said.get("id"), "error": {"code": "superseded", "message": "something newer"}})
                 continue
             try:
-                reply = await asyncio.to_thread(self._seat.answer, said, payload)
+                reply = await asyncio.to_thread(seat.answer, said, payload)
             except Exception as error:
                 await self._refuse(said.get("id"), error)
             else:
@@ -85,8 +95,9 @@ class Connection:
     async def _watch(self) -> None:
         """Say what was learned, and close the socket of somebody who has gone away."""
         last: dict[str, Any] | None = None
+        seat = await self._seat
         while True:
-            state = await asyncio.to_thread(self._seat.learning)
+            state = await asyncio.to_thread(seat.learning)
             if state != last:
                 last = state
                 await self._send({"event": "learning", **state})
@@ -121,15 +132,9 @@ class Connections:
         await socket.accept()
         limit = self._studio.settings.limits.sessions
         if len(self._open) >= limit:
-            await _turn_away(socket, "at_capacity", f"{limit} sessions are open, as many as are allowed: close one")
+            await turn_away(socket, "at_capacity", f"{limit} sessions are open, as many as are allowed: close one")
             return
-        try:
-            seat = await asyncio.to_thread(Seat, self._studio, domain, private)
-        except Exception as error:
-            problem = problem_of(error)
-            await _turn_away(socket, problem.code, problem.message)
-            return
-        connection = Connection(socket, self._studio, seat)
+        connection = Connection(socket, self._studio, lambda: Seat(self._studio, domain, private))
         self._open.add(connection)
         self._studio.metrics.sessions.set(len(self._open))
         try:
@@ -145,7 +150,7 @@ class Connections:
         await asyncio.gather(*(connection.close("the server is closing") for connection in list(self._open)))
 
 
-async def _turn_away(socket: WebSocket, code: str, message: str) -> None:
+async def turn_away(socket: WebSocket, code: str, message: str) -> None:
     with suppress(Exception):  # it may be gone already
         await socket.send_text(json.dumps({"re": None, "error": {"code": code, "message": message}}))
         await socket.send_text(json.dumps({"event": "closing", "why": message}))

@@ -140,7 +140,7 @@ class SharedDecoder:
         import numpy as np
 
         stats, labels = self.learner.stats(), self.slot.labels()
-        history = self._store.history(self.domain)
+        objects, clicks, history = self._store.history(self.domain)
         names = {number: label for label, number in labels.items()}
         times = sorted(self.latencies_ms)
         versions = [{"version": 0, "label": "base", "created": None}]
@@ -153,8 +153,8 @@ class SharedDecoder:
             "domain": self.domain,
             "version": self.slot.current,
             "versions": versions,
-            "objects": len(history),
-            "clicks": sum(one.clicks for one in history),
+            "objects": objects,
+            "clicks": clicks,
             "waiting": stats.waiting,
             "published": stats.counts.get("published", 0),
             "refused": [{"when": when, "why": why} for when, why in stats.refused],

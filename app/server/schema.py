@@ -19,6 +19,7 @@ CREATE TABLE objects (
     source TEXT NOT NULL, created TEXT NOT NULL, bits BLOB NOT NULL, log TEXT NOT NULL
 );
 CREATE INDEX objects_of_image ON objects(image);
+CREATE INDEX objects_of_domain ON objects(domain);
 CREATE TABLE labels (name TEXT PRIMARY KEY, color TEXT NOT NULL, place INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE versions (
     domain TEXT NOT NULL, number INTEGER NOT NULL, digest TEXT NOT NULL, created TEXT NOT NULL,

@@ -137,12 +137,12 @@ class Security:
             nonlocal seen
             message = await receive()
             seen += len(message.get("body", b""))
-            if seen > most:
-                raise TooLarge
-            return message
+            return message if seen <= most else {"type": "http.disconnect"}
 
         async def protected(message: MutableMapping[str, Any]) -> None:
             nonlocal began
+            if seen > most and not began:
+                return  # what the application says to half a body is not what is wrong with it
             if message["type"] == "http.response.start":
                 began = True
                 message["headers"] = [*message.get("headers", ()), *HEADERS]
@@ -150,14 +150,11 @@ class Security:
 
         try:
             await self._app(scope, counted, protected)
-        except TooLarge:
-            if began:
+        except Exception:
+            if seen <= most:
                 raise
+        if seen > most and not began:
             await _refuse(scope, receive, send, 413, "too_large", why)
-
-
-class TooLarge(Exception):
-    """A body that goes on beyond its limit."""
 
 
 def is_loopback(host: str) -> bool:

@@ -110,7 +110,7 @@ def _likeness(view: View, examples: Sequence[Mask]) -> tuple[Grid, float]:
     unlike = _cosine(cells, np.where(cover < 0.05, 1, 0).astype(np.float32)) if (cover < 0.05).any() else 0
     map_ = (np.maximum.reduce(likes) - unlike).astype(np.float32)
     inside = cover >= min(0.5, 0.8 * float(cover.max()))
-    threshold = 0.5 * float(np.quantile(map_[inside], QUANTILE)) + 0.5 * float(np.median(map_))
+    threshold = 0.7 * float(np.quantile(map_[inside], QUANTILE)) + 0.3 * float(np.median(map_))
     fine = cv2.resize(map_, (width * FINE, height * FINE), interpolation=cv2.INTER_LINEAR)
     return fine, threshold
 

@@ -78,7 +78,7 @@ def test_a_killed_server_loses_nothing_and_replay_gives_the_same_masks(photos, t
             session.click(212, 193)
             session.accept(label="coin")
         process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0
+        assert process.wait(60) in (0, -signal.SIGTERM)  # uvicorn closes everything, and then raises it again
     finally:
         stop(process)
 

@@ -68,7 +68,7 @@ def test_the_token(guarded) -> None:
         assert (taken.status_code, taken.headers["location"]) == (303, "/?image=1")
         cookie = taken.headers["set-cookie"]
         assert all(word in cookie for word in ("HttpOnly", "SameSite=Strict"))
-        assert nobody.get(f"//evil.example/x?token={TOKEN}").headers["location"] == "/evil.example/x"
+        assert nobody.get(f"/%2Fevil.example/x?token={TOKEN}").headers["location"] == "/evil.example/x"
         assert nobody.get("/api/info", headers={"cookie": f"livesam={TOKEN}"}).status_code == 200
     with pytest.raises(InvalidStatus) as refused, guarded.wire():
         pass
@@ -92,7 +92,6 @@ def test_ids_are_no_paths(server, photos) -> None:
         "secret.png",
         "a" * 20,
         "\x00",
-        ".",
     ]
     tries += [image_id("../secret.png"), image_id("/etc/passwd"), image_id("notes.txt"), image_id(".hidden.png")]
     for one in tries:
@@ -135,7 +134,7 @@ def test_bodies_are_limited_by_what_they_say_and_by_what_they_are(guarded) -> No
 
     assert guarded.http.put("/api/labels", content=chunks()).status_code == 413
     assert guarded.http.post("/api/import/coco", content=chunks()).status_code == 413
-    assert guarded.http.put("/api/labels", content=b"[]").status_code == 200
+    assert guarded.http.put("/api/labels", json=[]).status_code == 200
 
 
 def test_frames_are_limited(guarded) -> None:

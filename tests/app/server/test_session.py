@@ -128,7 +128,7 @@ def test_several_sessions_have_images_and_objects_of_their_own(server) -> None:
 
 
 def test_it_learns_from_all_sessions_of_a_domain_and_can_be_rolled_back(server) -> None:
-    coins = ((44, 54), (155, 50), (335, 45), (46, 124), (270, 120), (212, 193))
+    coins = ((44, 54), (155, 50))
     with server.wire("?domain=coins") as wire, server.wire("?domain=coins") as other:
         for x, y in coins:
             wire.ask("open", image=server.images()["coins.png"])
@@ -137,8 +137,8 @@ def test_it_learns_from_all_sessions_of_a_domain_and_can_be_rolled_back(server) 
         decoder = server.studio.decoder("coins")
         assert decoder.learner.wait(120)
         state = server.http.get("/api/learning?domain=coins").json()
-        assert (state["objects"], state["published"] > 0, state["version"] > 0) == (6, True, True)
-        assert [one["clicks"] for one in state["history"]] == [1] * 6
+        assert (state["objects"], state["published"] > 0, state["version"] > 0) == (2, True, True)
+        assert [one["clicks"] for one in state["history"]] == [1, 1]
         assert other.ask("open", image=server.images()["coins.png"])["re"]
         head = other.ask("click", x=348, y=186)
         assert head["version"] == state["version"]
@@ -160,7 +160,7 @@ def test_it_learns_from_all_sessions_of_a_domain_and_can_be_rolled_back(server) 
         assert decoder.learner.stats().waiting == 0
         server.http.post("/api/learning?domain=coins", json={"enabled": True})
         deadline = time.monotonic() + 5
-        while not any(event["event"] == "learning" and event["objects"] == 7 for event in wire.events):
+        while not any(event["event"] == "learning" and event["objects"] == 3 for event in wire.events):
             assert time.monotonic() < deadline
             wire.mask("click", x=46, y=260)
             time.sleep(0.2)

@@ -109,7 +109,7 @@ class GraphedDecoder(GroupedDecoder):
                 self._stream = torch.cuda.Stream(device, priority=-1)  # type: ignore[no-untyped-call]  # before learning
                 record = record or CudaRecorder(self._stream, exact=self._exact)
         self._record = record or eager
-        with torch.inference_mode():
+        with self._here():
             self._model: ServingDecoder | None = ServingDecoder(sam, device, DTYPES[precision])
             self._image = self._model.features(torch.zeros(1, 256, *self._model.hw))
         self._image_key: str | None = None

@@ -145,8 +145,8 @@ def open_session(
     right_of_way = RightOfWay()
     slot = DecoderSlot(_compiler(graphs, for_decoder, swap), base, probe=probe, give_way=right_of_way.give_way)
     cache = EmbeddingCache(ram_mib << 20, folder)
-    ahead = for_encoder.device.startswith("cuda")  # on a CPU it would take the learner's time
-    session = Session(encoder, slot, cache, right_of_way=right_of_way, look=look, origin=graphs, ahead=ahead)
+    session = Session(encoder, slot, cache, right_of_way=right_of_way, look=look, origin=graphs)
+    session.foresight.on = for_encoder.device.startswith("cuda")  # on a CPU it would take the learner's time
     if learned is not None:
         slot.publish(learned.resolve(base), label=STABLE)
         session.provenance = learned.info

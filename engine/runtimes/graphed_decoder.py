@@ -168,7 +168,7 @@ class GraphedDecoder(GroupedDecoder):
         with self._here():
             for part, (chosen,) in self._answers(embedding, prompts, rule):
                 found = chosen[: part.stop - part.start]
-                bits = self._bits(found[:, :-1].view(-1, 4 * h, 4 * w), geometry) if draw else None
+                bits = pack_in_parts(found[:, :-1].view(-1, 4 * h, 4 * w), geometry) if draw else None
                 numbers, drawn = self._both_down(found, bits)
                 logits.append(numbers[:, :-1].reshape(-1, 4 * h, 4 * w))
                 ious.append(numbers[:, -1])
@@ -186,10 +186,7 @@ class GraphedDecoder(GroupedDecoder):
             self.transfers.staging(low_res.size)[:] = low_res.ravel()
             logits = torch.empty(low_res.shape, device=self._device)
             self.transfers.up(logits)
-            return self.transfers.down(self._bits(logits, geometry))
-
-    def _bits(self, logits: Tensor, geometry: ResizeGeometry) -> Tensor:
-        return pack_in_parts(logits, geometry)
+            return self.transfers.down(pack_in_parts(logits, geometry))
 
     def _answers(
         self, embedding: ImageEmbedding, prompts: Sequence[Prompt], rule: Rule | None

@@ -57,6 +57,7 @@ def output_for(clicks, ious=(0.9, 0.2, 0.8, 0.3)):
 class Decoder:
     runtime = "fake"
     concurrent = True
+    painter = None
 
     def __init__(self):
         self.prompts = []

@@ -137,7 +137,7 @@ class GraphedDecoder(GroupedDecoder):
             except BaseException:
                 self._staging.forget()  # some were copied, some were not: the next time all are
                 raise
-            for shape in list(self._seen):
+            for shape in list(self._seen)[-DECODER_GRAPHS:]:
                 self._run_of(shape)
             if self._stream is not None:
                 self._stream.synchronize()
@@ -230,7 +230,8 @@ class GraphedDecoder(GroupedDecoder):
         return points.reshape(p, n, 3), given, best, masks.reshape(p, pixels)
 
     def _run_of(self, shape: Shape) -> _Run:
-        self._seen[shape] = None
+        self._seen.pop(shape, None)
+        self._seen[shape] = None  # the latest last
         return self._runs.find(shape, lambda: self._prepared(shape))
 
     def _prepared(self, shape: Shape) -> _Run:

@@ -8,7 +8,8 @@ import pytest
 import tifffile
 from livesam.app.main import run
 from livesam.embedding import find_images
-from livesam.engine.files.image import image_hash, read_image
+from livesam.engine.files.hashing import image_hash
+from livesam.engine.files.image import read_image
 from livesam.engine.runtimes.base import PreparedEncoder
 from livesam.engine.session.cache import EmbeddingCache
 from PIL import Image

@@ -48,7 +48,7 @@ def image_hash(image: npt.NDArray[np.uint8]) -> str:
     pixels = np.ascontiguousarray(image)
     if pixels.nbytes <= LARGE:
         return _hash_at_once(pixels)
-    data = memoryview(pixels.reshape(-1))
+    data = pixels.reshape(-1).data
     pieces = _threads().map(_digest, [data[start : start + PIECE] for start in range(0, len(data), PIECE)])
     return TREE + hashlib.sha256(f"{image.shape}\n".encode() + b"".join(pieces)).hexdigest()
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from livesam.engine.files.places import default_cache_dir
 from livesam.engine.runtimes import selection
 from livesam.engine.runtimes.selection import ORT_TENSORRT, TENSORRT_RTX, Choice
-from livesam.engine.serving.probe import TOLERANCE, Probe
+from livesam.engine.serving.probe import Probe
+from livesam.engine.serving.tolerance import TOLERANCE, served_precision
 from livesam.engine.view.look import PLAIN, Look
 from livesam.export.graphs.graph_cache import GraphCache, Progress, quiet
 
@@ -140,11 +141,12 @@ def open_session(
     graphs = opening.graphs(progress)
     base = graphs.base_weights()
     encoder = _encoder(graphs, for_encoder)
-    probe = Probe.standard(graphs.spec.embedding_hw, _Reference(graphs), TOLERANCE[for_decoder.precision])
+    probe = _probe(graphs, for_decoder)
     right_of_way = RightOfWay()
     slot = DecoderSlot(_compiler(graphs, for_decoder, swap), base, probe=probe, give_way=right_of_way.give_way)
     cache = EmbeddingCache(ram_mib << 20, folder)
-    session = Session(encoder, slot, cache, right_of_way=right_of_way, look=look, origin=graphs)
+    ahead = for_encoder.device.startswith("cuda")  # on a CPU it would take the learner's time
+    session = Session(encoder, slot, cache, right_of_way=right_of_way, look=look, origin=graphs, ahead=ahead)
     if learned is not None:
         slot.publish(learned.resolve(base), label=STABLE)
         session.provenance = learned.info
@@ -161,11 +163,16 @@ class _Reference:
     def __call__(
         self, embedding: ImageEmbedding, prompts: tuple[Prompt, ...], weights: DecoderWeights
     ) -> DecoderOutput:
-        from livesam.engine.runtimes.torch_decoder import TorchGraph
+        from livesam.engine.runtimes.torch_graph import TorchGraph
 
         if not isinstance(self._answer, TorchGraph):
             self._answer = TorchGraph(self._graphs.sam())
         return self._answer.reference(embedding, prompts, weights)
+
+
+def _probe(graphs: GraphCache, choice: Choice) -> Probe:
+    tolerance = TOLERANCE[served_precision(choice.precision, choice.name, choice.device)]
+    return Probe.standard(graphs.spec.embedding_hw, _Reference(graphs), tolerance)
 
 
 def _encoder(graphs: GraphCache, choice: Choice, batch: int = 1) -> ImageEncoder:
@@ -199,7 +206,7 @@ def _compiler(graphs: GraphCache, choice: Choice, swap: Swap) -> DecoderCompiler
     if swap == "refit" and choice.name not in ("tensorrt", TENSORRT_RTX):
         raise ValueError(f"{choice.name} cannot be refitted, only TensorRT can: take swap='inputs'")
     if choice.name == "torch":
-        from livesam.engine.runtimes.torch_decoder import TorchGraph
+        from livesam.engine.runtimes.torch_graph import TorchGraph
 
         return TorchGraph(graphs.sam(), choice.device, precision=choice.precision)
     if choice.name in ("onnxruntime", ORT_TENSORRT):
@@ -249,7 +256,7 @@ def _tensorrt_compiler(graphs: GraphCache, choice: Choice, swap: Swap) -> Decode
     profiles = decoder_profiles(graphs.spec.embedding_hw)
     with on_gpu(choice.gpu):
         plan = build_plan(graph, graphs.root / "plans", library=library.name, profiles=profiles, refit=refit)
-    probe = Probe.standard(graphs.spec.embedding_hw, _Reference(graphs), TOLERANCE[choice.precision])
+    probe = _probe(graphs, choice)
 
     def compile_decoder(weights: DecoderWeights) -> MaskDecoder:
         with on_gpu(choice.gpu):

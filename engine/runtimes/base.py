@@ -21,7 +21,7 @@ from livesam.engine.view.points import PromptGroup, geometry_of, prompts_to_arra
 
 if TYPE_CHECKING:
     from livesam.engine.values.embedding import Features
-    from livesam.engine.values.protocols import DecoderWeights, MaskDecoder
+    from livesam.engine.values.protocols import DecoderWeights, MaskDecoder, Painter
 
 Float = npt.NDArray[np.float32]
 
@@ -131,6 +131,11 @@ class GroupedDecoder:
     def aside(self) -> MaskDecoder:
         """The same weights for answers that nobody waits for."""
         return self
+
+    @property
+    def painter(self) -> Painter | None:
+        """Nobody: the host draws masks."""
+        return None
 
     def decode(self, embedding: ImageEmbedding, prompts: Sequence[Prompt]) -> DecoderOutput:
         """Answer one prompt or many on the same image; those with equally many points run as one batch.

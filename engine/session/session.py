@@ -17,6 +17,7 @@ from livesam.engine.session.decoding import decode
 from livesam.engine.session.dialogue import Dialogue
 from livesam.engine.session.listeners import Listeners, SessionLearner
 from livesam.engine.session.log import SessionLog
+from livesam.engine.session.preparing import Preparing
 from livesam.engine.session.previews import Previews
 from livesam.engine.values.embedding import ImageEmbedding
 from livesam.engine.values.errors import SessionError
@@ -54,6 +55,7 @@ class Session(Previews):
     Attributes:
         listeners: who is told each answer and each object that is over (``accept``, ``reset``, ``set_image``).
         provenance: where the decoder's weights come from, if not from the model itself.
+        preparing: whether the engine answers, or PyTorch until it is built, and how far that is.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class Session(Previews):
         super().__init__(cached, slot, right_of_way, dialogue)
         self.listeners, self.origin = Listeners(), origin
         self.provenance: AdaptedInfo | None = None
+        self.preparing = Preparing()
         self._dialogue.domain = check_domain(domain)
         self._dialogue.begin_object(next(_numbers))
 
@@ -265,7 +268,8 @@ class Session(Previews):
         self._dialogue.learners_look = PLAIN
 
     def close(self) -> None:
-        """Free the encoder and the decoder slot."""
+        """Free the encoder and the decoder slot; an engine that is being built is given up."""
+        self.preparing.stop()
         self.encoder.close()
         self.slot.close()
 

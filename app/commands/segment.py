@@ -103,7 +103,7 @@ def segment(
     session = open_session(opening, look=look, adapted=adapted, embeddings=embeddings, missing=missing)
     if session.preparing.state == "pending":
         given = "" if checkpoint is None else f" --checkpoint {checkpoint}"
-        typer.echo(f"livesam: PyTorch answers, {model} has no engine yet: run `livesam prepare {model}{given}`", err=True)
+        typer.echo(f"livesam: PyTorch answers, {model} has no engine: run `livesam prepare {model}{given}`", err=True)
     started = time.perf_counter()
     stored = embeddings is not None and _is_stored(session, pixels)
     session.set_image(pixels)

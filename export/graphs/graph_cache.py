@@ -90,13 +90,14 @@ class GraphCache:
 
         Raises:
             CheckpointError: the checkpoint cannot be used.
-            ExportError: the graph could not be written, or differs from PyTorch.
+            ExportError: there is not enough memory, the graph could not be written, or differs from PyTorch.
         """
         path = self.folder / f"encoder-{precision}-{rel_pos}{'' if one else '-batch'}.onnx"
         with self._missing(path, f"encoder of {self.spec.name} ({precision})") as missing:
             if missing:
                 from livesam.export.graphs.encoder import export_encoder
 
+                require_memory(self.spec.name)
                 export_encoder(self.sam(), self.spec, path, precision, rel_pos=rel_pos, batch=1 if one else None)
         return path
 
@@ -112,11 +113,7 @@ class GraphCache:
 
     @contextlib.contextmanager
     def _missing(self, path: Path, what: str) -> Iterator[bool]:
-        """Whether a graph has to be exported in the block, by one process at a time.
-
-        Raises:
-            ExportError: there is not enough memory for it.
-        """
+        """Whether a graph has to be exported in the block, by one process at a time."""
         if _complete(path):
             yield False
             return
@@ -125,7 +122,6 @@ class GraphCache:
             if missing:
                 for left in self.folder.glob(".*.tmp/"):  # by a process that was killed: here it can be nobody else's
                     shutil.rmtree(left, ignore_errors=True)
-                require_memory(self.spec.name)
                 self.progress(f"exporting the {what}")
             yield missing
 

@@ -79,7 +79,8 @@ def measure(model: str, checkpoint: Path, rounds: int) -> dict[str, Any]:
     from livesam.engine.models.spec import spec
     from livesam.export.graphs.encoder import probe_image
 
-    peers, ours = [], []
+    peers: list[dict[str, Any]] = []
+    ours: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="livesam-cold-") as name:
         np.save(Path(name) / "image.npy", probe_image(spec(model).image_size))
         for number in range(rounds):

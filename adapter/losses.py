@@ -14,16 +14,18 @@ def sample(logits: Tensor, xy: Tensor) -> Tensor:
     return F.grid_sample(logits, xy.unsqueeze(1), mode="bilinear", padding_mode="border", align_corners=False)[:, :, 0]
 
 
-def click_bce(logits: Tensor, xy: Tensor, target: Tensor) -> Tensor:
+def click_bce(logits: Tensor, xy: Tensor, target: Tensor, there: Tensor | None = None) -> Tensor:
     """Binary cross entropy at the clicks, the mean over both signs that occur: ``(P, M, h, w)`` gives ``(P, M)``.
 
     Args:
         xy: ``(P, K, 2)`` in -1..1.
         target: ``(P, K)``, 1 or 0.
+        there: ``(P, K)``, 0 for a click that does not count, else 1; None where all do.
     """
     values = sample(logits, xy)  # (P, M, K)
     wanted = target.unsqueeze(1).expand_as(values)
-    return balanced(pixel_bce(values, target), wanted, torch.ones_like(wanted))
+    counts = torch.ones_like(wanted) if there is None else there.unsqueeze(1).expand_as(values)
+    return balanced(pixel_bce(values, target), wanted, counts)
 
 
 def near_clicks(clicks: Tensor, side: int) -> Tensor:

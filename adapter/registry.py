@@ -14,7 +14,7 @@ from livesam.adapter.methods.paper import PAPER_PRESETS, PaperConfig, PaperMetho
 
 if TYPE_CHECKING:
     from livesam.adapter.method import AdaptationConfig, AdaptationMethod
-    from livesam.adapter.torch_decoder import GiveWay
+    from livesam.engine.models.mask_decoder import GiveWay
     from segment_anything.modeling import Sam
 
 Make: TypeAlias = "Callable[..., AdaptationMethod]"  # (sam, config, *, device, give_way)

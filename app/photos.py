@@ -1,14 +1,12 @@
-"""The demo's photos, which scikit-image ships in its wheel, and what a user would click in them."""
+"""The demo's photos (``engine/files/sample_photos.py``) and what a user would click in them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from livesam.engine.values.errors import LivesamError
+from livesam.engine.files.sample_photos import sample_photo
 from livesam.engine.values.prompt import Box, Click
 
 
@@ -35,26 +33,13 @@ class Photo:
         Raises:
             LivesamError: scikit-image is not installed.
         """
-        pixels = np.asarray(_loader(self.function)())
-        return np.ascontiguousarray(np.stack([pixels] * 3, -1) if pixels.ndim == 2 else pixels[..., :3])
-
-
-def _loader(function: str) -> Callable[[], object]:
-    try:
-        from skimage import data
-    except ImportError:
-        raise LivesamError(
-            "the demo's photos come with scikit-image, which is not installed: pip install 'livesam[app]'"
-        ) from None
-    found: Callable[[], Any] = getattr(data, function)
-    return (lambda: found()[0]) if function == "stereo_motorcycle" else found  # left, right, disparity
+        return sample_photo(self.function)
 
 
 def _clicks(*points: tuple[int, int] | tuple[int, int, bool]) -> tuple[Click, ...]:
     return tuple(Click(point[0], point[1], point[2] if len(point) == 3 else True) for point in points)
 
 
-# Every file below is inside scikit-image's wheel; other functions of skimage.data download.
 PHOTOS: tuple[Photo, ...] = (
     Photo(
         "astronaut",

@@ -15,11 +15,12 @@ from livesam.engine.files.places import default_cache_dir
 from livesam.engine.runtimes import selection
 from livesam.engine.runtimes.selection import ORT_TENSORRT, TENSORRT_RTX, Choice
 from livesam.engine.runtimes.stand_in import StandIn
-from livesam.engine.serving.probe import TOLERANCE, Probe
+from livesam.engine.serving.probe import Probe
+from livesam.engine.serving.tolerance import TOLERANCE, served_precision
 from livesam.engine.session.preparing import Preparing
 from livesam.engine.view.look import PLAIN, Look
 from livesam.export.graphs.graph_cache import GraphCache, Progress, quiet
-from livesam.export.preparing.background import Background
+from livesam.export.preparing.background import Background, Engines
 from livesam.export.preparing.record import is_prepared, stand_in_for
 
 if TYPE_CHECKING:
@@ -150,11 +151,11 @@ def open_session(
     standing_in = missing != "wait" and not is_prepared(graphs.folder, *wanted)
     for_encoder, for_decoder = map(stand_in_for, wanted) if standing_in else wanted
     encoder = StandIn(_encoder(graphs, for_encoder)) if standing_in else _encoder(graphs, for_encoder)
-    probe = Probe.standard(graphs.spec.embedding_hw, _Reference(graphs), TOLERANCE[for_decoder.precision])
     right_of_way = RightOfWay()
-    compile = _compiler(graphs, for_decoder, "inputs" if standing_in else swap)
+    compile, probe = _compiler(graphs, for_decoder, "inputs" if standing_in else swap), _probe(graphs, for_decoder)
     slot = DecoderSlot(compile, base, probe=probe, give_way=right_of_way.give_way)
-    session = Session(encoder, slot, cache, right_of_way=right_of_way, look=look, origin=graphs)
+    ahead = for_encoder.device.startswith("cuda")  # on a CPU it would take the learner's time
+    session = Session(encoder, slot, cache, right_of_way=right_of_way, look=look, origin=graphs, ahead=ahead)
     if isinstance(encoder, StandIn):
         session.preparing = Preparing("pending")
         if missing == "beside":
@@ -172,10 +173,9 @@ def _folder(embeddings: Path | None) -> Path | None:
     return None if embeddings is None else Path(embeddings)
 
 
-def _load(graphs: GraphCache, encoder: Choice, decoder: Choice, swap: Swap) -> tuple[ImageEncoder, DecoderCompiler]:
-    """The engines that were prepared; the model in PyTorch, which stood in for them, is let go."""
-    graphs.forget()
-    return _encoder(graphs, encoder), _compiler(graphs, decoder, swap)
+def _load(graphs: GraphCache, encoder: Choice, decoder: Choice, swap: Swap) -> Engines:
+    """The engines that were prepared."""
+    return Engines(_encoder(graphs, encoder), _compiler(graphs, decoder, swap), _probe(graphs, decoder))
 
 
 class _Reference:
@@ -188,16 +188,21 @@ class _Reference:
     def __call__(
         self, embedding: ImageEmbedding, prompts: tuple[Prompt, ...], weights: DecoderWeights
     ) -> DecoderOutput:
-        from livesam.engine.runtimes.torch import TorchGraph
+        from livesam.engine.runtimes.torch_graph import TorchGraph
 
         if not isinstance(self._answer, TorchGraph):
             self._answer = TorchGraph(self._graphs.sam())
         return self._answer.reference(embedding, prompts, weights)
 
 
+def _probe(graphs: GraphCache, choice: Choice) -> Probe:
+    tolerance = TOLERANCE[served_precision(choice.precision, choice.name, choice.device)]
+    return Probe.standard(graphs.spec.embedding_hw, _Reference(graphs), tolerance)
+
+
 def _encoder(graphs: GraphCache, choice: Choice, batch: int = 1) -> ImageEncoder:
     if choice.name == "torch":
-        from livesam.engine.runtimes.torch import TorchEncoder
+        from livesam.engine.runtimes.torch_encoder import TorchEncoder
 
         return TorchEncoder(graphs.sam(), choice.device, precision=choice.precision)
     if choice.name in ("onnxruntime", ORT_TENSORRT):
@@ -227,7 +232,7 @@ def _compiler(graphs: GraphCache, choice: Choice, swap: Swap) -> DecoderCompiler
     if swap == "refit" and choice.name not in ("tensorrt", TENSORRT_RTX):
         raise ValueError(f"{choice.name} cannot be refitted, only TensorRT can: take swap='inputs'")
     if choice.name == "torch":
-        from livesam.engine.runtimes.torch import TorchGraph
+        from livesam.engine.runtimes.torch_graph import TorchGraph
 
         return TorchGraph(graphs.sam(), choice.device, precision=choice.precision)
     if choice.name in ("onnxruntime", ORT_TENSORRT):
@@ -277,7 +282,7 @@ def _tensorrt_compiler(graphs: GraphCache, choice: Choice, swap: Swap) -> Decode
     profiles = decoder_profiles(graphs.spec.embedding_hw)
     with on_gpu(choice.gpu):
         plan = build_plan(graph, graphs.root / "plans", library=library.name, profiles=profiles, refit=refit)
-    probe = Probe.standard(graphs.spec.embedding_hw, _Reference(graphs), TOLERANCE[choice.precision])
+    probe = _probe(graphs, choice)
 
     def compile_decoder(weights: DecoderWeights) -> MaskDecoder:
         with on_gpu(choice.gpu):

@@ -32,7 +32,8 @@ from livesam.adapter.labels import cells, click_labels
 from livesam.adapter.losses import click_bce
 from livesam.adapter.method import AdaptationConfig, Answer, StepReport
 from livesam.adapter.optimiser import Adam
-from livesam.adapter.torch_decoder import Decoding, GiveWay
+from livesam.adapter.torch_decoder import Decoding
+from livesam.engine.models.mask_decoder import GiveWay
 from livesam.engine.values.embedding import ImageEmbedding
 from livesam.engine.values.interaction import Interaction
 from livesam.engine.values.prompt import Click, Prompt

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from livesam.adapter.flat_decoder import FlatDecoder
 from livesam.adapter.method import AdaptationConfig, Answer, StepReport
-from livesam.adapter.torch_decoder import Decoding, GiveWay
+from livesam.adapter.torch_decoder import Decoding
+from livesam.engine.models.mask_decoder import GiveWay
 from livesam.engine.values.embedding import ImageEmbedding
 from livesam.engine.values.interaction import Interaction
 from livesam.engine.values.prompt import Prompt

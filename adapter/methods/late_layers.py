@@ -14,7 +14,8 @@ import torch
 from livesam.adapter.flat_decoder import FlatDecoder
 from livesam.adapter.losses import click_bce, dice, focal, near_clicks, soft_iou
 from livesam.adapter.methods.replay import Lesson
-from livesam.adapter.torch_decoder import Decoded, Decoding, Trunk
+from livesam.adapter.torch_decoder import Decoding
+from livesam.engine.models.mask_decoder import Decoded, Trunk
 from torch import Tensor
 
 LATE = (
@@ -48,13 +49,28 @@ class LateLayers:
         target = torch.stack([lesson.label.target for lesson in lessons])
         known = torch.stack([lesson.label.weight for lesson in lessons])
         first = torch.tensor([lesson.first for lesson in lessons], device=masks.device)
-        wrong = focal(masks, target, known * (1 + self._near * self._nearness(lessons))) + dice(masks, target, known)
+        near, disobeyed = self._nearness(lessons), self._disobeyed(masks, lessons)
+        trust = torch.tensor([lesson.trust for lesson in lessons], device=masks.device)
+        return trust * self.combined((masks, ious), target, known, near, disobeyed, first)
+
+    def combined(
+        self, answer: Decoded, target: Tensor, known: Tensor, near: Tensor, disobeyed: Tensor, first: Tensor
+    ) -> Tensor:
+        """What answers are wrong by, ``(B,)``.
+
+        Args:
+            target, known: of the labels, ``(B, 4h, 4w)``.
+            near: 1 at clicks that the answer has to heed, ``(B, 4h, 4w)``.
+            disobeyed: cross entropy of token 0 at the clicks, ``(B,)``.
+            first: whether it is a first click, bool ``(B,)``.
+        """
+        masks, ious = answer
+        wrong = focal(masks, target, known * (1 + self._near * near)) + dice(masks, target, known)
         shown = wrong[:, 1:].gather(1, ious[:, 1:].detach().argmax(1, keepdim=True))[:, 0]
         at_first = wrong[:, 1:].amin(1) + 0.5 * shown + 0.5 * wrong[:, 0]
-        at_later = wrong[:, 0] + self._at_clicks * self._disobeyed(masks, lessons)
+        at_later = wrong[:, 0] + self._at_clicks * disobeyed
         quality = (ious - soft_iou(masks, target, known)).square().mean(1)
-        trust = torch.tensor([lesson.trust for lesson in lessons], device=masks.device)
-        return trust * (torch.where(first, at_first, at_later) + quality)
+        return torch.where(first, at_first, at_later) + quality
 
     @torch.no_grad()
     def score(self, decoder: FlatDecoder, lessons: Sequence[Lesson]) -> float:

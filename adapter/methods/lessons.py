@@ -18,7 +18,8 @@ from livesam.adapter.labels import MaskLabel, banded_label, cells, click_labels
 from livesam.adapter.method import StepReport
 from livesam.adapter.methods.replay import Example, Label, Lesson
 from livesam.adapter.simulated_clicks import simulate_click
-from livesam.adapter.torch_decoder import Decoding, Trunk
+from livesam.adapter.torch_decoder import Decoding
+from livesam.engine.models.mask_decoder import Trunk
 from livesam.engine.values.interaction import Interaction
 from livesam.engine.values.prompt import Click, Prompt
 from livesam.engine.values.step import Step

@@ -26,11 +26,14 @@ from livesam.adapter.flat_decoder import FlatDecoder
 from livesam.adapter.labels import plausible
 from livesam.adapter.learning.guard import CircuitBreaker, GuardConfig, ReplayGate, StepGuard
 from livesam.adapter.method import AdaptationConfig, Answer, StepReport
+from livesam.adapter.methods.batch_gradient import BatchGradient
 from livesam.adapter.methods.late_layers import LATE, LateLayers
 from livesam.adapter.methods.lessons import PREPARED, Lessons
+from livesam.adapter.methods.recorded_loss import RecordedLoss
 from livesam.adapter.methods.replay import Example, Lesson, Memory
 from livesam.adapter.optimiser import Adam
-from livesam.adapter.torch_decoder import Decoding, GiveWay
+from livesam.adapter.torch_decoder import Decoding
+from livesam.engine.models.mask_decoder import GiveWay
 from livesam.engine.values.embedding import ImageEmbedding
 from livesam.engine.values.interaction import Interaction
 from livesam.engine.values.prompt import Prompt
@@ -40,8 +43,6 @@ from torch import Tensor
 if TYPE_CHECKING:
     from livesam.engine.values.protocols import DecoderWeights
     from segment_anything.modeling import Sam
-
-PART = 2  # lessons that go through the late layers together: a click waits for no more
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,10 @@ class LiveMethod:
         self._late = LateLayers(self._decoding, config.near, config.at_clicks)
         self._lessons = Lessons(self._decoding, self._served, config)
         self._guard = StepGuard(self._base.vector, config.guard)
+        recorded = None
+        if self._decoding.device.type == "cuda":
+            recorded = RecordedLoss(self._late, self._student, self._decoding.position(), config.batch)
+        self._gradient = BatchGradient(self._late, self._student, self._guard, recorded)
         self._gate: ReplayGate[Example] = ReplayGate(config.guard)
         self._breaker = CircuitBreaker(config.guard)
         self._memory = Memory(config.memory, config.memory_mib)
@@ -167,18 +172,12 @@ class LiveMethod:
         yield from self._judge(before)
 
     def _step(self, batch: list[Lesson], before: Tensor) -> Iterator[StepReport]:
-        """One step of AdamW on a batch, in micro-steps of a part of it each."""
-        vector, gradient, value = self._student.vector, self._student.gradient, 0.0
-        gradient.zero_()
-        for start in range(0, len(batch), PART):
-            if start:
-                yield PREPARED
-            loss = self._late.loss(self._student, batch[start : start + PART]).sum() / len(batch)
-            value += float(loss.detach())
-            if not self._guard.loss_is_good(loss):
-                yield StepReport("object", float("nan"), False, "the loss is not finite")
-                return
-            loss.backward()  # type: ignore[no-untyped-call]
+        """One step of AdamW on a batch."""
+        vector, gradient = self._student.vector, self._student.gradient
+        value = yield from self._gradient.take(batch)
+        if value is None:
+            yield StepReport("object", float("nan"), False, "the loss is not finite")
+            return
         if not self._guard.clip(gradient):
             yield StepReport("object", value, False, "the gradient is not finite")
             return
@@ -283,6 +282,7 @@ class LiveMethod:
     def counts(self) -> dict[str, int]:
         return {
             **self._counts,
+            **self._gradient.counts,
             **{f"guard_{k}": v for k, v in self._guard.counts.items()},
             **{f"gate_{k}": v for k, v in self._gate.counts.items()},
             **{f"breaker_{k}": v for k, v in self._breaker.counts.items()},

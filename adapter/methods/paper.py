@@ -25,7 +25,8 @@ from livesam.adapter.labels import MaskLabel, click_labels, confident_label, res
 from livesam.adapter.losses import balanced, click_bce, sample
 from livesam.adapter.method import AdaptationConfig, Answer, ObjectId, StepReport, object_id
 from livesam.adapter.optimiser import Adam, AdamState
-from livesam.adapter.torch_decoder import Decoding, GiveWay
+from livesam.adapter.torch_decoder import Decoding
+from livesam.engine.models.mask_decoder import GiveWay
 from livesam.engine.values.embedding import ImageEmbedding
 from livesam.engine.values.interaction import Interaction
 from livesam.engine.values.prompt import Prompt

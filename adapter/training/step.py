@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from livesam.adapter.torch_decoder import forward
 from livesam.adapter.training import batched_clicks
 from livesam.adapter.training.click_loss import click_loss, shown
 from livesam.adapter.training.crops import Batch
+from livesam.engine.models.mask_decoder import forward
 from segment_anything.modeling import Sam
 from torch import Tensor
 

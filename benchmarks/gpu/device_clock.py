@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,40 +19,69 @@ class Timing:
 
     p50_ms: float
     p95_ms: float
+    p99_ms: float
     min_ms: float
     calls: int
+
+    @classmethod
+    def of(cls, times_ms: Sequence[float]) -> Timing:
+        """The percentiles of at least one time."""
+        p50, p95, p99 = (float(value) for value in np.percentile(times_ms, [50, 95, 99]))
+        return cls(p50, p95, p99, min(times_ms), len(times_ms))
 
     def to_json(self) -> dict[str, object]:
         """As a JSON object."""
         return {
             "p50_ms": round(self.p50_ms, 4),
             "p95_ms": round(self.p95_ms, 4),
+            "p99_ms": round(self.p99_ms, 4),
             "min_ms": round(self.min_ms, 4),
             "calls": self.calls,
         }
 
 
 def time_calls(
-    call: Callable[[], object], device: str, *, seconds: float = 1.0, warmup: int = 3, most: int = 200
+    call: Callable[[], object],
+    device: str,
+    *,
+    seconds: float = 1.0,
+    warmup: int = 3,
+    most: int = 1000,
+    before: Callable[[], object] | None = None,
 ) -> Timing:
     """Call for about ``seconds``, at least 3 and at most ``most`` times, after a warm-up.
 
     The clock is the caller's: from the call to the end of all work on the device, which is waited for each time. On a
     GPU that includes the launches, as a click does.
+
+    Args:
+        before: called ahead of each call, untimed.
     """
-    wait = synchroniser(device)
+    wait, prepare = synchroniser(device), before or (lambda: None)
     for _ in range(warmup):
+        prepare()
         call()
     wait()
     times: list[float] = []
     end = time.perf_counter() + seconds
     while len(times) < 3 or (time.perf_counter() < end and len(times) < most):
+        prepare()
+        wait()
         started = time.perf_counter()
         call()
         wait()
         times.append((time.perf_counter() - started) * 1e3)
-    p50, p95 = np.percentile(times, [50, 95])
-    return Timing(float(p50), float(p95), min(times), len(times))
+    return Timing.of(times)
+
+
+def first_call_ms(call: Callable[[], object], device: str) -> float:
+    """What the very first call takes, with all that is loaded, compiled or captured in it."""
+    wait = synchroniser(device)
+    wait()
+    started = time.perf_counter()
+    call()
+    wait()
+    return round((time.perf_counter() - started) * 1e3, 2)
 
 
 def synchroniser(device: str) -> Callable[[], None]:
@@ -89,34 +118,6 @@ def ceilings(device: str, *, size: int = 8192, copy_mib: int = 1024, seconds: fl
     one = torch.zeros(1, device=device)
     found["launch_us"] = round(time_calls(lambda: one.add_(1), device, seconds=seconds).p50_ms * 1e3, 2)
     return found
-
-
-def traffic_of(module: torch.nn.Module, *inputs: torch.Tensor) -> int:
-    """Bytes that one eager forward pass reads and writes: every operation's inputs and outputs, views left out.
-
-    What caches keep from memory is counted too, so its share of the copy ceiling may exceed 1 for small tensors.
-    """
-    import torch
-    from torch.utils._python_dispatch import TorchDispatchMode
-    from torch.utils._pytree import tree_leaves
-
-    class Count(TorchDispatchMode):  # type: ignore[no-untyped-call]
-        total = 0
-
-        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            found = func(*args, **(kwargs or {}))
-            read = [t for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)]
-            written = [t for t in tree_leaves(found) if isinstance(t, torch.Tensor)]
-            places = {t.untyped_storage().data_ptr() for t in read}
-            view = all(t.untyped_storage().data_ptr() in places for t in written) and not func._schema.is_mutable
-            if not view:  # an expanded tensor is no larger than its storage
-                self.total += sum(min(t.nbytes, t.untyped_storage().nbytes()) for t in read + written)
-            return found
-
-    counter = Count()  # type: ignore[no-untyped-call]
-    with torch.inference_mode(), counter:
-        module(*inputs)
-    return counter.total
 
 
 def flops_of(module: torch.nn.Module, *inputs: torch.Tensor) -> int:

@@ -19,10 +19,17 @@ class Skipped(Exception):
 
 @dataclass(frozen=True)
 class Section:
-    """One part of a report: a name and the function that measures it, which returns a JSON object."""
+    """One part of a report.
+
+    Attributes:
+        name: its key in the report.
+        measure: the function that measures it, which returns a JSON object.
+        budget_s: what it takes at most on the machine that it is meant for; it does not begin with less left.
+    """
 
     name: str
     measure: Callable[[], Mapping[str, Any]]
+    budget_s: float = 0.0
 
 
 @dataclass
@@ -31,10 +38,11 @@ class SectionRunner:
 
     Attributes:
         head: what the report starts with.
-        limit_s: sections that would begin after this many seconds are skipped.
+        limit_s: a section is skipped when its budget does not fit into what is left of so many seconds.
         out: the report's file; None keeps it in memory.
         progress: called with a section's name before it, and with a line about its outcome after it.
         span: a context manager around each section, e.g. an NVTX range.
+        started: when the time began, by ``time.perf_counter``; None for the moment of ``run``.
     """
 
     head: Mapping[str, Any]
@@ -42,6 +50,7 @@ class SectionRunner:
     out: Path | None = None
     progress: Callable[[str], None] | None = None
     span: Callable[[str], contextlib.AbstractContextManager[Any]] | None = None
+    started: float | None = None
     results: dict[str, Any] = field(default_factory=dict)
 
     def run(self, sections: Sequence[Section]) -> dict[str, Any]:
@@ -50,12 +59,14 @@ class SectionRunner:
         A section that fails does not end the run: its error is what the report says of it, so that one missing library
         on a borrowed machine does not cost the other figures.
         """
-        started = time.perf_counter()
-        self._write(started)
+        self.started = time.perf_counter() if self.started is None else self.started
+        self._write()
         for section in sections:
-            elapsed = time.perf_counter() - started
-            if elapsed > self.limit_s:
-                self.results[section.name] = {"skipped": f"the limit of {self.limit_s:g} s was reached"}
+            left = self.limit_s - self._elapsed()
+            if left < max(section.budget_s, 0.0) or left <= 0:
+                reason = f"{max(left, 0):.0f} of {self.limit_s:g} s were left, and it may take {section.budget_s:g}"
+                self.results[section.name] = {"skipped": reason}
+                self._say(_line(section.name, self.results[section.name]))
                 continue
             self._say(section.name)
             begun = time.perf_counter()
@@ -63,11 +74,14 @@ class SectionRunner:
                 self.results[section.name] = _outcome(section)
             self.results[section.name]["section_s"] = round(time.perf_counter() - begun, 2)
             self._say(_line(section.name, self.results[section.name]))
-            self._write(started)
-        return self._write(started)
+            self._write()
+        return self._write()
 
-    def _write(self, started: float) -> dict[str, Any]:
-        report = {**self.head, "seconds": round(time.perf_counter() - started, 1), "sections": self.results}
+    def _elapsed(self) -> float:
+        return time.perf_counter() - (self.started or 0.0)
+
+    def _write(self) -> dict[str, Any]:
+        report = {**self.head, "seconds": round(self._elapsed(), 1), "sections": self.results}
         if self.out is not None:
             write_json(self.out, report)
         return report

@@ -56,7 +56,7 @@ def measure(
     from livesam.adapter.registry import create
     from livesam.benchmarks.quality.predictors import MethodPredictor
     from livesam.engine.models.loading import decoder_weights
-    from livesam.engine.runtimes.torch import TorchEncoder
+    from livesam.engine.runtimes.torch_encoder import TorchEncoder
 
     encoder = TorchEncoder(sam)
     result: dict[str, Any] = {**(done or {}), "adapted": dict((done or {}).get("adapted", {}))}

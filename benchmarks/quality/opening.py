@@ -76,7 +76,7 @@ def _learning(
     # Refuses a bad file without torch.
     source = _source(opening, adapted)
     from livesam.engine.files.hashing import weights_hash
-    from livesam.engine.runtimes.torch import TorchEncoder
+    from livesam.engine.runtimes.torch_encoder import TorchEncoder
 
     sam, device = source.sam, opening.device or "cpu"
     encoder = TorchEncoder(sam, device)

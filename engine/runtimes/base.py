@@ -21,7 +21,7 @@ from livesam.engine.view.points import PromptGroup, geometry_of, prompts_to_arra
 
 if TYPE_CHECKING:
     from livesam.engine.values.embedding import Features
-    from livesam.engine.values.protocols import DecoderWeights, MaskDecoder
+    from livesam.engine.values.protocols import DecoderWeights, MaskDecoder, Painter
 
 Float = npt.NDArray[np.float32]
 
@@ -63,7 +63,10 @@ class PreparedEncoder:
         """
         if not self._open:
             raise SessionError("the encoder is closed: open a new session")
-        return self._embedding(image, self._features([image])[0], digest)
+        features = self._features([image])[0]
+        embedding = self._embedding(image, features, digest)  # hashed while a device is at work
+        self._settle()
+        return embedding
 
     def encode_batch(self, images: Sequence[npt.NDArray[np.uint8]]) -> list[ImageEmbedding]:
         """Encode RGB images of any sizes, uint8 ``(H, W, 3)`` each, in one run; at most ``batch`` of them.
@@ -80,7 +83,9 @@ class PreparedEncoder:
             allowed = "1 or more" if self.batch is None else f"1 to {self.batch}"
             raise ValueError(f"this encoder takes {allowed} images at once, got {len(images)}: open it for more")
         found = self._features(images)
-        return [self._embedding(image, features, None) for image, features in zip(images, found, strict=True)]
+        made = [self._embedding(image, features, None) for image, features in zip(images, found, strict=True)]
+        self._settle()
+        return made
 
     def _embedding(self, image: npt.NDArray[np.uint8], features: Features, digest: str | None) -> ImageEmbedding:
         geometry = ResizeGeometry.of((image.shape[0], image.shape[1]), self.image_size)
@@ -99,6 +104,9 @@ class PreparedEncoder:
         found = self._run(np.concatenate([prepare(image, self.image_size) for image in images]))
         rows = (found[i : i + 1] for i in range(len(images)))
         return [row.copy() if isinstance(row, np.ndarray) else row.clone() for row in rows]
+
+    def _settle(self) -> None:
+        """Wait until the features are there, where ``_features`` left a device at work."""
 
     def _run(self, prepared: Float) -> Features:
         """Features ``(B, 256, h, w)`` of inputs ``(B, 3, S, S)``."""
@@ -126,6 +134,11 @@ class GroupedDecoder:
     def aside(self) -> MaskDecoder:
         """The same weights for answers that nobody waits for."""
         return self
+
+    @property
+    def painter(self) -> Painter | None:
+        """Nobody: the host draws masks."""
+        return None
 
     def decode(self, embedding: ImageEmbedding, prompts: Sequence[Prompt]) -> DecoderOutput:
         """Answer one prompt or many on the same image; those with equally many points run as one batch.

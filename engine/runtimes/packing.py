@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -12,6 +11,7 @@ import numpy.typing as npt
 from livesam.engine.runtimes.base import Float, GroupedDecoder
 from livesam.engine.values.embedding import ImageEmbedding
 from livesam.engine.values.errors import SessionError
+from livesam.engine.values.packed_masks import PackedMasks
 from livesam.engine.values.prompt import Prompt
 from livesam.engine.view.geometry import ResizeGeometry
 from livesam.engine.view.points import PromptGroup, geometry_of, prompts_to_arrays
@@ -23,27 +23,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 PIXELS_AT_ONCE = 2**26  # upscaled in one go: 256 MiB of logits on the device
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PackedMasks:
-    """One mask for each of P prompts on one image, one bit a pixel.
-
-    Attributes:
-        packed: uint8 ``(P, H, ceil(W / 8))`` at the image's size; the first pixel is a byte's highest bit.
-        low_res_logits: float32 ``(P, 4h, 4w)`` of these masks, to feed back.
-        ious: float32 ``(P,)``, the decoder's own estimates of these masks' IoU.
-        original_hw: height and width of the image.
-    """
-
-    packed: npt.NDArray[np.uint8]
-    low_res_logits: Float
-    ious: Float
-    original_hw: tuple[int, int]
-
-    def mask(self, index: int) -> npt.NDArray[np.bool_]:
-        """The mask of prompt ``index``, bool ``(H, W)``; unpacking takes 0.4 ms for each megapixel (one CPU core)."""
-        return unpack_masks(self.packed[index], self.original_hw)
 
 
 class PackingDecoder(GroupedDecoder):
@@ -92,16 +71,11 @@ def _choose(
     logits: torch.Tensor, ious: torch.Tensor, *, prompts: Sequence[Prompt], rule: Rule, geometry: ResizeGeometry
 ) -> tuple[npt.NDArray[np.uint8], Float, Float]:
     """Packed mask, low-res logits and IoU of each prompt's answer, in host memory."""
-    import torch
-
     (estimates,) = to_host(ious)
     tokens = [select_token(row, prompt, rule) for row, prompt in zip(estimates, prompts, strict=True)]
     rows = range(len(prompts))
     chosen = logits[list(rows), tokens]  # (P, 4h, 4w)
-    height, width = geometry.original_hw
-    step = max(1, PIXELS_AT_ONCE // max(height * width, geometry.image_size**2))
-    packed = torch.cat([pack_masks(part, geometry) for part in torch.split(chosen, step)])
-    bits, low_res = to_host(packed, chosen)
+    bits, low_res = to_host(pack_in_parts(chosen, geometry), chosen)
     return bits, low_res, estimates[rows, tokens]
 
 
@@ -118,6 +92,17 @@ def to_host(*tensors: torch.Tensor) -> tuple[npt.NDArray[Any], ...]:
     return tuple(target.numpy() for target in host)
 
 
+def pack_in_parts(low_res: torch.Tensor, geometry: ResizeGeometry) -> torch.Tensor:
+    """``pack_masks`` of so many masks at once as there is room for."""
+    import torch
+
+    height, width = geometry.original_hw
+    step = max(1, PIXELS_AT_ONCE // max(height * width, geometry.image_size**2))
+    if len(low_res) <= step:
+        return pack_masks(low_res, geometry)
+    return torch.cat([pack_masks(part, geometry) for part in torch.split(low_res, step)])
+
+
 def pack_masks(low_res: torch.Tensor, geometry: ResizeGeometry, threshold: float = 0.0) -> torch.Tensor:
     """Low-res logits (P, 4h, 4w) to packed masks at the original size, uint8 (P, H, ceil(W / 8)), same device.
 
@@ -132,12 +117,16 @@ def pack_masks(low_res: torch.Tensor, geometry: ResizeGeometry, threshold: float
         logits[..., :rows, :columns], geometry.original_hw, mode="bilinear", align_corners=False
     )
     bits = (logits[:, 0] > threshold).to(torch.uint8)  # (P, H, W)
-    bits = functional.pad(bits, (0, -bits.shape[-1] % 8))
-    place = torch.tensor([128, 64, 32, 16, 8, 4, 2, 1], dtype=torch.uint8, device=bits.device)
-    packed: torch.Tensor = (bits.reshape(*bits.shape[:2], -1, 8) * place).sum(-1, dtype=torch.uint8)
+    if bits.shape[-1] % 8:
+        bits = functional.pad(bits, (0, -bits.shape[-1] % 8))
+    packed: torch.Tensor = (bits.reshape(*bits.shape[:2], -1, 8) * _places(bits.device)).sum(-1, dtype=torch.uint8)
     return packed
 
 
-def unpack_masks(packed: npt.NDArray[np.uint8], original_hw: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    """Packed masks (..., H, ceil(W / 8)) back to bool (..., H, W)."""
-    return np.unpackbits(packed, axis=-1, count=original_hw[1]).view(np.bool_)
+@cache
+def _places(device: torch.device) -> torch.Tensor:
+    """What each bit of a byte counts; made once for each device, as a click shall send one piece up, not two."""
+    import torch
+
+    with torch.inference_mode(False):
+        return torch.tensor([128, 64, 32, 16, 8, 4, 2, 1], dtype=torch.uint8, device=device)

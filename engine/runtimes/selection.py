@@ -98,7 +98,7 @@ def select(
             but cannot be imported.
         device: ``cpu``, ``cuda`` or ``cuda:N`` with N below the number of GPUs; None takes a GPU only where a runtime
             for it is installed.
-        precision: None is ``fp32`` on the CPU and ``bf16`` for the encoder on a GPU.
+        precision: None is ``fp32`` on the CPU; on a GPU ``bf16`` for the encoder and ``fp16`` for PyTorch's decoder.
 
     Raises:
         ValueError: there is no such kind, runtime, device or precision.
@@ -119,7 +119,7 @@ def select(
             if refusal is None:
                 _explain_rest(reasons, name, where, kind)
                 full_device = device if device is not None else where
-                return Choice(name, precision or _default_precision(kind, where), full_device, reasons)
+                return Choice(name, precision or _default_precision(kind, where, name), full_device, reasons)
             reasons[name] = refusal
     asked = f"{kind} on {requested}" + (f", {device}" if device else "") + (f", {precision}" if precision else "")
     raise RuntimeUnavailable(f"cannot run the {asked}: " + "; ".join(f"{k}: {v}" for k, v in reasons.items()))
@@ -259,8 +259,11 @@ def _driver() -> tuple[str | None, int]:
     return None, count.value
 
 
-def _default_precision(kind: str, where: str) -> str:
-    return "bf16" if kind == "encoder" and where == "cuda" else "fp32"
+def _default_precision(kind: str, where: str, name: str) -> str:
+    """On a GPU bf16 for encoders, whose range fp16 may not hold; fp16, ten times as exact, for PyTorch's decoder."""
+    if where != "cuda":
+        return "fp32"
+    return "bf16" if kind == "encoder" else "fp16" if name == "torch" else "fp32"
 
 
 def _explain_rest(reasons: dict[str, str], taken: str, where: str, kind: str) -> None:

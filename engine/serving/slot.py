@@ -200,8 +200,8 @@ class DecoderSlot:
             self._labels[label] = version
             self._trim()
 
-    def move(self, compile: DecoderCompiler) -> None:
-        """Serve the current version on another runtime from now on; the decoders that served so far are freed.
+    def move(self, compile: DecoderCompiler, probe: Probe | None = None) -> None:
+        """Serve the current version on another runtime, with its probe; the decoders that served so far are freed.
 
         Raises:
             SwapError: its decoder was not taken; what served before still does.
@@ -213,11 +213,11 @@ class DecoderSlot:
             weights = self._kept[version]
             place = Place(self._made(compile, version, weights), version)
             try:
-                self._prove(place, version, weights)
+                self._prove(place, version, weights, probe)
             except SwapError:
                 place.decoder.close()
                 raise
-            self._compile, self._active, self._idle = compile, place, None
+            self._compile, self._probe, self._active, self._idle = compile, probe, place, None
             self._free(before)
 
     def close(self) -> None:
@@ -234,7 +234,7 @@ class DecoderSlot:
         place = self._free_place(version, weights)
         if place.version != version:
             place.version = None  # whatever fails from here on, this decoder may not serve before it is filled anew
-            self._prove(place, version, weights)
+            self._prove(place, version, weights, self._probe)
         with self._lock:
             self._kept[version] = weights
             place.version = version
@@ -254,13 +254,13 @@ class DecoderSlot:
         except Exception as error:  # runtimes' exceptions have no common base but Exception
             raise self._refused(version, f"no decoder was made: {error}") from error
 
-    def _prove(self, place: Place, version: int, weights: DecoderWeights) -> None:
+    def _prove(self, place: Place, version: int, weights: DecoderWeights, probe: Probe | None) -> None:
         """Fill a decoder that serves nobody, and let the probe look at it."""
         try:
             self._give_way()
             place.decoder.load_weights(weights)
-            if self._probe is not None:
-                self._probe.check(place.decoder, weights, self._give_way)
+            if probe is not None:
+                probe.check(place.decoder, weights, self._give_way)
         except SwapError as error:
             raise self._refused(version, str(error)) from error
         except Exception as error:  # runtimes' exceptions have no common base but Exception

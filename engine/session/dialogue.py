@@ -30,7 +30,7 @@ from livesam.engine.view.points import check_prompt, fitted
 from livesam.engine.view.selection import Rule, select_token
 from livesam.engine.view.size_prior import SizePrior
 from livesam.engine.view.view import Logits, Mask, Pixels, View, seen_in
-from livesam.engine.view.zoom import Zoom
+from livesam.engine.view.zoom import Zoom, expected_window
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,10 +74,10 @@ class Dialogue:
     """What is said about one object after another. For one thread at a time.
 
     Args:
-        encode: encodes a window of the image, where ``look`` zooms.
-        look: may be changed between two questions.
+        encode: encodes a window of the image, where ``look``, which may change between two questions, zooms.
         rule: which of the decoder's four masks is shown.
         feed_back: give the decoder its last answer's low-res logits with the next prompt, as SAM was trained.
+        make: gives the view of a window of the image, for who has it ahead of time; None encodes it.
 
     Attributes:
         domain: where the image comes from; each domain's objects have sizes of their own.
@@ -90,9 +90,10 @@ class Dialogue:
         rule: Rule = "official",
         *,
         feed_back: bool = True,
+        make: Callable[[View, Window], View] | None = None,
     ) -> None:
         self.look, self.learners_look, self.rule = look, PLAIN, rule
-        self._feed_back, self._zoom = feed_back, Zoom(encode)
+        self._feed_back, self._zoom = feed_back, Zoom(make or (lambda whole, window: whole.part(window, encode)))
         self._whole: View | None = None  # read from other threads too
         self.domain = self._object_domain = "default"
         self._sizes: dict[str, SizePrior] = {}  # by domain
@@ -194,7 +195,11 @@ class Dialogue:
         view, prompt = question.view, question.prompt
         if token is None:
             token = select_token(output.ious[0], question.seen, self.rule)
-        shown = show(view, prompt.clicks, output, 0, token, self.looks)
+        return self.take(question, show(view, prompt.clicks, output, 0, token, self.looks), version)
+
+    def take(self, question: Question, shown: Shown, version: int = 0) -> Shown:
+        """Take what is shown for a question as the object's next step."""
+        view, prompt = question.view, question.prompt
         # A copy: what the caller does to its arrays does not reach the next question.
         if not self._steps:
             self._object_domain = self.domain  # it stays the object's, whatever domain comes next
@@ -204,6 +209,13 @@ class Dialogue:
         # A plain mask is drawn anew when the object is accepted (1.2 ms); a copy would cost every click 0.2 ms.
         self._mask = shown.mask.copy() if self.looks.zoom else None
         return shown
+
+    def expected(self) -> tuple[View, Window] | None:
+        """The whole image, and the window that the next answer likely needs, if that is to be encoded."""
+        if not (self.looks.zoom and self._steps) or self.whole.pixels is None:
+            return None
+        window = expected_window(self.mask()[0], self._steps[-1].prompt, self._steps[-1].window)
+        return None if window in (self.whole.window, self._steps[-1].window) else (self.whole, window)
 
     def undo(self) -> None:
         """Take the last step back.

@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 from livesam.engine.files.image import image_hash
-from livesam.engine.session.decoding import decode
+from livesam.engine.session.decoding import answer, decode
 from livesam.engine.session.dialogue import Dialogue, show
 from livesam.engine.session.log import SessionLog
+from livesam.engine.session.preparing import Preparing
 from livesam.engine.values.embedding import ImageEmbedding
 from livesam.engine.values.errors import SessionError
 from livesam.engine.values.prompt import Click, Prompt
 from livesam.engine.values.result import MaskResult
 from livesam.engine.view.look import PLAIN
 from livesam.engine.view.points import fitted
-from livesam.engine.view.selection import Rule, select_token
+from livesam.engine.view.selection import Rule
 from livesam.engine.view.view import View
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class Previews:
 
     def __init__(self, encoder: CachedEncoder, slot: DecoderSlot, right_of_way: RightOfWay, dialogue: Dialogue) -> None:
         self.encoder, self.slot, self.right_of_way, self._dialogue = encoder, slot, right_of_way, dialogue
+        self.preparing = Preparing()
         self._lock = threading.RLock()  # of the dialogue
         self._digest = ""  # of the image
 
@@ -108,12 +110,8 @@ class Previews:
         started, view, look = time.perf_counter(), self._dialogue.whole, self._dialogue.looks
         prompts = [fitted(prompt, view.hw) for prompt in prompts]
         with self.right_of_way.click():
-            decoded = decode(self.slot, view, prompts)
-            tokens = [select_token(decoded.output.ious[i], prompt, rule) for i, prompt in enumerate(prompts)]
-            return [
-                decoded.result(show(view, prompt.clicks, decoded.output, i, tokens[i], look), prompt, started)
-                for i, prompt in enumerate(prompts)
-            ]
+            shown, decoded = answer(self.slot, view, [(prompt, prompt) for prompt in prompts], look, rule)
+            return [decoded.result(one, prompt, started) for one, prompt in zip(shown, prompts, strict=True)]
 
     def predict_all(self, prompt: Prompt) -> tuple[MaskResult, ...]:
         """The decoder's own four masks for a prompt: token 0, then 1 to 3 (SamPredictor's ``multimask_output=True``).
@@ -125,8 +123,8 @@ class Previews:
         started, view = time.perf_counter(), self._dialogue.whole
         prompt = fitted(prompt, view.hw)
         with self.right_of_way.click():
-            decoded = decode(self.slot, view, [prompt])
-            shown = [show(view, (), decoded.output, 0, token, PLAIN) for token in range(4)]
+            output, decoded = decode(self.slot, view, [prompt])
+            shown = [show(view, (), output, 0, token, PLAIN) for token in range(4)]
             return tuple(decoded.result(one, prompt, started) for one in shown)
 
     def _view(self, embedding: ImageEmbedding, image: npt.NDArray[np.uint8]) -> View:

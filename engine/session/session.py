@@ -13,11 +13,11 @@ from livesam.engine.files.image import as_image
 from livesam.engine.files.places import as_path
 from livesam.engine.serving.right_of_way import RightOfWay
 from livesam.engine.session.cached_encoder import CachedEncoder
-from livesam.engine.session.decoding import decode
+from livesam.engine.session.decoding import answer
 from livesam.engine.session.dialogue import Dialogue
+from livesam.engine.session.foresight import Foresight
 from livesam.engine.session.listeners import Listeners, SessionLearner
 from livesam.engine.session.log import SessionLog
-from livesam.engine.session.preparing import Preparing
 from livesam.engine.session.previews import Previews
 from livesam.engine.values.embedding import ImageEmbedding
 from livesam.engine.values.errors import SessionError
@@ -51,11 +51,11 @@ class Session(Previews):
         look: zoom, obey and edges.
         feed_back: give the decoder its last answer's low-res logits with the next click, as SAM was trained.
         origin: the model that encoder and slot came from, for learning and export.
+        ahead: while the user thinks, encode the window that zoom will most likely look at next. Answers are the same.
 
     Attributes:
         listeners: who is told each answer and each object that is over (``accept``, ``reset``, ``set_image``).
         provenance: where the decoder's weights come from, if not from the model itself.
-        preparing: whether the engine answers, or PyTorch until it is built, and how far that is.
     """
 
     def __init__(
@@ -69,13 +69,14 @@ class Session(Previews):
         look: Look = PLAIN,
         feed_back: bool = True,
         origin: Origin | None = None,
+        ahead: bool = False,
     ) -> None:
         cached, right_of_way = CachedEncoder(encoder, cache), right_of_way or RightOfWay()
-        dialogue = Dialogue(cached.window, check_look(look), feed_back=feed_back)
+        self._foresight = Foresight(cached.window, on=ahead)
+        dialogue = Dialogue(cached.window, check_look(look), feed_back=feed_back, make=self._foresight.view)
         super().__init__(cached, slot, right_of_way, dialogue)
         self.listeners, self.origin = Listeners(), origin
         self.provenance: AdaptedInfo | None = None
-        self.preparing = Preparing()
         self._dialogue.domain = check_domain(domain)
         self._dialogue.begin_object(next(_numbers))
 
@@ -130,6 +131,7 @@ class Session(Previews):
         with self._lock:
             given_up = self._give_up()
             self._dialogue.begin_image(whole)
+            self._foresight.forget()
             self._digest = encoded.digest
         self.listeners.tell(given_up)
         return encoded.embedding
@@ -280,11 +282,14 @@ class Session(Previews):
             looked = self.look.zoom and (self.look.size_prior or bool(self._dialogue.steps))
             question = self._dialogue.ask(prompt)
             zoomed = {"zoom": (time.perf_counter() - started) * 1e3} if looked else {}
-            decoded = decode(self.slot, question.view, [question.seen])
-            shown = self._dialogue.hear(question, decoded.output, decoded.version)
+            asked = [(question.prompt, question.seen)]
+            (shown,), decoded = answer(self.slot, question.view, asked, self.look, self._dialogue.rule)
+            self._dialogue.take(question, shown, decoded.version)
             result = decoded.result(shown, prompt, started, zoomed)
         if self.listeners.any:
             self.listeners.tell(self._dialogue.interaction(question.view))
+        if self._foresight.on:
+            self._foresight.expect(self._dialogue.expected())
         return result
 
     def _give_up(self) -> Interaction | None:

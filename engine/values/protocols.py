@@ -10,8 +10,11 @@ import numpy.typing as npt
 
 if TYPE_CHECKING:
     from livesam.engine.values.embedding import ImageEmbedding
+    from livesam.engine.values.packed_masks import PackedMasks
     from livesam.engine.values.prompt import Prompt
     from livesam.engine.values.result import DecoderOutput
+    from livesam.engine.view.geometry import ResizeGeometry
+    from livesam.engine.view.selection import Rule
 
 # The 120 tensors of SAM's mask decoder by their official names, without the `mask_decoder.` prefix, float32.
 DecoderWeights: TypeAlias = Mapping[str, npt.NDArray[np.float32]]
@@ -43,6 +46,25 @@ class ImageEncoder(Protocol):
         ...
 
 
+class Painter(Protocol):
+    """Draws masks where the decoder's logits are, instead of sending all four of them to the host."""
+
+    def decode_masks(
+        self, embedding: ImageEmbedding, prompts: Sequence[Prompt], rule: Rule = "official", *, draw: bool = True
+    ) -> PackedMasks:
+        """One mask for each prompt; without ``draw`` its logits only.
+
+        Raises:
+            ValueError: there is no prompt or no such rule, or mask logits have another shape than the decoder's.
+            SessionError: the decoder is closed.
+        """
+        ...
+
+    def draw(self, low_res: npt.NDArray[np.float32], geometry: ResizeGeometry) -> npt.NDArray[np.uint8]:
+        """Low-res logits ``(P, 4h, 4w)``, corrected on the host, as packed masks ``(P, H, ceil(W / 8))``."""
+        ...
+
+
 class MaskDecoder(Protocol):
     """Answers prompts on an embedding. The decoder slot keeps two, and fills the one that no click is using."""
 
@@ -59,6 +81,11 @@ class MaskDecoder(Protocol):
     @property
     def aside(self) -> MaskDecoder:
         """The same weights for answers that nobody waits for: itself, or one that leaves the clicks' threads alone."""
+        ...
+
+    @property
+    def painter(self) -> Painter | None:
+        """What draws masks on the decoder's device; None where the host draws them as fast."""
         ...
 
     def decode(self, embedding: ImageEmbedding, prompts: Sequence[Prompt]) -> DecoderOutput:

@@ -36,6 +36,10 @@ class EdgeFilter:
         self._guide = colours / np.float32(255)
         self._window = (2 * max(1, round(RADIUS * side)) + 1,) * 2
 
+    def prepare(self) -> None:
+        """Compute what every answer on the image needs, which the first one does otherwise."""
+        _ = self._statistics
+
     def drawn(self, logits: Logits) -> Logits:
         """The logits, drawn to edges: a new array, but the same one where they are not finite. Deterministic.
 

@@ -133,6 +133,15 @@ def prompts_to_arrays(prompts: Sequence[Prompt], geometry: ResizeGeometry) -> li
     return groups
 
 
+def point_rows(prompt: Prompt, geometry: ResizeGeometry) -> Float:
+    """A prompt's points by the same rule, float32 ``(N, 3)``: x and y of the pixel's middle in -1..1, and the label."""
+    xy, kinds = _points(prompt, geometry)
+    rows = np.empty((len(kinds), 3), np.float32)
+    rows[:, :2] = 2 * ((np.array(xy, np.float32).reshape(-1, 2) + np.float32(0.5)) / geometry.image_size) - 1
+    rows[:, 2] = kinds
+    return rows
+
+
 def _points(prompt: Prompt, geometry: ResizeGeometry) -> tuple[list[float], list[float]]:
     """x and y of each point in turn, in the input frame as ``to_input_frame`` gives them, and the labels."""
     across, down = geometry.factors_xy

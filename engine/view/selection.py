@@ -31,8 +31,15 @@ def select_token(ious: npt.NDArray[np.float32], prompt: Prompt, rule: Rule = "of
     """
     if ious.shape != (4,):
         raise ValueError(f"the decoder predicts four IoUs, got shape {ious.shape}")
+    return 1 + int(np.argmax(ious[1:])) if chooses_best(prompt, rule) else SINGLE_TOKEN
+
+
+def chooses_best(prompt: Prompt, rule: Rule) -> bool:
+    """Whether the best of tokens 1 to 3 answers ``prompt``; else token 0 does.
+
+    Raises:
+        ValueError: there is no such rule.
+    """
     if rule not in ("official", "single", "multi"):
         raise ValueError(f"unknown rule {rule!r}: choose official, single or multi")
-    if rule == "single" or (rule == "official" and point_count(prompt) > 2):
-        return SINGLE_TOKEN
-    return 1 + int(np.argmax(ious[1:]))
+    return rule == "multi" or (rule == "official" and point_count(prompt) <= 2)

@@ -67,6 +67,12 @@ class View:
         pixels = np.ascontiguousarray(self.pixels[window.part])
         return View._of(encode(pixels), self.pixels, window, self.hw, pixels)
 
+    def ready(self) -> View:
+        """This view, with what its first answer would have to wait for."""
+        if self.edges is not None:
+            self.edges.prepare()
+        return self
+
     @classmethod
     def _of(
         cls, embedding: ImageEmbedding, pixels: Pixels | None, window: Window, hw: tuple[int, int], seen: Pixels | None
@@ -121,11 +127,15 @@ class View:
         """The low-res logits of the object's last answer as this view's."""
         return carried(last.low_res_logits, last.window, self.window, self.image_size)
 
-    def shown(self, low_res: Logits, clicks: Sequence[Click], look: Look) -> tuple[Logits, Mask, dict[str, float]]:
-        """An answer as it is shown: its low-res logits, its mask, and the milliseconds of each stage.
+    def draws_to_edges(self, look: Look) -> bool:
+        """Whether every answer's logits change before they are drawn."""
+        return look.edges and self.edges is not None
+
+    def corrected(self, low_res: Logits, clicks: Sequence[Click], look: Look) -> tuple[Logits, dict[str, float]]:
+        """An answer's low-res logits as they are shown, and the milliseconds of each stage; the same where unchanged.
 
         Args:
-            low_res: float32 ``(4h, 4w)``, the decoder's; not kept.
+            low_res: float32 ``(4h, 4w)``, the decoder's.
             look: whether to obey clicks, and to draw to edges where the image's colours are at hand.
         """
         logits, stages, begun = low_res, {}, time.perf_counter()
@@ -136,6 +146,14 @@ class View:
             begun = time.perf_counter()
             logits = self.obeyed(logits, clicks)
             stages["obey"] = (time.perf_counter() - begun) * 1e3
+        return logits, stages
+
+    def shown(self, low_res: Logits, clicks: Sequence[Click], look: Look) -> tuple[Logits, Mask, dict[str, float]]:
+        """An answer as it is shown: its low-res logits, its mask, and the milliseconds of each stage.
+
+        Arguments as for ``corrected``; ``low_res`` is not kept.
+        """
+        logits, stages = self.corrected(low_res, clicks, look)
         if logits is low_res:
             logits = low_res.copy()  # a view would keep all masks of all prompts alive
         mask, drawing = self.mask(logits)
@@ -149,12 +167,15 @@ class View:
         """
         begun = time.perf_counter()
         shown = postprocess(low_res, ResizeGeometry.of(self.window.hw, self.image_size)) > 0
-        stages = {"postprocess": (time.perf_counter() - begun) * 1e3}
+        return self.placed(shown), {"postprocess": (time.perf_counter() - begun) * 1e3}
+
+    def placed(self, shown: Mask) -> Mask:
+        """The window's mask in the whole image."""
         if self.is_whole:
-            return shown, stages
+            return shown
         mask = np.zeros(self.hw, np.bool_)
         mask[self.window.part] = shown
-        return mask, stages
+        return mask
 
     def check(self, step: Step) -> None:
         """Refuse a step that this image and model cannot have had.

@@ -11,11 +11,10 @@ from collections.abc import Callable, Iterable
 
 import cv2
 import numpy as np
-from livesam.engine.values.embedding import ImageEmbedding
 from livesam.engine.values.prompt import Prompt
 from livesam.engine.values.step import Step
 from livesam.engine.values.window import Window
-from livesam.engine.view.view import Mask, Pixels, View
+from livesam.engine.view.view import Mask, View
 
 # Chosen on validation sets: a smaller window leaves no room for what a mask has missed, a larger one shows less detail.
 ROOM = 1.6  # side of a new window, in long sides of what has to be in it
@@ -28,8 +27,9 @@ MIN_SIDE = 96  # px; smaller ones show pixels and no object
 class Zoom:
     """Moves the view to where the object is, and encodes what is seen there."""
 
-    def __init__(self, encode: Callable[[Pixels], ImageEmbedding]) -> None:
-        self._encode = encode
+    def __init__(self, make: Callable[[View, Window], View]) -> None:
+        """``make`` gives the view of a window of a whole image: encodes it, or has it already."""
+        self._make = make
         self._last: tuple[View, View] | None = None  # a view of a window, and the whole image's that it is part of
 
     def forget(self) -> None:
@@ -58,8 +58,16 @@ class Zoom:
         if window == whole.window:
             return whole
         if self._last is None or self._last[0].window != window or self._last[1] is not whole:
-            self._last = (whole.part(window, self._encode), whole)
+            self._last = (self._make(whole, window), whole)
         return self._last[0]
+
+
+def expected_window(shown: Mask, prompt: Prompt, current: Window) -> Window:
+    """Where the next answer will be looked for, if the next click is on what is shown or between what was clicked.
+
+    Arguments as for ``next_window``; ``prompt`` is the last one.
+    """
+    return _window(shown, list(_told(prompt, newest=False)), current)
 
 
 def next_window(shown: Mask, prompt: Prompt, current: Window) -> Window:
@@ -72,12 +80,16 @@ def next_window(shown: Mask, prompt: Prompt, current: Window) -> Window:
         prompt: what the next answer is for, in pixels of the whole image.
         current: where the last answer came from.
     """
+    return _window(shown, list(_told(prompt, newest=True)), current)
+
+
+def _window(shown: Mask, told: list[tuple[float, float, float, float]], current: Window) -> Window:
     height, width = shown.shape
     whole = Window.whole((height, width))
     x, y, across, down = cv2.boundingRect(shown.view(np.uint8))
     if across == 0:
         return whole
-    x0, y0, x1, y1 = _span([(x, y, x + across, y + down), *_told(prompt)])
+    x0, y0, x1, y1 = _span([(x, y, x + across, y + down), *told])
     long_side = max(x1 - x0, y1 - y0)
     side = max(ROOM * long_side, MIN_SIDE)
     if current != whole:
@@ -98,9 +110,9 @@ def next_window(shown: Mask, prompt: Prompt, current: Window) -> Window:
     )
 
 
-def _told(prompt: Prompt) -> Iterable[tuple[float, float, float, float]]:
+def _told(prompt: Prompt, *, newest: bool) -> Iterable[tuple[float, float, float, float]]:
     for click in prompt.clicks:
-        if click.positive or click is prompt.clicks[-1]:
+        if click.positive or (newest and click is prompt.clicks[-1]):
             yield (click.x, click.y, click.x + 1, click.y + 1)
     if prompt.box is not None:
         yield prompt.box.as_tuple()

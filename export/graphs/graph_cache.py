@@ -77,10 +77,6 @@ class GraphCache:
             self._sam = models.load(self.spec.name, self._checkpoint, self.spec.image_size)
         return self._sam
 
-    def forget(self) -> None:
-        """Let go of the model; it is loaded again when it is asked for."""
-        self._sam = None
-
     def encoder(self, precision: str = "fp32", rel_pos: RelPos = "bias", *, one: bool = True) -> Path:
         """The encoder graph in this precision, exported if it is not there.
 

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from livesam.engine.values.errors import LivesamError, SessionError
 from livesam.export.preparing.child import Child
 
 if TYPE_CHECKING:
     from livesam.engine.runtimes.stand_in import StandIn
+    from livesam.engine.serving.probe import Probe
     from livesam.engine.serving.slot import DecoderSlot
     from livesam.engine.session.preparing import Preparing
     from livesam.engine.values.protocols import DecoderCompiler, ImageEncoder
+
+
+class Engines(NamedTuple):
+    """What takes over from PyTorch: an encoder, what makes decoders, and what each of those is checked with."""
+
+    encoder: ImageEncoder
+    compile: DecoderCompiler
+    probe: Probe
 
 
 class Background:
@@ -32,7 +41,7 @@ class Background:
         preparing: Preparing,
         encoder: StandIn,
         slot: DecoderSlot,
-        load: Callable[[], tuple[ImageEncoder, DecoderCompiler]],
+        load: Callable[[], Engines],
     ) -> None:
         self._opening, self._preparing = opening, preparing
         self._encoder, self._slot, self._load = encoder, slot, load
@@ -69,14 +78,14 @@ class Background:
 
     def _swap(self) -> None:
         self._go_on()
-        engine, compile = self._load()
+        engines = self._load()
         try:
             self._go_on()
-            self._slot.move(compile)
+            self._slot.move(engines.compile, engines.probe)
         except BaseException:
-            engine.close()
+            engines.encoder.close()
             raise
-        self._encoder.replace(engine)
+        self._encoder.replace(engines.encoder)
 
     def _go_on(self) -> None:
         if self._stopped:

@@ -43,8 +43,6 @@ def prepare(opening: Opening, progress: Progress = quiet) -> Prepared:
             off, runs = _difference(encoder, graphs, for_encoder.precision), encoder.runtime
         finally:
             encoder.close()
-        graphs.base_weights()
-        graphs.forget()
         decoder = decoder_compiler(opening, progress=progress)(graphs.base_weights())
         decoder.close()
         seconds = round(time.perf_counter() - started, 1)

@@ -41,7 +41,7 @@ def compilers(tiny_sam: Sam, tiny_graph: Path) -> dict[str, Callable[..., object
     """A ``DecoderCompiler`` of every CPU runtime, each loaded once."""
     from livesam.engine.runtimes.onnxruntime import OrtGraph
     from livesam.engine.runtimes.openvino import OvGraph
-    from livesam.engine.runtimes.torch import TorchGraph
+    from livesam.engine.runtimes.torch_graph import TorchGraph
 
     return {"torch": TorchGraph(tiny_sam), "onnxruntime": OrtGraph(tiny_graph), "openvino": OvGraph(tiny_graph)}
 

@@ -151,7 +151,7 @@ class FakeTensorRt:
     def __init__(self, monkeypatch, nano_sam):
         from livesam.engine.runtimes import selection as runtimes
         from livesam.engine.runtimes import tensorrt, tensorrt_decoder, tensorrt_encoder
-        from livesam.engine.runtimes.torch import TorchDecoder
+        from livesam.engine.runtimes.torch_decoder import TorchDecoder
         from livesam.export.graphs import plans as builder
 
         self.asked, self.libraries, self.error = [], [], 0.0

@@ -13,7 +13,7 @@ from livesam.benchmarks.quality.opening import open_predictor
 from livesam.engine.models import loading as models
 from livesam.engine.models.adapted import read_adapted, write_adapted
 from livesam.engine.models.spec import spec
-from livesam.engine.runtimes.torch import TorchEncoder
+from livesam.engine.runtimes.torch_encoder import TorchEncoder
 from livesam.engine.session.cache import EmbeddingCache
 from livesam.engine.values.adapted_info import AdaptedInfo
 from livesam.engine.values.errors import ExportError

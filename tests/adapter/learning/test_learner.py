@@ -13,7 +13,8 @@ from livesam.adapter.methods.late_layers import LATE
 from livesam.engine.models.adapted import read_adapted
 from livesam.engine.models.loading import decoder_weights
 from livesam.engine.models.origin import LoadedModel
-from livesam.engine.runtimes.torch import TorchEncoder, TorchGraph
+from livesam.engine.runtimes.torch_encoder import TorchEncoder
+from livesam.engine.runtimes.torch_graph import TorchGraph
 from livesam.engine.serving.slot import DecoderSlot
 from livesam.engine.session.session import Session
 from livesam.engine.values.errors import AdaptationError, CheckpointError, RuntimeUnavailable, SessionError, SwapError

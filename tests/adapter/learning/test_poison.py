@@ -19,7 +19,7 @@ from livesam.adapter.torch_decoder import Decoding
 from livesam.engine.models.loading import decoder_weights
 from livesam.engine.models.origin import LoadedModel
 from livesam.engine.models.spec import ModelSpec
-from livesam.engine.runtimes.torch import TorchGraph
+from livesam.engine.runtimes.torch_graph import TorchGraph
 from livesam.engine.serving.probe import Probe
 from livesam.engine.serving.slot import DecoderSlot
 from livesam.engine.session.session import Session

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import time
 from pathlib import Path
 
 import pytest
 import torch
-from livesam.benchmarks.gpu import pytorch as gpu_torch
+from livesam.benchmarks.gpu import ours
 from livesam.benchmarks.gpu import script as gpu
-from livesam.benchmarks.gpu.device_clock import flops_of
+from livesam.benchmarks.gpu.device_clock import flops_of, time_calls
+from livesam.benchmarks.gpu.model_bench import QUICK, Effort, ModelBench
+from livesam.benchmarks.gpu.plan import plan
+from livesam.benchmarks.reports.gpu_table import gpu_table
 from segment_anything.modeling import Sam
 
 
@@ -25,52 +30,78 @@ def test_without_a_gpu_it_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[
 @pytest.mark.timeout(900)
 def test_every_section_on_the_cpu(tmp_path: Path) -> None:
     out = tmp_path / "report.json"
-    assert gpu.main(["--out", str(out), "--device", "cpu", "--models", "nano", "--quick"]) == 0
+    options = ["--device", "cpu", "--quick", "--limit", "800", "--all-runtimes"]
+    assert gpu.main(["--out", str(out), *options]) == 0
     report = json.loads(out.read_text())
     sections = report["sections"]
     assert report["device"]["device"] == "cpu"
     assert [name for name, result in sections.items() if "error" in result] == []
-    assert sections["ceilings"]["matmul_tflops"]["fp32"] > 0
-    assert sections["nano/encoder/eager"]["fp32"]["p50_ms"] > 0
-    assert sections["nano/encoder/onnxruntime/fp32"]["max_difference"] < 1e-3
-    for name in ("encoder/tensorrt_rtx/bf16", "decoder/tensorrt_rtx/refit", "throughput/tensorrt_rtx"):
-        assert "TensorRT needs an NVIDIA GPU" in sections[f"nano/{name}"]["skipped"]
-    assert "skipped" in sections["nano/swap/tensorrt/refit"]
-    assert sections["nano/decoder/onnxruntime"]["mask_iou"] > 0.99
-    assert sections["nano/swap/torch"]["answers_changed"]
-    assert sections["nano/swap/torch"]["base_restored_max_difference"] == 0
-    assert [row["prompts"] for row in sections["nano/decoder/torch"]["packed"]] == [1, 2]
-    assert "packed" not in sections["nano/decoder/onnxruntime"]
-    rows = sections["nano/throughput/eager"]["fp32"]
-    assert [row["batch"] for row in rows] == [1, 2]
-    assert all(row["share_of_matmul"] > 0 and row["share_of_copy"] > 0 for row in rows)
-    for runtime in ("torch", "onnxruntime"):
-        assert [row["batch"] for row in sections[f"nano/throughput/{runtime}"]["rows"]] == [1, 2]
+    assert sections["nano/parity"]["mask_iou"]["min"] == 1  # the CPU's fp32 with itself
+    assert sections["nano/encode"]["1_mpx"]["p50_ms"] > 0
+    assert sections["nano/click"]["stages_ms"]["decode"] > 0
+    assert sections["nano/looked_click"]["later"]["calls"] == 3
+    assert [row["prompts"] for row in sections["nano/prompts"]["rows"]] == [1, 2]
+    assert sections["nano/swap"]["published"]
+    assert sections["nano/swap"]["answers_changed"]
+    assert sections["nano/swap"]["base_restored_max_difference"] == 0
     assert sections["nano/learning"]["learner"]["counts"]["received"] > 0
+    assert [row["batch"] for row in sections["nano/throughput"]["rows"]] == [1, 2]
+    assert sections["nano/peer/eager"]["set_image_1_mpx"]["p50_ms"] > 0
+    assert sections["nano/peer/compiled"]["set_image_1_mpx"]["first_ms"] > 0
+    assert "no attention" in sections["nano/peer/sdpa"]["skipped"]
+    assert "for CUDA only" in sections["nano/encode_compiled"]["skipped"]
+    assert sections["ceilings"]["matmul_tflops"]["fp32"] > 0
+    assert sections["nano/decoder/onnxruntime"]["mask_iou"] > 0.99
+    for name in ("encoder/tensorrt_rtx/bf16", "decoder/tensorrt_rtx/refit"):
+        assert "TensorRT needs an NVIDIA GPU" in sections[f"nano/{name}"]["skipped"]
+    assert "nano | click |" in gpu_table(report)
 
 
-def test_throughput_counts_images_and_flops(small_sam: Sam) -> None:
+def test_the_most_valuable_questions_come_first() -> None:
+    """For both models before anything that takes long, and within the two minutes of a short loan."""
+    nano, vit_b, vit_h = (ModelBench(name, "cuda", Path(), Effort()) for name in ("nano", "vit_b", "vit_h"))
+    sections = plan([nano, vit_b], [vit_h], "cuda", quick=False, others=False)
+    names = [section.name for section in sections]
+    assert names[:6] == ["nano/parity", "vit_b/parity", "nano/encode", "vit_b/encode", "nano/click", "vit_b/click"]
+    first = sections[: names.index("vit_h/encode_only")]
+    assert {"nano/learning", "vit_b/throughput", "vit_b/peer/eager"} <= {section.name for section in first}
+    assert sum(section.budget_s for section in first) <= 120
+    assert names.index("vit_b/peer/compiled") > names.index("vit_h/encode_only")
+
+
+def test_a_click_is_timed_without_what_goes_before() -> None:
+    def slow() -> None:
+        time.sleep(0.01)
+
+    timing = time_calls(lambda: None, "cpu", seconds=0.03, before=slow)
+    assert timing.calls >= 3
+    assert timing.min_ms <= timing.p50_ms <= timing.p95_ms <= timing.p99_ms
+    assert timing.min_ms < 5  # of the 10 ms before each call nothing is counted
+
+
+def test_an_encoder_alone_needs_no_checkpoint(small_sam: Sam, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ours, "random_sam", lambda model, device: small_sam)
+    found = ours.encode_only(ModelBench("vit_h", "cpu", tmp_path, QUICK, quick=True))
+    assert found["runtime"] == "torch:cpu:fp32"
+    assert found["p50_ms"] > 0
+    assert found["throughput"]["batch"] == 2
+    assert found["eager_network"]["p50_ms"] > 0
+    assert not list(tmp_path.iterdir())
+
+
+def test_sdpa_computes_what_the_official_attention_does(small_sam: Sam) -> None:
+    from livesam.benchmarks.gpu.peers import with_sdpa
+
+    image = torch.randn(1, 3, small_sam.image_encoder.img_size, small_sam.image_encoder.img_size)
+    with torch.inference_mode():
+        right = small_sam.image_encoder(image)
+        got = with_sdpa(copy.deepcopy(small_sam.image_encoder))(image)
+    torch.testing.assert_close(got, right, rtol=1e-4, atol=1e-4)
+
+
+def test_flops_count_every_weight_and_token(small_sam: Sam) -> None:
     flops = flops_of(small_sam.image_encoder, torch.zeros(1, 3, 256, 256))
-    assert flops > 2 * sum(p.numel() for p in small_sam.image_encoder.blocks.parameters())  # every weight, every token
-    limits = {"matmul_tflops": {"fp32": 0.5}, "copy_gb_s": 10.0}
-    one, two = gpu_torch.encoder_throughput(small_sam, "cpu", (1, 2), limits, precision="fp32", seconds=0.01)
-    for row, batch in ((one, 1), (two, 2)):
-        assert row["batch"] == batch
-        assert row["images_per_s"] == pytest.approx(batch * 1e3 / row["p50_ms"], rel=0.02, abs=1e-4)
-        assert row["share_of_copy"] == pytest.approx(row["gb_s"] / 10, rel=0.02, abs=1e-3)
-        assert row["tflops"] == pytest.approx(row["images_per_s"] * flops / 1e12, rel=0.02, abs=1e-4)
-    assert next(small_sam.image_encoder.parameters()).dtype == torch.float32  # a copy was converted
-
-
-def test_traffic_counts_what_is_read_and_written() -> None:
-    from livesam.benchmarks.gpu.device_clock import traffic_of
-
-    class Steps(torch.nn.Module):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            y = x.reshape(4, 25).t() + 1  # 400 bytes read (the view is free), 400 written
-            return y.mul_(2).sum()  # 400 read and 400 written in place; 400 read, 4 written
-
-    assert traffic_of(Steps(), torch.zeros(10, 10)) == 800 + 800 + 404
+    assert flops > 2 * sum(p.numel() for p in small_sam.image_encoder.blocks.parameters())
 
 
 def test_power_without_a_gpu_says_why() -> None:

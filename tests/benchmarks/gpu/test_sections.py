@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -53,5 +54,17 @@ def test_one_bad_section_costs_no_other(tmp_path: Path) -> None:
 def test_time_limit_is_told() -> None:
     lines: list[str] = []
     report = SectionRunner({}, -1, progress=lines.append).run([Section("late", lambda: {"ms": 1})])
-    assert "limit" in report["sections"]["late"]["skipped"]
-    assert lines == []
+    assert "0 of -1 s were left" in report["sections"]["late"]["skipped"]
+    assert lines == ["late: skipped: 0 of -1 s were left, and it may take 0"]
+
+
+def test_what_does_not_fit_makes_room_for_what_does() -> None:
+    sections = [Section("long", lambda: {"ms": 1}, 500.0), Section("short", lambda: {"ms": 2}, 1.0)]
+    found = SectionRunner({}, 60).run(sections)["sections"]
+    assert "it may take 500" in found["long"]["skipped"]
+    assert found["short"]["ms"] == 2
+
+
+def test_the_limit_counts_from_the_given_start() -> None:
+    runner = SectionRunner({}, 60, started=time.perf_counter() - 59.5)
+    assert "skipped" in runner.run([Section("late", lambda: {"ms": 1}, 2.0)])["sections"]["late"]

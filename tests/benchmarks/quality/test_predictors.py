@@ -302,7 +302,8 @@ def test_grabcut_draws_to_edges_at_full_size_already(look):
 def test_a_predictor_zooms_and_obeys_as_a_session_does(method, obey):
     """Same weights, same clicks: what is measured is what is shipped."""
     from livesam.engine.models.loading import decoder_weights, load
-    from livesam.engine.runtimes.torch import TorchEncoder, TorchGraph
+    from livesam.engine.runtimes.torch_encoder import TorchEncoder
+    from livesam.engine.runtimes.torch_graph import TorchGraph
     from livesam.engine.serving.slot import DecoderSlot
     from livesam.engine.session.session import Session
 
@@ -333,7 +334,8 @@ def test_a_predictor_zooms_and_obeys_as_a_session_does(method, obey):
 def test_the_size_prior_looks_where_a_session_looks():
     """Three objects of a domain, then the fourth one's first click."""
     from livesam.engine.models.loading import decoder_weights, load
-    from livesam.engine.runtimes.torch import TorchEncoder, TorchGraph
+    from livesam.engine.runtimes.torch_encoder import TorchEncoder
+    from livesam.engine.runtimes.torch_graph import TorchGraph
     from livesam.engine.serving.slot import DecoderSlot
     from livesam.engine.session.session import Session
 

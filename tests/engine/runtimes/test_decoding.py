@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from livesam.engine.runtimes.onnxruntime import OrtDecoder
-from livesam.engine.runtimes.torch import TorchEncoder
+from livesam.engine.runtimes.torch_encoder import TorchEncoder
 from livesam.engine.serving.probe import Probe
 from livesam.engine.values.embedding import ImageEmbedding
 from livesam.engine.values.errors import CheckpointError, SessionError, SwapError

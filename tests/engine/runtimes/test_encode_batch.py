@@ -10,10 +10,11 @@ import pytest
 import torch
 from livesam.engine.models.spec import ModelSpec
 from livesam.engine.runtimes.base import PreparedEncoder
+from livesam.engine.runtimes.cuda_graphs import CudaGraphs
 from livesam.engine.runtimes.onnxruntime import OrtEncoder
 from livesam.engine.runtimes.openvino import OvEncoder
 from livesam.engine.runtimes.recent import Recent
-from livesam.engine.runtimes.torch import TorchEncoder, _GraphCache
+from livesam.engine.runtimes.torch_encoder import TorchEncoder
 from livesam.engine.values.errors import SessionError
 from livesam.export.graphs.encoder import export_encoder
 from segment_anything.modeling import Sam
@@ -92,12 +93,12 @@ def test_cuda_graphs_are_captured_once_while_kept(monkeypatch: pytest.MonkeyPatc
         def replay(self) -> None:
             pass
 
-    def capture(self: _GraphCache, inputs: tuple[torch.Tensor, ...]) -> tuple[Graph, list[torch.Tensor], tuple[()]]:
+    def capture(self: CudaGraphs, inputs: tuple[torch.Tensor, ...]) -> tuple[Graph, list[torch.Tensor], tuple[()]]:
         captured.append(inputs[0].shape[0])
         return Graph(), [value.clone() for value in inputs], ()
 
-    monkeypatch.setattr(_GraphCache, "_capture", capture)
-    graphs = _GraphCache(None, 2)
+    monkeypatch.setattr(CudaGraphs, "_capture", capture)
+    graphs = CudaGraphs(None, 2)
     for count in (1, 2, 1, 3, 1, 2):
         graphs._replay((torch.zeros(count),))
     assert captured == [1, 2, 3, 2]  # 2 went when 3 came

@@ -233,10 +233,10 @@ def test_tensorrt_builds_and_opens_on_the_gpu_that_is_asked_for(
 
 def test_pytorch_gets_the_number_of_the_gpu(current_gpu: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
-    from livesam.engine.runtimes.torch import _placed
+    from livesam.engine.runtimes.torch_place import torch_place
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    device, dtype = _placed("cuda:1", "bf16")
+    device, dtype = torch_place("cuda:1", "bf16")
     assert (device.type, device.index, dtype) == ("cuda", 1, torch.bfloat16)
     with pytest.raises(RuntimeUnavailable, match="cuda:2"):
-        _placed("cuda:2", "fp32")
+        torch_place("cuda:2", "fp32")

@@ -12,7 +12,7 @@ from livesam.engine.files.hashing import file_sha256
 from livesam.engine.models import loading as models
 from livesam.engine.runtimes import packing
 from livesam.engine.runtimes import tensorrt as trt_runtime
-from livesam.engine.runtimes.packing import pack_masks, unpack_masks
+from livesam.engine.runtimes.packing import pack_masks
 from livesam.engine.runtimes.recent import Recent
 from livesam.engine.runtimes.tensorrt import (
     Library,
@@ -29,9 +29,10 @@ from livesam.engine.runtimes.tensorrt_decoder import (
     weight_inputs,
 )
 from livesam.engine.runtimes.tensorrt_profiles import fitting_profile
-from livesam.engine.runtimes.torch import TorchDecoder
+from livesam.engine.runtimes.torch_decoder import TorchDecoder
 from livesam.engine.values.embedding import ImageEmbedding
 from livesam.engine.values.errors import RuntimeUnavailable, SessionError, SwapError
+from livesam.engine.values.packed_masks import unpack_masks
 from livesam.engine.values.prompt import Box, Click, Prompt
 from livesam.engine.view.geometry import ResizeGeometry, postprocess
 from livesam.engine.view.points import geometry_of

@@ -368,9 +368,9 @@ def test_a_runtime_that_answers_otherwise_is_not_moved_to() -> None:
         made.append(Wrong(weights))
         return made[-1]
 
-    slot = DecoderSlot(Number, weight(1), probe=Probe(EMBEDDING, (PROMPT,), reference))
+    slot = DecoderSlot(Number, weight(1))
     with pytest.raises(SwapError, match="on the probe"):
-        slot.move(compiled)
+        slot.move(compiled, Probe(EMBEDDING, (PROMPT,), reference))
     assert made[0].closed
     with slot.lease() as lease:
         assert lease.decoder.value == 1

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from livesam.engine.runtimes.torch import TorchEncoder
+from livesam.engine.runtimes.torch_encoder import TorchEncoder
 from livesam.engine.serving.right_of_way import RightOfWay
 from livesam.engine.serving.slot import DecoderSlot
 from livesam.engine.session.cache import EmbeddingCache

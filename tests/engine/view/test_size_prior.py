@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from livesam.engine.models.loading import decoder_weights, load
-from livesam.engine.runtimes.torch import TorchEncoder, TorchGraph
+from livesam.engine.runtimes.torch_encoder import TorchEncoder
+from livesam.engine.runtimes.torch_graph import TorchGraph
 from livesam.engine.serving.slot import DecoderSlot
 from livesam.engine.session.session import Session
 from livesam.engine.values.embedding import ImageEmbedding

@@ -1,0 +1,80 @@
+"""The window that the next click will be answered in, made ready while the user thinks."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from livesam.engine.values.embedding import ImageEmbedding
+    from livesam.engine.values.window import Window
+    from livesam.engine.view.view import Pixels, View
+
+Wanted: TypeAlias = "tuple[View, Window]"
+
+
+class Foresight:
+    """Makes views on a thread of its own, which begins with the first and ends when there is nothing to do.
+
+    Only the latest that is expected is made: one that has not begun gives way to it. One that has begun is finished,
+    because an encoder cannot be stopped; who wants another one meanwhile waits for the encoder anyway.
+
+    Args:
+        encode: encodes a window's pixels.
+        on: else every view is made when it is asked for.
+    """
+
+    def __init__(self, encode: Callable[[Pixels], ImageEmbedding], *, on: bool = True) -> None:
+        self._encode, self.on = encode, on
+        self._changed = threading.Condition()
+        self._wanted: Wanted | None = None
+        self._doing: Wanted | None = None
+        self._done: tuple[View, Window, View] | None = None
+        self._running = False
+
+    def expect(self, wanted: Wanted | None) -> None:
+        """This window of a whole image will be asked for, or none; returns at once."""
+        with self._changed:
+            have = (self._doing, None if self._done is None else self._done[:2])
+            self._wanted = wanted
+            if wanted is None or any(one is not None and _same(one, wanted) for one in have):
+                self._wanted = None
+            elif not self._running:
+                self._running = True
+                threading.Thread(target=self._run, name="livesam-foresight", daemon=True).start()
+
+    def view(self, whole: View, window: Window) -> View:
+        """The view of a window of a whole image: the one that was expected, once it is ready, else one made now."""
+        with self._changed:
+            self._wanted = None  # what has not begun is not waited for: the caller is as fast
+            self._changed.wait_for(lambda: self._doing is None or not _same(self._doing, (whole, window)))
+            if self._done is not None and _same(self._done[:2], (whole, window)):
+                return self._done[2]
+        return whole.part(window, self._encode)
+
+    def forget(self) -> None:
+        """Free what was made of the last image."""
+        with self._changed:
+            self._wanted = self._done = None
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._doing, self._wanted = self._wanted, None
+                if self._doing is None:
+                    self._running = False
+                    return
+                whole, window = self._doing
+            made = None
+            with contextlib.suppress(Exception):  # the click that needs the view makes it again, and says what is wrong
+                made = whole.part(window, self._encode).ready()
+            with self._changed:
+                self._done = None if made is None else (whole, window, made)
+                self._doing = None
+                self._changed.notify_all()
+
+
+def _same(one: tuple[object, object], other: tuple[object, object]) -> bool:
+    return one[0] is other[0] and one[1] == other[1]

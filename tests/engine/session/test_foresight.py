@@ -1,0 +1,143 @@
+"""The next window is encoded while the user thinks: answers are the same, and only the wait is gone."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+from livesam.engine.models.loading import decoder_weights, load
+from livesam.engine.runtimes.torch_encoder import TorchEncoder
+from livesam.engine.runtimes.torch_graph import TorchGraph
+from livesam.engine.serving.slot import DecoderSlot
+from livesam.engine.session.foresight import Foresight
+from livesam.engine.session.session import Session
+from livesam.engine.values.embedding import ImageEmbedding
+from livesam.engine.values.window import Window
+from livesam.engine.view.look import Look
+from livesam.engine.view.view import View
+
+CLICKS = ((220, 120, True), (230, 130, True), (215, 110, False), (60, 400, True), (500, 20, False))
+
+
+def whole() -> View:
+    pixels = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
+    return View.whole(embedding_of(pixels), pixels)
+
+
+def embedding_of(pixels: np.ndarray) -> ImageEmbedding:
+    hw = pixels.shape[0], pixels.shape[1]
+    scale = 128 / max(hw)
+    return ImageEmbedding(np.zeros((1, 256, 8, 8), np.float32), hw, (round(hw[0] * scale), round(hw[1] * scale)), "k")
+
+
+class Encoder:
+    """Counts, and waits where it is told to."""
+
+    def __init__(self) -> None:
+        self.threads: list[str] = []
+        self.go, self.begun = threading.Event(), threading.Event()
+        self.go.set()
+
+    def __call__(self, pixels: np.ndarray) -> ImageEmbedding:
+        self.threads.append(threading.current_thread().name)
+        self.begun.set()
+        assert self.go.wait(10)
+        return embedding_of(pixels)
+
+
+def test_what_was_expected_is_made_once_and_elsewhere() -> None:
+    encode, image, window = Encoder(), whole(), Window(10, 10, 60, 60)
+    foresight = Foresight(encode)
+    foresight.expect((image, window))
+    assert encode.begun.wait(10)
+    view = foresight.view(image, window)
+    assert view.window == window
+    foresight.expect((image, window))
+    assert foresight.view(image, window) is view
+    assert encode.threads == ["livesam-foresight"]
+
+
+def test_who_comes_while_it_is_made_waits_for_it() -> None:
+    encode, image, window = Encoder(), whole(), Window(10, 10, 60, 60)
+    encode.go.clear()
+    foresight = Foresight(encode)
+    foresight.expect((image, window))
+    assert encode.begun.wait(10)
+    threading.Timer(0.05, encode.go.set).start()
+    assert foresight.view(image, window).window == window
+    assert encode.threads == ["livesam-foresight"]
+
+
+def test_a_wrong_guess_gives_way_to_the_next_and_keeps_nobody() -> None:
+    encode, image = Encoder(), whole()
+    first, second, third, asked = (Window(i, i, 50 + i, 50 + i) for i in range(4))
+    encode.go.clear()
+    foresight = Foresight(encode)
+    foresight.expect((image, first))
+    assert encode.begun.wait(10)
+    foresight.expect((image, second))
+    foresight.expect((image, third))  # takes the second one's place
+    encode.go.set()
+    assert foresight.view(image, asked).window == asked  # and the question takes the third one's, or waits for nothing
+    assert foresight.view(image, third).window == third
+    assert encode.threads.count("livesam-foresight") <= 2
+    foresight.forget()
+    foresight.expect(None)
+    assert foresight.view(whole(), first).embedding.original_hw == (50, 50)
+
+
+def test_an_encoder_that_fails_there_fails_for_the_click_that_asks() -> None:
+    def broken(pixels: np.ndarray) -> ImageEmbedding:
+        raise RuntimeError("out of memory")
+
+    image, window = whole(), Window(10, 10, 60, 60)
+    foresight = Foresight(broken)
+    foresight.expect((image, window))
+    with pytest.raises(RuntimeError, match="out of memory"):
+        foresight.view(image, window)
+
+
+@pytest.mark.parametrize("edges", [False, True])
+def test_a_session_answers_the_same_with_and_without(photo: np.ndarray, edges: bool) -> None:
+    nano = load("nano")
+    encoder = TorchEncoder(nano)
+    look = Look(zoom=True, obey=True, edges=edges)
+    ahead, usual = (
+        Session(encoder, DecoderSlot(TorchGraph(nano), decoder_weights(nano)), look=look, ahead=ahead)
+        for ahead in (True, False)
+    )
+    windows = []
+    for session in (ahead, usual):
+        session.set_image(photo)
+    for x, y, positive in CLICKS:
+        got, want = (session.click(x, y, positive) for session in (ahead, usual))
+        assert got.window == want.window
+        np.testing.assert_array_equal(got.mask, want.mask)
+        np.testing.assert_array_equal(got.low_res_logits, want.low_res_logits)
+        windows.append(got.window)
+    assert len(set(windows)) > 1
+
+
+def test_a_click_on_what_is_shown_finds_its_window_encoded(photo: np.ndarray) -> None:
+    nano = load("nano")
+    encoder = TorchEncoder(nano)
+    session = Session(
+        encoder, DecoderSlot(TorchGraph(nano), decoder_weights(nano)), look=Look(zoom=True, obey=True), ahead=True
+    )
+    session.set_image(photo)
+    asked: list[str] = []
+    encode = session.encoder.window
+
+    def watched(pixels: np.ndarray) -> ImageEmbedding:
+        asked.append(threading.current_thread().name)
+        return encode(pixels)
+
+    session._foresight._encode = watched
+    first = session.click(220, 120)
+    rows, columns = np.nonzero(first.mask)
+    with session._foresight._changed:
+        assert session._foresight._changed.wait_for(lambda: not session._foresight._running, 30) or asked
+    second = session.click(float(columns[len(columns) // 2]), float(rows[len(rows) // 2]), False)
+    assert second.window != first.window
+    assert asked == ["livesam-foresight"]

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 class Previews:
     """What ``Session`` can be asked without changing it. It never waits for an encoding, and for a
     running click only where the decoder serves one thread at a time.
+
+    Attributes:
+        preparing: whether the engine answers, or PyTorch until it is built, and how far that is.
     """
 
     def __init__(self, encoder: CachedEncoder, slot: DecoderSlot, right_of_way: RightOfWay, dialogue: Dialogue) -> None:

@@ -160,6 +160,6 @@ def _tell_json(out: Path, result: MaskResult, timings_ms: Mapping[str, float], r
 
 
 def _is_stored(session: Session, pixels: npt.NDArray[np.uint8]) -> bool:
-    from livesam.engine.files.image import image_hash
+    from livesam.engine.files.hashing import image_hash
 
     return session.encoder.find(image_hash(pixels)) is not None

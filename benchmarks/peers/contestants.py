@@ -112,7 +112,7 @@ def _official_click(sam: Sam, features: Any) -> Run:
 
 def nano(folder: Path, checkpoint: Path | None, rounds: int) -> list[Comparison]:
     """nano from pixels to mask on the runtime that ``auto`` takes: encode, and a click with its postprocessing."""
-    from livesam.engine.files.image import image_hash
+    from livesam.engine.files.hashing import image_hash
     from livesam.export.graphs.encoder import probe_image
     from livesam.export.opening import Opening, open_session
 

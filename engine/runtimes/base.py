@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 import numpy.typing as npt
-from livesam.engine.files.image import image_hash
+from livesam.engine.files.hashing import image_hash
 from livesam.engine.serving.weight_copies import require_names
 from livesam.engine.values.embedding import ImageEmbedding
 from livesam.engine.values.errors import CheckpointError, SessionError, SwapError

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from livesam.engine.files.image import image_hash
+from livesam.engine.files.hashing import is_hash_of
 from livesam.engine.session.decoding import answer, decode
 from livesam.engine.session.dialogue import Dialogue, show
 from livesam.engine.session.log import SessionLog
@@ -141,7 +141,7 @@ class Previews:
     def _at_hand(self, record: SessionLog, image: npt.NDArray[np.uint8] | None, path: Path) -> View:
         """The view of a log's image: the one that is given, that is set, or that the cache has."""
         if image is not None:
-            if image_hash(image) != record.image_hash:
+            if not is_hash_of(record.image_hash, image):
                 raise SessionError(f"{path} is about another image: give the one that the session was saved with")
             return self._view(self.encoder.encode(image).embedding, image)
         if self._digest == record.image_hash:

@@ -243,3 +243,24 @@ def test_a_runtime_that_nobody_makes_is_refused(cache, checkpoint):
         opening._encoder(graphs, choice)
     with pytest.raises(ValueError, match="no decoder is made for the runtime 'abacus'"):
         opening._compiler(graphs, choice, "inputs")
+
+
+@pytest.mark.parametrize(
+    ("model", "wish", "kind", "taken"),
+    [
+        ("nano", None, "encoder", "fp16"),
+        ("nano", "bf16", "encoder", "bf16"),
+        ("vit_b", None, "encoder", "bf16"),
+        ("nano", None, "decoder", "bf16"),
+    ],
+)
+def test_nanos_encoder_is_too_fine_for_bf16(
+    model: str, wish: str | None, kind: str, taken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from livesam.export import opening
+
+    def on_a_gpu(*_: object, **wishes: str | None) -> opening.Choice:
+        return opening.Choice("torch", wishes["precision"] or "bf16", "cuda")
+
+    monkeypatch.setattr(opening.selection, "select", on_a_gpu)
+    assert opening.Opening(model, precision=wish).choice(kind).precision == taken

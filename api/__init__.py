@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from livesam.engine.values.prompt import Box, Click, Prompt
     from livesam.engine.values.result import MaskResult
     from livesam.engine.view.look import Look
-    from livesam.opening import embed, export_decoder, learn, open_session, segment
+    from livesam.opening import embed, export_decoder, learn, open_session, prepare, segment
 
     __version__ = program_version()
 
@@ -43,12 +43,13 @@ _HOMES = {
     "export_decoder": "livesam.opening",
     "learn": "livesam.opening",
     "open_session": "livesam.opening",
+    "prepare": "livesam.opening",
     "segment": "livesam.opening",
 }
 
 __all__ = [
     "Box", "Click", "Learner", "LivesamError", "Look", "LoopConfig", "MaskResult", "Prompt", "Session", "__version__",
-    "embed", "export_decoder", "learn", "open_session", "segment",
+    "embed", "export_decoder", "learn", "open_session", "prepare", "segment",
 ]  # fmt: skip
 
 

@@ -6,17 +6,22 @@ OpenVINO, import no torch at all.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from livesam.engine.files.places import default_cache_dir
 from livesam.engine.runtimes import selection
 from livesam.engine.runtimes.selection import ORT_TENSORRT, TENSORRT_RTX, Choice
+from livesam.engine.runtimes.stand_in import StandIn
 from livesam.engine.serving.probe import Probe
 from livesam.engine.serving.tolerance import TOLERANCE, served_precision
+from livesam.engine.session.preparing import Preparing
 from livesam.engine.view.look import PLAIN, Look
 from livesam.export.graphs.graph_cache import GraphCache, Progress, quiet
+from livesam.export.preparing.background import Background, Engines
+from livesam.export.preparing.record import is_prepared, stand_in_for
 
 if TYPE_CHECKING:
     from livesam.engine.runtimes.tensorrt import Library
@@ -28,6 +33,9 @@ if TYPE_CHECKING:
 
 # How a TensorRT decoder takes new weights: as inputs of the engine, or by refitting the idle one of two engines.
 Swap: TypeAlias = Literal["inputs", "refit"]
+# What to do about engines that were not prepared: build them first; let PyTorch answer and build them beside it; let
+# PyTorch answer and build nothing.
+Missing: TypeAlias = Literal["wait", "beside", "leave"]
 
 __all__ = ["Opening", "decoder_compiler", "default_cache_dir", "open_encoder", "open_session"]
 
@@ -116,6 +124,7 @@ def open_session(
     swap: Swap = "inputs",
     ram_mib: int = 512,
     embeddings: Path | None = None,
+    missing: Missing = "wait",
     progress: Progress = quiet,
 ) -> Session:
     """A session on the fastest runtime that is here. Errors as ``open_encoder``, and:
@@ -127,23 +136,22 @@ def open_session(
         swap: as in ``decoder_compiler``.
         ram_mib: memory for embeddings of earlier images.
         embeddings: a folder of ``livesam embed``. An image's embedding is taken from there if it was made with the same
-            weights, runtime and precision; any other image is encoded, and its embedding kept there too.
+            weights in the same precision; any other image is encoded, and its embedding kept there too.
+        missing: what to do about engines that were not prepared. ``wait`` for their build; ``beside``: PyTorch answers
+            until a child process has built them, from the first image on; ``leave`` it to PyTorch.
 
     Raises:
         ValueError: also when there is no folder ``embeddings``.
         SwapError: the adapted decoder was not taken.
     """
-    folder = None if embeddings is None else Path(embeddings)
-    if folder is not None and not folder.is_dir():
-        raise ValueError(f"there is no folder of embeddings {str(folder)!r}: make it with `livesam embed`")
-
     from livesam.engine.serving.right_of_way import RightOfWay
-    from livesam.engine.serving.slot import STABLE, DecoderSlot
+    from livesam.engine.serving.slot import DecoderSlot
+    from livesam.engine.serving.version import STABLE
     from livesam.engine.session.cache import EmbeddingCache
     from livesam.engine.session.session import Session
 
-    for_encoder, for_decoder = opening.choice("encoder"), opening.choice("decoder")
-    learned = None
+    cache = EmbeddingCache(ram_mib << 20, _folder(embeddings))
+    wanted, learned = (opening.choice("encoder"), opening.choice("decoder")), None
     if adapted is not None:
         from livesam.engine.models.adapted import read_adapted
 
@@ -151,17 +159,34 @@ def open_session(
         opening = replace(opening, size=learned.info.size_for(opening.model, opening.size))
     graphs = opening.graphs(progress)
     base = graphs.base_weights()
-    encoder = _encoder(graphs, for_encoder)
-    probe = _probe(graphs, for_decoder)
+    standing_in = missing != "wait" and not is_prepared(graphs.folder, *wanted)
+    for_encoder, for_decoder = map(stand_in_for, wanted) if standing_in else wanted
+    encoder = StandIn(_encoder(graphs, for_encoder)) if standing_in else _encoder(graphs, for_encoder)
     right_of_way = RightOfWay()
-    slot = DecoderSlot(_compiler(graphs, for_decoder, swap), base, probe=probe, give_way=right_of_way.give_way)
-    cache = EmbeddingCache(ram_mib << 20, folder)
+    compile, probe = _compiler(graphs, for_decoder, "inputs" if standing_in else swap), _probe(graphs, for_decoder)
+    slot = DecoderSlot(compile, base, probe=probe, give_way=right_of_way.give_way)
     session = Session(encoder, slot, cache, right_of_way=right_of_way, look=look, origin=graphs)
     session.foresight.on = for_encoder.device.startswith("cuda")  # on a CPU it would take the learner's time
+    if isinstance(encoder, StandIn):
+        session.preparing = Preparing("pending")
+        if missing == "beside":
+            load = partial(_load, graphs, *wanted, swap)
+            encoder.after_first = Background(asdict(opening), session.preparing, encoder, slot, load).start
     if learned is not None:
         slot.publish(learned.resolve(base), label=STABLE)
         session.provenance = learned.info
     return session
+
+
+def _folder(embeddings: Path | None) -> Path | None:
+    if embeddings is not None and not Path(embeddings).is_dir():
+        raise ValueError(f"there is no folder of embeddings {str(embeddings)!r}: make it with `livesam embed`")
+    return None if embeddings is None else Path(embeddings)
+
+
+def _load(graphs: GraphCache, encoder: Choice, decoder: Choice, swap: Swap) -> Engines:
+    """The engines that were prepared."""
+    return Engines(_encoder(graphs, encoder), _compiler(graphs, decoder, swap), _probe(graphs, decoder))
 
 
 class _Reference:
@@ -201,6 +226,7 @@ def _encoder(graphs: GraphCache, choice: Choice, batch: int = 1) -> ImageEncoder
 
         # OpenVINO takes the precision as a hint; its CPU plugin would convert a low-precision graph back.
         graph = graphs.encoder("fp32", one=batch == 1)
+        graphs.progress(f"building the encoder of {graphs.spec.name} with openvino")
         return OvEncoder(graph, precision=choice.precision, cache_dir=graphs.folder / "openvino")
     if choice.name in ("tensorrt", TENSORRT_RTX):
         return _tensorrt_encoder(graphs, choice, batch)

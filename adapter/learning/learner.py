@@ -19,7 +19,7 @@ from livesam.engine.files.hashing import weights_hash
 from livesam.engine.models.loading import decoder_weights
 from livesam.engine.models.origin import known
 from livesam.engine.runtimes.selection import select
-from livesam.engine.serving.slot import BASE
+from livesam.engine.serving.version import BASE
 from livesam.engine.values.adapted_info import AdaptedInfo
 from livesam.engine.values.errors import AdaptationError, SessionError
 from livesam.engine.view.look import Look

@@ -14,6 +14,7 @@ from livesam.engine.files.hashing import is_hash_of
 from livesam.engine.session.decoding import answer, decode
 from livesam.engine.session.dialogue import Dialogue, show
 from livesam.engine.session.log import SessionLog
+from livesam.engine.session.preparing import Preparing
 from livesam.engine.values.embedding import ImageEmbedding
 from livesam.engine.values.errors import SessionError
 from livesam.engine.values.prompt import Click, Prompt
@@ -32,10 +33,14 @@ if TYPE_CHECKING:
 class Previews:
     """What ``Session`` can be asked without changing it. It never waits for an encoding, and for a
     running click only where the decoder serves one thread at a time.
+
+    Attributes:
+        preparing: whether the engine answers, or PyTorch until it is built, and how far that is.
     """
 
     def __init__(self, encoder: CachedEncoder, slot: DecoderSlot, right_of_way: RightOfWay, dialogue: Dialogue) -> None:
         self.encoder, self.slot, self.right_of_way, self._dialogue = encoder, slot, right_of_way, dialogue
+        self.preparing = Preparing()
         self._lock = threading.RLock()  # of the dialogue
         self._digest = ""  # of the image
 

@@ -270,7 +270,8 @@ class Session(Previews):
         self._dialogue.learners_look = PLAIN
 
     def close(self) -> None:
-        """Free the encoder and the decoder slot."""
+        """Free the encoder and the decoder slot; an engine that is being built is given up."""
+        self.preparing.stop()
         self.encoder.close()
         self.slot.close()
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 NAMES = {
     "Box", "Click", "Learner", "LivesamError", "Look", "LoopConfig", "MaskResult", "Prompt", "Session", "__version__",
-    "embed", "export_decoder", "learn", "open_session", "segment",
+    "embed", "export_decoder", "learn", "open_session", "prepare", "segment",
 }  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from livesam.engine.runtimes import selection
 from livesam.engine.runtimes.selection import ORT_TENSORRT, TENSORRT_RTX, Choice
 from livesam.engine.serving.probe import Probe
 from livesam.engine.serving.tolerance import TOLERANCE, served_precision
+from livesam.engine.values.errors import RuntimeUnavailable
 from livesam.engine.view.look import PLAIN, Look
 from livesam.export.graphs.graph_cache import GraphCache, Progress, quiet
 
@@ -41,7 +42,8 @@ class Opening:
         checkpoint: its weights; None for nano's own, or what ``livesam download`` has fetched.
         runtime: ``auto``, ``tensorrt``, ``openvino``, ``onnxruntime``, ``torch``, ``onnxruntime:tensorrt`` for
             ONNX Runtime with its own TensorRT provider, or ``tensorrt_rtx`` for TensorRT for RTX and no other.
-        precision: ``fp32``, ``fp16`` or ``bf16``; None for the runtime's usual one.
+        precision: ``fp32``, ``fp16``, ``bf16`` or ``int8`` (of the encoder on OpenVINO, where masks stay the same);
+            None for the runtime's usual one.
         device: ``cpu``, ``cuda`` (GPU 0) or ``cuda:N``; None for what the runtime runs on.
         cache_dir: where graphs are kept; None for ``LIVESAM_CACHE`` or ``~/.cache/livesam``.
         size: side of the model's input in pixels, 512 or 1024 for ``nano``; None for the model's usual one.
@@ -188,6 +190,10 @@ def _encoder(graphs: GraphCache, choice: Choice, batch: int = 1) -> ImageEncoder
     if choice.name == "openvino":
         from livesam.engine.runtimes.openvino import OvEncoder
 
+        if choice.precision == "int8":
+            if batch > 1:
+                raise RuntimeUnavailable(f"int8 takes one image at a time, got a batch of {batch}: take fp32 or bf16")
+            return OvEncoder(graphs.int8_encoder(), cache_dir=graphs.folder / "openvino")
         # OpenVINO takes the precision as a hint; its CPU plugin would convert a low-precision graph back.
         graph = graphs.encoder("fp32", one=batch == 1)
         return OvEncoder(graph, precision=choice.precision, cache_dir=graphs.folder / "openvino")

@@ -8,6 +8,8 @@ export interface Hook {
   /** The current mask as the painter paints it, one "0" or "1" a pixel of the image, or null. */
   painted(): string | null;
   latencies(): readonly number[];
+  /** A mask has come that is not on the screen yet. */
+  painting(): boolean;
   /** Nothing is on its way, and the image is ready. */
   settled(): boolean;
   steps(): number;
@@ -31,6 +33,7 @@ export function hook(annotator: Annotator, stage: () => StageHandle | null): Hoo
       return bits;
     },
     latencies: () => annotator.latency.samples.value,
+    painting: () => annotator.latency.painting,
     settled: () => annotator.settled.value,
     steps: () => annotator.steps.value.length,
     objects: () => annotator.objects.all.value.length,

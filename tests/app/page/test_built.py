@@ -41,3 +41,18 @@ def test_the_page_loads_nothing_from_elsewhere_and_has_no_inline_script() -> Non
         urls = set(re.findall(r"https?://[\w./-]+", text)) - {"http://www.w3.org/2000/svg"}
         assert {url for url in urls if not url.startswith("http://www.w3.org/")} == set()
         assert re.search(r"\beval\(|new Function\(", text) is None
+
+
+def test_the_document_has_every_key() -> None:
+    """Written as the page writes them."""
+    names = {"arrowright": "→", "arrowleft": "←", "escape": "Esc", "enter": "Enter", "tab": "Tab"}
+    rows = re.findall(r'^  \["([^"]+)", "(\w+)", "([^"]+)", ', (PAGE / "src" / "state" / "keys.ts").read_text(), re.M)
+    assert len(rows) > 25
+    said = (PAGE.parents[1] / "docs" / "annotating.md").read_text()
+    for group, action, keys in rows:
+        if group == "Without a mouse" and action not in ("add", "remove"):
+            keys = "alt+arrows"
+        for key in keys.split():
+            parts = [key] if len(key) == 1 else key.split("+")
+            name = "+".join(names.get(part, part.upper() if len(part) == 1 else part.capitalize()) for part in parts)
+            assert name.replace("Arrows", "arrows") in said or f"`{name}`" in said, (action, name)

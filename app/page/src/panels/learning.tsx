@@ -1,4 +1,5 @@
 import type { Store } from "../state/store";
+import { whose } from "../wire/http";
 import type { Learning } from "../wire/types";
 import { Button } from "./button";
 import { Chart, mean } from "./chart";
@@ -31,8 +32,8 @@ export function LearningPanel({ store }: { store: Store }) {
           <summary>What the guard refused</summary>
           <ul class="refused">
             {learning.refused.slice(-8).reverse().map((one) => (
-              <li key={one.when + one.why}>
-                <time>{clock(one.when)}</time> {one.why}
+              <li key={one.when}>
+                <time>{clock(one.when * 1000)}</time> {one.why}
               </li>
             ))}
           </ul>
@@ -45,7 +46,7 @@ export function LearningPanel({ store }: { store: Store }) {
         <RollBack store={store} learning={learning} />
         <Menu label="Export this decoder" text="Export" up>
           {(store.info.value?.decoder_formats ?? []).map((format) => (
-            <a key={format} role="menuitem" href={`/api/decoder/${format}`} download>
+            <a key={format} role="menuitem" href={`/api/${whose(`decoder/${format}`)}`} download>
               {format}
             </a>
           ))}
@@ -65,7 +66,7 @@ function Fact({ name, value, title }: { name: string; value: string; title: stri
 }
 
 function Falling({ learning }: { learning: Learning }) {
-  const clicks = learning.history.map((one) => one.clicks);
+  const clicks = learning.history.map((one) => one.clicks).filter((count) => count > 0); // proposals took none
   if (clicks.length === 0) return <p class="hint">Every object that you accept teaches the decoder. Here you will see how many clicks each one took.</p>;
   const [first, last] = [mean(clicks.slice(0, 5)), mean(clicks.slice(-5))];
   return (
@@ -125,7 +126,8 @@ function RollBack({ store, learning }: { store: Store; learning: Learning }) {
   );
 }
 
-function clock(when: string): string {
-  const date = new Date(when);
+/** @param when ISO 8601, or milliseconds since 1970 */
+function clock(when: string | number | null): string {
+  const date = new Date(when ?? NaN);
   return Number.isNaN(date.valueOf()) ? "" : date.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
 }

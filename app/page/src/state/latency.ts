@@ -9,6 +9,11 @@ export class Latency {
   readonly p50 = computed(() => quantile(this.samples.value, 0.5));
   readonly p95 = computed(() => quantile(this.samples.value, 0.95));
   private since: number | null = null;
+  private underWay = 0;
+
+  get painting(): boolean {
+    return this.since !== null || this.underWay > 0;
+  }
 
   /** The mask that answers the event of this time is about to be painted. */
   expect(since: number): void {
@@ -20,10 +25,12 @@ export class Latency {
     const since = this.since;
     if (since === null) return;
     this.since = null;
+    this.underWay++;
     const channel = new MessageChannel();
     channel.port1.onmessage = () => {
       this.samples.value = [...this.samples.value.slice(1 - KEPT), performance.now() - since];
       channel.port1.close();
+      this.underWay--;
     };
     channel.port2.postMessage(null);
   }

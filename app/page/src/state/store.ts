@@ -1,7 +1,7 @@
 /** The page: a folder of images, what was learned, and how it is looked at. */
 
 import { batch, computed, signal } from "@preact/signals";
-import { change, get, maskFrom, bitmap, upload } from "../wire/http";
+import { bitmap, change, get, maskFrom, upload, whose } from "../wire/http";
 import { Socket } from "../wire/socket";
 import type { Header, ImageDetails, ImageItem, ImageList, Info, Label, Learning } from "../wire/types";
 import { Annotator } from "./annotator";
@@ -29,7 +29,7 @@ export class Store {
 
   constructor() {
     const scheme = location.protocol === "https:" ? "wss" : "ws";
-    this.socket = new Socket(`${scheme}://${location.host}/api/session`);
+    this.socket = new Socket(`${scheme}://${location.host}/api/${whose("session")}`);
     this.annotator = new Annotator(backend(this.socket));
     this.annotator.objects.onCount = (image, objects) => this.counted(image, objects);
     this.socket.onEvent = (header) => this.told(header);
@@ -74,7 +74,7 @@ export class Store {
   private async refresh(): Promise<void> {
     let info = await get<Info>("info");
     for (; !info.ready; info = await get<Info>("info")) await new Promise((done) => setTimeout(done, READY_AGAIN_MS));
-    const learning = await get<Learning>("learning");
+    const learning = await get<Learning>(whose("learning"));
     batch(() => {
       this.info.value = info;
       this.learning.value = learning;
@@ -172,18 +172,18 @@ export class Store {
   }
 
   async setLearning(enabled: boolean): Promise<void> {
-    await this.learned(() => change("POST", "learning", { enabled }));
+    await this.learned(() => change("POST", whose("learning"), { enabled }));
   }
 
   async rollBack(version: number): Promise<void> {
-    await this.learned(() => change("POST", "learning/rollback", { version }));
+    await this.learned(() => change("POST", whose("learning/rollback"), { version }));
     this.annotator.say(`Back at version ${version}.`);
   }
 
   private async learned(call: () => Promise<unknown>): Promise<void> {
     try {
       await call();
-      this.learning.value = await get<Learning>("learning");
+      this.learning.value = await get<Learning>(whose("learning"));
     } catch (error) {
       this.annotator.fail(error);
     }

@@ -3,6 +3,17 @@
 import { Mask } from "../canvas/mask";
 import { Refused } from "./wire";
 
+/** A path about the decoder that this page was opened for, by `?domain=` and `?private=`. */
+export function whose(path: string): string {
+  const asked = new URLSearchParams(location.search);
+  const kept = new URLSearchParams();
+  for (const name of ["domain", "private"]) {
+    const value = asked.get(name);
+    if (value) kept.set(name, value);
+  }
+  return kept.size > 0 ? `${path}?${kept}` : path;
+}
+
 async function answer(response: Response): Promise<Response> {
   if (response.ok) return response;
   let said = `${response.status} ${response.statusText}`;

@@ -69,12 +69,13 @@ export interface Learning {
   enabled: boolean;
   domain: string;
   version: number;
-  versions: { version: number; label: string; created: string }[];
+  versions: { version: number; label: string; created: string | null }[];
   objects: number;
   clicks: number;
   waiting: number;
   published: number;
-  refused: { when: string; why: string }[];
+  /** `when` in seconds since 1970. */
+  refused: { when: number; why: string }[];
   history: { object: Id; clicks: number; version: number; label: string }[];
   latency_ms: { p50: number | null; p95: number | null };
   last_error: string | null;

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from livesam.engine.values.protocols import ImageEncoder
 
 _numbers = itertools.count()  # of objects, in all sessions of the process
-_nothing: Callable[[Interaction], object] = lambda _: None  # noqa: E731
 
 
 class Session(Corrections):
@@ -185,7 +184,7 @@ class Session(Corrections):
             given_up = self._give_up()
         self.listeners.tell(given_up)
 
-    def accept(self, *, rough: bool = False, keep: Callable[[Interaction], object] = _nothing) -> Interaction:
+    def accept(self, *, rough: bool = False, keep: Callable[[Interaction], object] = lambda _: None) -> Interaction:
         """The user takes the mask as it is: hand the object over to whoever learns, and begin the next one.
 
         Args:

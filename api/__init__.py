@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from livesam.engine.values.prompt import Box, Click, Prompt
     from livesam.engine.values.result import MaskResult
     from livesam.engine.view.look import Look
-    from livesam.opening import embed, export_decoder, learn, open_session, segment
+    from livesam.opening import embed, export_decoder, learn, open_session, prepare, segment
     from livesam.remote import RemoteSession, connect
     from livesam.remote_async import connect_async
 
@@ -49,13 +49,15 @@ _HOMES = {
     "export_decoder": "livesam.opening",
     "learn": "livesam.opening",
     "open_session": "livesam.opening",
+    "prepare": "livesam.opening",
     "segment": "livesam.opening",
     "widget": "livesam.canvas",
 }
 
 __all__ = [
     "Box", "Click", "Learner", "LivesamError", "Look", "LoopConfig", "MaskResult", "Prompt", "RemoteSession", "Session",
-    "__version__", "connect", "connect_async", "embed", "export_decoder", "learn", "open_session", "segment", "widget",
+    "__version__", "connect", "connect_async", "embed", "export_decoder", "learn", "open_session", "prepare", "segment",
+    "widget",
 ]  # fmt: skip
 
 

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from livesam.engine.session.cached_encoder import CachedEncoder
     from livesam.export.opening import Opening
 
 INDEX = "index.json"
+WORKERS = min(4, (os.cpu_count() or 1) + 1)  # images at once; the largest that is read takes 200 MB
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +52,8 @@ def embed_images(
 ) -> Embedded:
     """Encode images into the folder ``out``; those that are there already are not encoded again.
 
-    ``index.json`` there says which file has which image's embedding.
+    ``index.json`` there says which file has which image's embedding. While one image is encoded, others are read,
+    looked up and written.
 
     Args:
         bands: which bands of the images are red, green and blue, from 1; None for the usual.
@@ -69,15 +76,15 @@ def embed_images(
     before = dict(index)
     encoded, found, left_out = 0, 0, {}
     try:
-        for position, path in enumerate(images):
+        for done, (path, ask) in enumerate(_ahead(images, lambda path: _embed_one(encoder, path, out, bands)), 1):
             try:
-                key, was_there = _embed_one(encoder, path, out, bands)
+                key, was_there = ask()
             except ImageError as error:
                 left_out[path] = str(error)
             else:
                 index[str(path)] = {"key": key, "file": f"{hashlib.sha256(key.encode()).hexdigest()}.safetensors"}
                 encoded, found = encoded + (not was_there), found + was_there
-            progress(position + 1, len(images))
+            progress(done, len(images))
     finally:
         encoder.close()
         if index != before:
@@ -109,6 +116,24 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
     if not found:
         raise ValueError(f"no images in {', '.join(str(path) for path in paths)}: {', '.join(SUFFIXES)} are looked for")
     return list(found)
+
+
+def _ahead(images: Sequence[Path], embed: Callable[[Path], T]) -> Iterator[tuple[Path, Callable[[], T]]]:
+    """Each image in turn with what asks for its result; meanwhile threads are at work on the next few."""
+    with ThreadPoolExecutor(WORKERS) as pool:
+        waiting: deque[tuple[Path, Future[T]]] = deque()
+        try:
+            for path in images:
+                waiting.append((path, pool.submit(embed, path)))
+                if len(waiting) > WORKERS:
+                    done, future = waiting.popleft()
+                    yield done, future.result
+            while waiting:
+                done, future = waiting.popleft()
+                yield done, future.result
+        finally:
+            for _, future in waiting:  # an error, or the user, ended it
+                future.cancel()
 
 
 def _embed_one(encoder: CachedEncoder, path: Path, out: Path, bands: tuple[int, ...] | None) -> tuple[str, bool]:

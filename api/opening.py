@@ -1,8 +1,8 @@
-"""The five verbs of the front door: open a session, segment once, embed a folder, learn, export."""
+"""The verbs of the front door: open a session, segment once, prepare a model, embed a folder, learn, export."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from livesam.engine.session.session import Session
     from livesam.engine.values.result import MaskResult
     from livesam.export.files.manifest import Manifest
+    from livesam.export.opening import Missing
+    from livesam.export.preparing.record import Prepared
 
 Picture: TypeAlias = "str | Path | npt.NDArray[np.uint8]"
 
@@ -38,6 +40,10 @@ def open_session(
     embeddings: Path | str | None = None,
 ) -> Session:
     """A session on the fastest runtime that works here.
+
+    Where ``auto`` finds no engine of a larger model than nano, PyTorch answers at once; after the first image a child
+    process exports, checks and builds one, and the session changes over between two images. ``session.preparing`` says
+    how far that is. A runtime that is named is waited for. ``prepare`` builds ahead of time.
 
     Args:
         model: ``nano`` (bundled), ``vit_t``, ``vit_b``, ``vit_l`` or ``vit_h``.
@@ -62,7 +68,43 @@ def open_session(
 
     look = usual_look(model) if look is None else check_look(look)
     opening = Opening(model, _path(checkpoint, "checkpoint"), runtime, device=device, size=size)
-    return open_it(opening, look=look, adapted=_path(adapted, "adapted"), embeddings=_path(embeddings, "embeddings"))
+    learned, folder = _path(adapted, "adapted"), _path(embeddings, "embeddings")
+    missing = missing_for(model, runtime, "beside")
+    return open_it(opening, look=look, adapted=learned, embeddings=folder, missing=missing)
+
+
+def missing_for(model: str, runtime: str, otherwise: Missing) -> Missing:
+    """What is done about an engine that is missing: nano's takes seconds, and who names a runtime wants that one."""
+    return "wait" if model == "nano" or runtime != "auto" else otherwise
+
+
+def prepare(
+    model: str = "nano",
+    checkpoint: Path | str | None = None,
+    runtime: str = "auto",
+    device: str | None = None,
+    *,
+    size: int | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Prepared:
+    """Export, check and build a model's engines ahead of time, so that ``open_session`` finds them.
+
+    Interrupted, it goes on after the last file that was finished; what is there is not made again.
+
+    Args:
+        model, checkpoint, runtime, device, size: as in ``open_session``.
+        progress: is told each stage, in a few words.
+
+    Raises:
+        ExportError: there is not enough memory, or an engine answers otherwise than PyTorch.
+        LivesamError: as ``open_session``.
+    """
+    from livesam.export.graphs.graph_cache import quiet
+    from livesam.export.opening import Opening
+    from livesam.export.preparing.prepare import prepare as prepare_it
+
+    opening = Opening(model, _path(checkpoint, "checkpoint"), runtime, device=device, size=size)
+    return prepare_it(opening, quiet if progress is None else progress)
 
 
 def usual_look(model: str) -> Look:
@@ -100,7 +142,10 @@ def segment(
     if isinstance(clicks, Click) or not isinstance(clicks, Iterable):
         raise ValueError(f"clicks are a list of (x, y) or (x, y, positive), got {clicks!r}")
     prompt = Prompt(tuple(_click(c) for c in clicks), _box(box))  # said before a model is loaded
-    session = open_session(model)
+    from livesam.export.opening import Opening
+    from livesam.export.opening import open_session as open_it
+
+    session = open_it(Opening(model), look=usual_look(model), missing=missing_for(model, "auto", "leave"))
     try:
         session.set_image(image, bands=bands)
         return replayed(session, prompt)
@@ -153,7 +198,7 @@ def embed(
 
 
 def learn(
-    session: Session, method: str = "live", keep: Path | str | None = None, *, device: str = "cpu",
+    session: Session, method: str = "live", keep: Path | str | None = None, *, device: str | None = None,
     config: LoopConfig | None = None,
 ) -> AbstractContextManager[Learner]:  # fmt: skip
     """Learn in the background from everything that the session is told, for the length of a ``with`` block.
@@ -164,7 +209,8 @@ def learn(
     Args:
         method: ``live`` (ours), ``paper`` (arXiv 2404.08421), ``dctta`` (arXiv 2506.23104) or ``frozen``.
         keep: a folder where each domain's decoder is saved, and taken up again the next time.
-        device: ``cpu``, ``cuda`` or ``cuda:N``, for the gradient steps.
+        device: ``cpu``, ``cuda`` or ``cuda:N``, for the gradient steps; None for the GPU on which PyTorch answers
+            clicks, else the CPU.
         config: when and how eagerly it learns.
 
     Raises:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from livesam.export.preparing.record import Prepared
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,7 @@ class Diagnosis:
     Attributes:
         selected: the runtime that ``auto`` takes, for ``encoder`` and ``decoder``.
         details: the same with device and precision, and why the others were not taken.
+        prepared: engines that are built, and start at once.
         warnings: what should be repaired, with the command that does it.
     """
 
@@ -31,6 +36,7 @@ class Diagnosis:
     runtimes: tuple[RuntimeRow, ...]
     selected: Mapping[str, str]
     details: Mapping[str, str]
+    prepared: tuple[Prepared, ...]
     warnings: tuple[str, ...]
     environment: Mapping[str, object]
 
@@ -40,6 +46,7 @@ class Diagnosis:
             "runtimes": [{"name": row.name, "available": row.available, "reason": row.reason} for row in self.runtimes],
             "selected": dict(self.selected),
             "details": dict(self.details),
+            "prepared": [asdict(one) for one in self.prepared],
             "warnings": list(self.warnings),
             "version": self.version,
             "environment": dict(self.environment),
@@ -49,7 +56,9 @@ class Diagnosis:
 def diagnose() -> Diagnosis:
     """Look at this machine."""
     from livesam.benchmarks.reports.environment import environment
+    from livesam.engine.files.places import default_cache_dir
     from livesam.engine.runtimes import selection as runtimes
+    from livesam.export.preparing.record import every
 
     facts = environment()
     rows = tuple(RuntimeRow(row.name, row.available, row.reason) for row in runtimes.report())
@@ -65,6 +74,7 @@ def diagnose() -> Diagnosis:
         runtimes=rows,
         selected=selected,
         details=details,
+        prepared=tuple(every(default_cache_dir())),
         warnings=(*runtimes.warnings(), *_unused_gpu(bool(facts.gpus))),
         environment=facts.to_json(),
     )

@@ -21,6 +21,7 @@ from livesam.app.commands.embed import embed
 from livesam.app.commands.evaluate import evaluate
 from livesam.app.commands.export import export
 from livesam.app.commands.inspect import import_, inspect, merge
+from livesam.app.commands.prepare import prepare
 from livesam.app.commands.replay import replay
 from livesam.app.commands.segment import segment
 from livesam.app.commands.serve import serve
@@ -62,6 +63,7 @@ app.command()(serve)
 app.command()(replay)
 app.command()(demo)
 app.command()(download)
+app.command()(prepare)
 app.command()(segment)
 app.command()(embed)
 app.command("eval")(evaluate)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from livesam.app.progress import working
 from livesam.engine.view.look import PLAIN, Look
-from livesam.export.opening import Opening
+from livesam.export.opening import Missing, Opening
 from livesam.opening import usual_look
 
 if TYPE_CHECKING:
@@ -43,7 +43,12 @@ def look_of(model: str, zoom: bool | None, obey: bool | None, edges: bool | None
 
 
 def open_session(
-    opening: Opening, *, look: Look = PLAIN, adapted: Path | None = None, embeddings: Path | None = None
+    opening: Opening,
+    *,
+    look: Look = PLAIN,
+    adapted: Path | None = None,
+    embeddings: Path | None = None,
+    missing: Missing = "wait",
 ) -> Session:
     """`livesam.export.opening.open_session`, with a sign of life on a terminal: the first call of a model exports it.
 
@@ -54,4 +59,6 @@ def open_session(
     from livesam.export.opening import open_session as open_it
 
     with working(f"opening {opening.model}") as progress:
-        return open_it(opening, look=look, adapted=adapted, embeddings=embeddings, progress=progress)
+        return open_it(
+            opening, look=look, adapted=adapted, embeddings=embeddings, missing=missing, progress=progress
+        )

@@ -32,5 +32,9 @@ def doctor(
     console.print(table)
     for kind, choice in found.selected.items():
         console.print(f"{kind}: [bold]{choice}[/bold] ({found.details[kind]})", highlight=False)
+    for one in found.prepared:
+        console.print(f"prepared: {one.model} at {one.size} px, {one.encoder} and {one.decoder}", highlight=False)
+    if not found.prepared:
+        console.print("prepared: no engine yet; `livesam prepare MODEL` builds one ahead of time", highlight=False)
     for warning in found.warnings:
         console.print(f"[yellow]warning:[/yellow] {warning}", highlight=False)

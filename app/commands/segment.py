@@ -62,7 +62,7 @@ def segment(
         Path | None,
         typer.Option(
             "--embeddings",
-            help="Folder of `livesam embed`: IMAGE is not encoded if it is there, made by this model and runtime; "
+            help="Folder of `livesam embed`: IMAGE is not encoded if it is there, made by this model and precision; "
             "else it is, and kept there.",
             metavar="DIR",
         ),
@@ -95,11 +95,15 @@ def segment(
     check_prompt(prompt, (pixels.shape[0], pixels.shape[1]), low_res_hw=(0, 0))
 
     from livesam.app.opening import look_of, open_session, opening_of
-    from livesam.opening import replayed
+    from livesam.opening import missing_for, replayed
 
     opening = opening_of(model, checkpoint, runtime, precision, device, size)
     look = look_of(model, zoom if replay else False, obey, edges, plain=plain)
-    session = open_session(opening, look=look, adapted=adapted, embeddings=embeddings)
+    missing = missing_for(model, opening.runtime, "leave")  # one image is over before an engine is built
+    session = open_session(opening, look=look, adapted=adapted, embeddings=embeddings, missing=missing)
+    if session.preparing.state == "pending":
+        given = "" if checkpoint is None else f" --checkpoint {checkpoint}"
+        typer.echo(f"livesam: PyTorch answers, {model} has no engine: run `livesam prepare {model}{given}`", err=True)
     started = time.perf_counter()
     stored = embeddings is not None and _is_stored(session, pixels)
     session.set_image(pixels)
@@ -125,8 +129,7 @@ def segment(
         return
     how = f"{timings_ms['total']:.1f} ms"
     if embeddings is not None:
-        missing = f"encoded: {embeddings} had no embedding by {session.encoder.runtime}"
-        how += ", stored embedding" if stored else f", {missing}"
+        how += ", stored embedding" if stored else f", encoded: {embeddings} did not have it in this precision"
     typer.echo(f"{out}: {100.0 * float(result.mask.mean()):.1f} % of the image, estimated IoU {result.iou:.2f}, {how}")
 
 
@@ -157,6 +160,6 @@ def _tell_json(out: Path, result: MaskResult, timings_ms: Mapping[str, float], r
 
 
 def _is_stored(session: Session, pixels: npt.NDArray[np.uint8]) -> bool:
-    from livesam.engine.files.image import image_hash
+    from livesam.engine.files.hashing import image_hash
 
     return session.encoder.find(image_hash(pixels)) is not None

@@ -10,7 +10,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from livesam.app.server.problems import NotFound
-from livesam.engine.serving.slot import STABLE
+from livesam.engine.serving.version import STABLE
 from livesam.engine.values.adapted_info import AdaptedInfo
 from livesam.engine.values.errors import AdaptationError, LivesamError
 from livesam.engine.view.look import Look

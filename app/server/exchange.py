@@ -78,7 +78,7 @@ def take_in(studio: Studio, format: str, data: bytes) -> Imported:
 
 
 def _take_image(studio: Studio, image_id: str, image: AnnotatedImage, done: Imported) -> None:
-    from livesam.engine.files.image import image_hash
+    from livesam.engine.files.hashing import image_hash
 
     picture = studio.gallery.find(image_id)
     rgb = studio.pictures.load(picture.path).rgb

@@ -13,7 +13,8 @@ from livesam.app.server.accepted import Accepted
 from livesam.app.server.journal import answer_hash, painted_of
 from livesam.app.server.store import Store
 from livesam.app.server.weights import WeightFiles
-from livesam.engine.files.image import image_hash, read_image
+from livesam.engine.files.hashing import image_hash
+from livesam.engine.files.image import read_image
 from livesam.engine.session.question import show
 from livesam.engine.values.errors import LivesamError
 from livesam.engine.values.prompt import Box, Click, Prompt

@@ -14,12 +14,12 @@ from livesam.benchmarks.gpu.answers import mask_iou
 from livesam.benchmarks.gpu.device_clock import time_calls
 from livesam.benchmarks.gpu.model_bench import ModelBench
 from livesam.benchmarks.gpu.sections import Section, Skipped
-from livesam.engine.files.image import image_hash
+from livesam.engine.files.hashing import image_hash
 from livesam.engine.values.errors import RuntimeUnavailable
 from livesam.engine.values.prompt import Click, Prompt
 
 if TYPE_CHECKING:
-    from livesam.export.opening import Swap
+    from livesam.export.engines import Swap
 
 RUNTIMES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("onnxruntime", ("fp32", "fp16")),

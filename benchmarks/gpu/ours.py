@@ -13,7 +13,7 @@ from livesam.benchmarks.gpu.model_bench import ModelBench, photo, random_sam
 from livesam.benchmarks.gpu.sections import Skipped
 from livesam.benchmarks.latency.swap import perturbed, run_swaps
 from livesam.benchmarks.latency.throughput import BatchEncoder
-from livesam.engine.files.image import image_hash
+from livesam.engine.files.hashing import image_hash
 from livesam.engine.values.errors import SwapError
 from livesam.engine.values.prompt import Click, Prompt
 from livesam.engine.view.look import PLAIN, Look

@@ -1,14 +1,20 @@
-"""Hashes that identify weights files and sets of weights."""
+"""Hashes that identify weights files, sets of weights, and images."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+LARGE, PIECE = 4 << 20, 1 << 20  # bytes: images of more are hashed in pieces
+TREE = "tree-"  # begins the hash of such an image
 
 
 def file_sha256(path: Path) -> str:
@@ -31,3 +37,43 @@ def weights_hash(weights: Mapping[str, npt.NDArray[Any]]) -> str:
         digest.update(f"{name!r}|{little.dtype.str}|{array.shape}\n".encode())
         digest.update(np.ascontiguousarray(little).tobytes())
     return digest.hexdigest()
+
+
+def image_hash(image: npt.NDArray[np.uint8]) -> str:
+    """A SHA-256 over shape and pixels, hex.
+
+    One core hashes a 12-Mpx image in 20 to 36 ms, more than a GPU needs to encode it: larger ones than 4 MiB are hashed
+    a MiB at a time by several threads, and then the hashes of the pieces are.
+    """
+    pixels = np.ascontiguousarray(image)
+    if pixels.nbytes <= LARGE:
+        return _hash_at_once(pixels)
+    data = pixels.reshape(-1).data
+    pieces = _threads().map(_digest, [data[start : start + PIECE] for start in range(0, len(data), PIECE)])
+    return TREE + hashlib.sha256(f"{image.shape}\n".encode() + b"".join(pieces)).hexdigest()
+
+
+def is_hash_of(digest: str, image: npt.NDArray[np.uint8]) -> bool:
+    """Whether this is the image's ``image_hash``, also as it was once made of large images, in old sessions' logs."""
+    if digest.startswith(TREE):
+        return digest == image_hash(image)
+    return digest == _hash_at_once(np.ascontiguousarray(image))
+
+
+def _hash_at_once(pixels: npt.NDArray[np.uint8]) -> str:
+    digest = hashlib.sha256(f"{pixels.shape}\n".encode())
+    digest.update(pixels.data)
+    return digest.hexdigest()
+
+
+def _digest(piece: memoryview) -> bytes:
+    return hashlib.sha256(piece).digest()
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(min(16, os.cpu_count() or 1), "livesam-hash")
+
+
+if hasattr(os, "register_at_fork"):  # a child process has none of the threads
+    os.register_at_fork(after_in_child=_threads.cache_clear)

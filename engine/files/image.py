@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import hashlib
 import io
 from collections.abc import Sequence
 from functools import cache
@@ -75,13 +74,6 @@ def as_image(image: npt.NDArray[Any] | Path | str, *, bands: Sequence[int] | Non
     if bands is not None:
         raise ValueError("bands are of a file: choose those of an array by its last axis, image[..., [2, 1, 0]]")
     return as_rgb(image)
-
-
-def image_hash(image: npt.NDArray[np.uint8]) -> str:
-    """A SHA-256 over shape and pixels, hex."""
-    digest = hashlib.sha256(f"{image.shape}\n".encode())
-    digest.update(np.ascontiguousarray(image).data)
-    return digest.hexdigest()
 
 
 def write_mask(path: Path | str, mask: npt.NDArray[np.bool_]) -> None:

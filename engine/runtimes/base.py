@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 import numpy.typing as npt
-from livesam.engine.files.image import image_hash
+from livesam.engine.files.hashing import image_hash
 from livesam.engine.serving.weight_copies import require_names
 from livesam.engine.values.embedding import ImageEmbedding
 from livesam.engine.values.errors import CheckpointError, SessionError, SwapError
@@ -48,8 +48,11 @@ class PreparedEncoder:
         return self._runtime
 
     def key(self, digest: str) -> str:
-        """The key of the embedding of an image with this ``image_hash``. Another runtime's numbers differ a little."""
-        return f"{digest}:{self.identity}:{self.image_size}:{self._runtime}"
+        """The key of the embedding of an image with this ``image_hash``.
+
+        Runtimes of one precision share it: their numbers differ by less than the tolerance of an export.
+        """
+        return f"{digest}:{self.identity}:{self.image_size}:{self._runtime.rpartition(':')[2]}"
 
     def encode(self, image: npt.NDArray[np.uint8], digest: str | None = None) -> ImageEmbedding:
         """Encode one RGB image, uint8 ``(H, W, 3)``; ``digest`` is its ``image_hash`` where the caller has it already.

@@ -111,9 +111,9 @@ class DeviceImages:
             self._pinned.append(torch.empty(PIECE, dtype=torch.uint8, pin_memory=True))
             self._free.append(torch.cuda.Event())  # type: ignore[no-untyped-call]
             return len(self._pinned) - 1
-        self._next = (self._next + 1) % SLOTS
-        self._free[self._next].synchronize()
-        return self._next
+        slot, self._next = self._next, (self._next + 1) % SLOTS  # the one that was sent longest ago
+        self._free[slot].synchronize()
+        return slot
 
 
 def rows_first(old_hw: tuple[int, int], new_hw: tuple[int, int]) -> bool:

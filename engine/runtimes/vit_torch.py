@@ -10,6 +10,7 @@ distances, of which each row reads its own part: a view whose step along the row
 from __future__ import annotations
 
 import copy
+import warnings
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -152,7 +153,8 @@ class FoldedAttention(nn.Module):
         for name in KERNELS:
             self.kernel = name
             try:
-                with torch.inference_mode():
+                with torch.inference_mode(), warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # a refusal comes as an error, and its reasons as warnings
                     self(x)
                 return name
             except RuntimeError as error:  # each kernel says why it is not for these shapes, or not built in

@@ -16,32 +16,20 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 from livesam.engine.files.hashing import weights_hash
 from livesam.engine.serving.place import Lease, Place
+from livesam.engine.serving.version import BASE, CANDIDATE, STABLE, Version, require_label
 from livesam.engine.serving.weight_copies import WeightCopies
 from livesam.engine.values.errors import SessionError, SwapError
 
 if TYPE_CHECKING:
     from livesam.engine.serving.probe import Probe
-    from livesam.engine.values.protocols import DecoderCompiler, DecoderWeights
-
-BASE, CANDIDATE, STABLE = "base", "candidate", "stable"
-MOVABLE_LABELS = (CANDIDATE, STABLE)
-
-
-@dataclass(frozen=True, slots=True)
-class Version:
-    """A version that can be gone back to."""
-
-    number: int
-    labels: tuple[str, ...]
-    current: bool
+    from livesam.engine.values.protocols import DecoderCompiler, DecoderWeights, MaskDecoder
 
 
 def _go_on() -> None:
@@ -175,7 +163,7 @@ class DecoderSlot:
             SwapError: the weights were not taken; what served before still does, and the message says why not.
             SessionError: the slot is closed.
         """
-        _require_label(label)
+        require_label(label)
         with self._swapping:
             kept = self._copies.take(weights)
             version = self._next
@@ -212,11 +200,31 @@ class DecoderSlot:
         Raises:
             ValueError: there is no such label, or this version is not kept.
         """
-        _require_label(label)
+        require_label(label)
         with self._swapping, self._lock:
             self._find(version)
             self._labels[label] = version
             self._trim()
+
+    def move(self, compile: DecoderCompiler, probe: Probe | None = None) -> None:
+        """Serve the current version on another runtime, with its probe; the decoders that served so far are freed.
+
+        Raises:
+            SwapError: its decoder was not taken; what served before still does.
+            SessionError: the slot is closed.
+        """
+        with self._swapping:
+            self._require_open()
+            before, version = (self._active, self._idle), self.current
+            weights = self._kept[version]
+            place = Place(self._made(compile, version, weights), version)
+            try:
+                self._prove(place, version, weights, probe)
+            except SwapError:
+                place.decoder.close()
+                raise
+            self._compile, self._probe, self._active, self._idle = compile, probe, place, None
+            self._free(before)
 
     def close(self) -> None:
         """Free both decoders once the clicks in flight are answered; later leases raise ``SessionError``."""
@@ -224,31 +232,15 @@ class DecoderSlot:
             if self._closed:
                 return
             self._closed = True
-            for place in (self._active, self._idle):
-                if place is not None:
-                    place.clicks.wait_empty(self._wait_s)
-                    place.decoder.close()
+            self._free((self._active, self._idle))
 
     def _switch(self, version: int, weights: Mapping[str, npt.NDArray[np.float32]]) -> None:
         """Put weights into the idle decoder and let it take over; ``_swapping`` is held."""
-        if self._closed:
-            raise SessionError("the decoder slot is closed: open a new session")
+        self._require_open()
         place = self._free_place(version, weights)
         if place.version != version:
             place.version = None  # whatever fails from here on, this decoder may not serve before it is filled anew
-            try:
-                self._give_way()
-                place.decoder.load_weights(weights)
-                if self._probe is not None:
-                    self._probe.check(place.decoder, weights, self._give_way)
-            except SwapError as error:
-                raise SwapError(
-                    f"version {version} was not taken, version {self.current} serves on: {error}"
-                ) from error
-            except Exception as error:  # runtimes' exceptions have no common base but Exception
-                raise SwapError(
-                    f"version {version} was not taken, version {self.current} serves on: the decoder failed: {error}"
-                ) from error
+            self._prove(place, version, weights, self._probe)
         with self._lock:
             self._kept[version] = weights
             place.version = version
@@ -257,18 +249,42 @@ class DecoderSlot:
     def _free_place(self, version: int, weights: DecoderWeights) -> Place:
         """The idle decoder with no click left on it."""
         if self._idle is None:
-            try:
-                self._idle = Place(self._compile(weights), None)
-            except Exception as error:  # runtimes' exceptions have no common base but Exception
-                raise SwapError(
-                    f"version {version} was not taken, version {self.current} serves on: no second decoder: {error}"
-                ) from error
+            self._idle = Place(self._made(self._compile, version, weights), None)
         if not self._idle.clicks.wait_empty(self._wait_s):
-            raise SwapError(
-                f"version {version} was not taken, version {self.current} serves on: a click has held the idle decoder "
-                f"for more than {self._wait_s:g} s"
-            )
+            raise self._refused(version, f"a click has held the idle decoder for more than {self._wait_s:g} s")
         return self._idle
+
+    def _made(self, compile: DecoderCompiler, version: int, weights: DecoderWeights) -> MaskDecoder:
+        try:
+            return compile(weights)
+        except Exception as error:  # runtimes' exceptions have no common base but Exception
+            raise self._refused(version, f"no decoder was made: {error}") from error
+
+    def _prove(self, place: Place, version: int, weights: DecoderWeights, probe: Probe | None) -> None:
+        """Fill a decoder that serves nobody, and let the probe look at it."""
+        try:
+            self._give_way()
+            place.decoder.load_weights(weights)
+            if probe is not None:
+                probe.check(place.decoder, weights, self._give_way)
+        except SwapError as error:
+            raise self._refused(version, str(error)) from error
+        except Exception as error:  # runtimes' exceptions have no common base but Exception
+            raise self._refused(version, f"the decoder failed: {error}") from error
+
+    def _refused(self, version: int, reason: str) -> SwapError:
+        return SwapError(f"version {version} was not taken, version {self.current} serves on: {reason}")
+
+    def _free(self, places: Iterable[Place | None]) -> None:
+        """Close decoders once the clicks on them are answered."""
+        for place in places:
+            if place is not None:
+                place.clicks.wait_empty(self._wait_s)
+                place.decoder.close()
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise SessionError("the decoder slot is closed: open a new session")
 
     def _find(self, version: int) -> Mapping[str, npt.NDArray[np.float32]]:
         if version not in self._kept:
@@ -283,8 +299,3 @@ class DecoderSlot:
             if len(self._kept) > self._history and number not in protected:
                 del self._kept[number]
                 self._digests.pop(number, None)
-
-
-def _require_label(label: str | None) -> None:
-    if label is not None and label not in MOVABLE_LABELS:
-        raise ValueError(f"unknown label {label!r}: choose {' or '.join(MOVABLE_LABELS)} ({BASE} stays where it is)")

@@ -48,7 +48,9 @@ class Engine:
     def session(self, slot: DecoderSlot, *, domain: str = "default", look: Look = PLAIN) -> Session:
         """A session on a slot. Its ``close`` would free what others use: just drop it, and close the engine."""
         way, origin = self.right_of_way, self.origin
-        return Session(self.encoder, slot, right_of_way=way, domain=domain, look=look, origin=origin, ahead=self.ahead)
+        session = Session(self.encoder, slot, right_of_way=way, domain=domain, look=look, origin=origin)
+        session.foresight.on = self.ahead
+        return session
 
     def close(self) -> None:
         """Free the encoder; slots are closed by whoever asked for them."""

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from livesam.engine.files.image import image_hash
+from livesam.engine.files.hashing import is_hash_of
 from livesam.engine.session.decoding import answer, decode
 from livesam.engine.session.dialogue import Dialogue
 from livesam.engine.session.log import SessionLog
+from livesam.engine.session.preparing import Preparing
 from livesam.engine.session.question import show
 from livesam.engine.values.embedding import ImageEmbedding
 from livesam.engine.values.errors import SessionError
@@ -33,10 +34,14 @@ if TYPE_CHECKING:
 class Previews:
     """What ``Session`` can be asked without changing it. It never waits for an encoding, and for a
     running click only where the decoder serves one thread at a time.
+
+    Attributes:
+        preparing: whether the engine answers, or PyTorch until it is built, and how far that is.
     """
 
     def __init__(self, encoder: CachedEncoder, slot: DecoderSlot, right_of_way: RightOfWay, dialogue: Dialogue) -> None:
         self.encoder, self.slot, self.right_of_way, self._dialogue = encoder, slot, right_of_way, dialogue
+        self.preparing = Preparing()
         self._lock = threading.RLock()  # of the dialogue
         self._digest = ""  # of the image
 
@@ -156,7 +161,7 @@ class Previews:
     def _at_hand(self, record: SessionLog, image: npt.NDArray[np.uint8] | None, path: Path) -> View:
         """The view of a log's image: the one that is given, that is set, or that the cache has."""
         if image is not None:
-            if image_hash(image) != record.image_hash:
+            if not is_hash_of(record.image_hash, image):
                 raise SessionError(f"{path} is about another image: give the one that the session was saved with")
             return self._view(self.encoder.encode(image).embedding, image)
         if self._digest == record.image_hash:

@@ -51,9 +51,9 @@ class Session(Corrections):
         look: zoom, obey and edges.
         feed_back: give the decoder its last answer's low-res logits with the next click, as SAM was trained.
         origin: the model that encoder and slot came from, for learning and export.
-        ahead: while the user thinks, encode the window that zoom will most likely look at next. Answers are the same.
 
     Attributes:
+        foresight: while the user thinks, encodes the window that zoom will likely look at next; off until it is ``on``.
         listeners: who is told each answer and each object that is over (``accept``, ``reset``, ``set_image``).
         provenance: where the decoder's weights come from, if not from the model itself.
     """
@@ -69,11 +69,10 @@ class Session(Corrections):
         look: Look = PLAIN,
         feed_back: bool = True,
         origin: Origin | None = None,
-        ahead: bool = False,
     ) -> None:
         cached = encoder if isinstance(encoder, CachedEncoder) else CachedEncoder(encoder, cache)
-        self._foresight = Foresight(cached.window, on=ahead)
-        dialogue = Dialogue(cached.window, check_look(look), feed_back=feed_back, make=self._foresight.view)
+        self.foresight = Foresight(cached.window)
+        dialogue = Dialogue(cached.window, check_look(look), feed_back=feed_back, make=self.foresight.view)
         super().__init__(cached, slot, right_of_way or RightOfWay(), dialogue)
         self.listeners, self.origin = Listeners(), origin
         self.provenance: AdaptedInfo | None = None
@@ -131,7 +130,8 @@ class Session(Corrections):
         with self._lock:
             given_up = self._give_up()
             self._dialogue.begin_image(whole)
-            self._foresight.forget()
+            self.foresight.forget()
+            self.foresight.expect((whole, whole.window) if self.foresight.on and self.look.edges else None)
             self._digest = encoded.digest
         self.listeners.tell(given_up)
         return encoded.embedding
@@ -184,7 +184,7 @@ class Session(Corrections):
             given_up = self._give_up()
         self.listeners.tell(given_up)
 
-    def accept(self, *, rough: bool = False, keep: Callable[[Interaction], object] | None = None) -> Interaction:
+    def accept(self, *, rough: bool = False, keep: Callable[[Interaction], object] = lambda _: None) -> Interaction:
         """The user takes the mask as it is: hand the object over to whoever learns, and begin the next one.
 
         Args:
@@ -198,8 +198,7 @@ class Session(Corrections):
             if not self._dialogue.steps:
                 raise SessionError("there is no mask to accept: click first")
             interaction = self._dialogue.finish(self._dialogue.mask()[0], rough=rough)
-            if keep is not None:
-                keep(interaction)
+            keep(interaction)
             self._dialogue.begin_object(next(_numbers))
         self.listeners.tell(interaction)
         return interaction
@@ -271,7 +270,8 @@ class Session(Corrections):
         self._dialogue.learners_look = PLAIN
 
     def close(self) -> None:
-        """Free the encoder and the decoder slot, also where other sessions share them."""
+        """Free the encoder and the decoder slot; an engine that is being built is given up."""
+        self.preparing.stop()
         self.encoder.close()
         self.slot.close()
 
@@ -288,8 +288,8 @@ class Session(Corrections):
             result = decoded.result(shown, prompt, started, zoomed)
         if self.listeners.any:
             self.listeners.tell(self._dialogue.interaction(question.view))
-        if self._foresight.on:
-            self._foresight.expect(self._dialogue.expected())
+        if self.foresight.on:
+            self.foresight.expect(self._dialogue.expected())
         return result
 
     def _give_up(self) -> Interaction | None:

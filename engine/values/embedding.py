@@ -23,7 +23,8 @@ class ImageEmbedding:
         features: float32 ``(1, 256, h, w)``, h = w = 64 for inputs of 1024 px and 32 for 512.
         original_hw: height and width of the image in pixels.
         resized_hw: height and width after the long side was scaled to the model's input; the rest is padding.
-        key: hash of the pixels and of the encoder's identity; equal keys mean equal features.
+        key: hash of the pixels and of the encoder's weights, and the precision; equal keys mean features that are equal
+            within the tolerance of an export (``export/graphs/parity.py``), whatever runtime made them.
     """
 
     features: Features

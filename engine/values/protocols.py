@@ -29,7 +29,7 @@ class ImageEncoder(Protocol):
         ...
 
     def key(self, digest: str) -> str:
-        """The key of the embedding of an image with this ``image_hash``; other weights or runtimes have other keys."""
+        """The key of an image's embedding, by its ``image_hash``; other weights or precisions have other keys."""
         ...
 
     def encode(self, image: npt.NDArray[np.uint8], digest: str | None = None) -> ImageEmbedding:

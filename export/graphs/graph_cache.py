@@ -8,7 +8,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from livesam.engine.files.atomic import atomic_write
 from livesam.engine.files.hashing import file_sha256
+from livesam.engine.files.lock import exclusive
 from livesam.engine.files.places import default_cache_dir
 from livesam.engine.models import loading as models
 from livesam.engine.models.adapted import program_version
@@ -23,6 +25,7 @@ from livesam.engine.models.checkpoints import check_file
 from livesam.engine.models.spec import DECODER_TENSORS, spec
 from livesam.engine.values.errors import CheckpointError, ExportError
 from livesam.export.files.manifest import GRAPH_VERSION, Manifest, manifest_path
+from livesam.export.graphs.memory import require_memory
 
 if TYPE_CHECKING:
     from livesam.export.graphs.attention import RelPos
@@ -83,25 +86,62 @@ class GraphCache:
 
         Raises:
             CheckpointError: the checkpoint cannot be used.
-            ExportError: the graph could not be written, or differs from PyTorch.
+            ExportError: there is not enough memory, the graph could not be written, or differs from PyTorch.
         """
         path = self.folder / f"encoder-{precision}-{rel_pos}{'' if one else '-batch'}.onnx"
-        if not _complete(path):
-            from livesam.export.graphs.encoder import export_encoder
+        with self._missing(path, f"encoder of {self.spec.name} ({precision})") as missing:
+            if missing:
+                from livesam.export.graphs.encoder import export_encoder
 
-            self.progress(f"exporting the encoder of {self.spec.name} ({precision})")
-            export_encoder(self.sam(), self.spec, path, precision, rel_pos=rel_pos, batch=1 if one else None)
+                require_memory(self.spec.name)
+                export_encoder(self.sam(), self.spec, path, precision, rel_pos=rel_pos, batch=1 if one else None)
+        return path
+
+    def int8_encoder(self, photos: Path | None = None) -> Path:
+        """The encoder in int8 for OpenVINO, made if it is not there, or made anew where ``photos`` are given.
+
+        Args:
+            photos: a folder of photos like those it is for, to calibrate with; None for what is there, or for
+                scikit-image's.
+
+        Raises:
+            ParityError: masks on photos are not those of float32.
+            RuntimeUnavailable: nncf or openvino is missing.
+            ExportError, CheckpointError, ValueError, LivesamError: as ``encoder`` and ``calibration_photos``.
+        """
+        path = self.folder / "encoder-int8.xml"
+        if photos is not None or not _complete(path):
+            from livesam.export.graphs.int8 import calibration_photos, quantised_encoder
+
+            found, origin = calibration_photos(photos)
+            source = self.encoder("fp32")
+            self.progress(f"quantising the encoder of {self.spec.name} with {origin}")
+            quantised_encoder(path, source, self.sam(), found, origin=origin)
         return path
 
     def decoder(self, precision: str = "fp32", weights_as_inputs: bool = True) -> Path:
         """The serving decoder graph in this precision, exported if it is not there. Raises as ``encoder`` does."""
         path = self.folder / f"decoder-{precision}{'' if weights_as_inputs else '-constant'}.onnx"
-        if not _complete(path):
-            from livesam.export.graphs.decoder_graph import export_serving_decoder
+        with self._missing(path, f"decoder of {self.spec.name} ({precision})") as missing:
+            if missing:
+                from livesam.export.graphs.decoder_graph import export_serving_decoder
 
-            self.progress(f"exporting the decoder of {self.spec.name} ({precision})")
-            export_serving_decoder(self.sam(), self.spec, path, weights_as_inputs, precision)
+                export_serving_decoder(self.sam(), self.spec, path, weights_as_inputs, precision)
         return path
+
+    @contextlib.contextmanager
+    def _missing(self, path: Path, what: str) -> Iterator[bool]:
+        """Whether a graph has to be exported in the block, by one process at a time."""
+        if _complete(path):
+            yield False
+            return
+        with exclusive(self.folder / "export.lock", lambda: self.progress(f"waiting for the {what}")):
+            missing = not _complete(path)
+            if missing:
+                for left in self.folder.glob(".*.tmp/"):  # by a process that was killed: here it can be nobody else's
+                    shutil.rmtree(left, ignore_errors=True)
+                self.progress(f"exporting the {what}")
+            yield missing
 
     def base_weights(self) -> Weights:
         """The checkpoint's own 120 decoder tensors, float32."""

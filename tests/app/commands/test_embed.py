@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import tifffile
 from livesam.app.main import run
 from livesam.embedding import find_images
-from livesam.engine.files.image import image_hash, read_image
+from livesam.engine.files.hashing import image_hash
+from livesam.engine.files.image import read_image
 from livesam.engine.runtimes.base import PreparedEncoder
 from livesam.engine.session.cache import EmbeddingCache
 from PIL import Image
@@ -70,6 +74,34 @@ def test_a_second_run_encodes_only_what_is_missing_or_damaged(folder: Path, caps
     assert run(arguments) == 0
     assert "2 encoded, 1 were there" in capsys.readouterr().out
     assert len(ENCODED) == 2
+
+
+def test_others_are_read_while_one_is_encoded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first image's encoder waits until the second is being read; progress is told in order all the same."""
+    from livesam.embedding import embed_images
+    from livesam.engine.files import image as files
+    from livesam.export.opening import Opening
+
+    second = threading.Event()
+    read, run_toy = files.read_image, Toy._run
+
+    def note(path: Path, **options: Any) -> npt.NDArray[np.uint8]:
+        if path.name == "b.jpg":
+            second.set()
+        return read(path, **options)
+
+    def wait(self: Toy, prepared: np.ndarray) -> np.ndarray:
+        assert second.wait(20)
+        return run_toy(self, prepared)
+
+    monkeypatch.setattr(files, "read_image", note)
+    monkeypatch.setattr(Toy, "_run", wait)
+    told: list[tuple[int, int]] = []
+    images = find_images([folder / "in"])
+    done = embed_images(images, folder / "out", Opening(), progress=lambda *position: told.append(position))
+    assert done.encoded == 3
+    assert told == [(1, 3), (2, 3), (3, 3)]
+    assert list(json.loads((folder / "out" / "index.json").read_text())) == [str(path) for path in images]
 
 
 def test_bad_images_are_named_and_cost_no_other(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,7 +1,8 @@
 import hashlib
 
 import numpy as np
-from livesam.engine.files.hashing import file_sha256, weights_hash
+import numpy.typing as npt
+from livesam.engine.files.hashing import file_sha256, image_hash, is_hash_of, weights_hash
 
 
 def test_file_hash_is_the_sha256_of_its_bytes(tmp_path, rng):
@@ -41,3 +42,28 @@ def test_weights_hash_is_stable_across_versions():
     header_x, header_y = b"'x'|<f4|(2, 3)\n", b"'y'|<f2|()\n"
     expected = hashlib.sha256(header_x + weights["x"].tobytes() + header_y + weights["y"].tobytes()).hexdigest()
     assert weights_hash(weights) == expected
+
+
+def noise(*shape: int) -> npt.NDArray[np.uint8]:
+    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+
+
+def test_an_images_hash_tells_pixels_and_shapes_apart() -> None:
+    for image in (noise(6, 4, 3), noise(1200, 1200, 3)):
+        other = image.copy()
+        other[-1, -1, -1] ^= 1
+        assert len({image_hash(image), image_hash(other), image_hash(image.swapaxes(0, 1).reshape(-1, 2, 3))}) == 3
+        assert len({image_hash(image), image_hash(image.reshape(-1, 2, 3))}) == 2
+        assert image_hash(image) == image_hash(np.asfortranarray(image))
+        assert is_hash_of(image_hash(image), image)
+        assert not is_hash_of(image_hash(image), other)
+
+
+def test_large_images_are_hashed_in_pieces() -> None:
+    image = noise(1500, 1000, 3)  # 4.3 MiB: the last piece is shorter
+    data = image.tobytes()
+    pieces = [hashlib.sha256(data[start : start + 2**20]).digest() for start in range(0, len(data), 2**20)]
+    assert image_hash(image) == "tree-" + hashlib.sha256(b"(1500, 1000, 3)\n" + b"".join(pieces)).hexdigest()
+    once = hashlib.sha256(b"(1500, 1000, 3)\n" + data).hexdigest()
+    assert is_hash_of(once, image)  # what logs of sessions say that are older than this
+    assert image_hash(image[:900]) == hashlib.sha256(b"(900, 1000, 3)\n" + image[:900].tobytes()).hexdigest()

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from livesam.engine.files.image import MAX_PIXELS, decode_image, image_hash, read_image, write_mask
+from livesam.engine.files.image import MAX_PIXELS, decode_image, read_image, write_mask
 from livesam.engine.values.errors import ImageError
 from PIL import Image, ImageOps
 
@@ -206,14 +206,6 @@ def test_files_that_are_no_images(tmp_path: Path) -> None:
         read_image(tmp_path / "missing.png")
     with pytest.raises(ImageError, match="directory"):
         read_image(tmp_path)
-
-
-def test_the_hash_tells_pixels_and_shapes_apart() -> None:
-    image = photo(6, 4)
-    other = image.copy()
-    other[0, 0, 0] ^= 1
-    assert len({image_hash(image), image_hash(other), image_hash(image.reshape(6, 4, 3))}) == 3
-    assert image_hash(image) == image_hash(np.asfortranarray(image))
 
 
 def test_a_mask_is_written_as_0_and_255(tmp_path: Path) -> None:

@@ -137,7 +137,8 @@ def test_an_image_goes_up_once_and_its_embedding_stays(far: TorchEncoder, rng: n
     assert crossings.up[1:] == [image.nbytes for image in images]
     assert crossings.down == []
     assert found.features.shape == (1, 256, 8, 8)
-    assert isinstance(found.features, torch.Tensor) and found.features.device.type == "meta"
+    assert isinstance(found.features, torch.Tensor)
+    assert found.features.device.type == "meta"
     assert [one.features.shape for one in batch] == [(1, 256, 8, 8)] * 3
     assert (found.original_hw, found.resized_hw) == ((300, 500), (77, 128))
 

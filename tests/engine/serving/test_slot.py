@@ -325,3 +325,57 @@ def test_torture_over_2000_versions_leaks_nothing(
     assert clicks > 100
     settled = memory[len(memory) // 4 :]  # history and arenas fill up first
     assert max(settled) <= 1.05 * min(settled), memory
+
+
+def test_another_runtime_takes_over_the_version_that_serves() -> None:
+    made: list[Number] = []
+
+    def compiled(weights: dict[str, np.ndarray]) -> Number:
+        made.append(Number(weights))
+        made[-1].runtime = "fast"
+        return made[-1]
+
+    first = Number(weight(1))
+    slot = DecoderSlot(lambda weights: first if weights["w"][0] == 1 else Number(weights), weight(1))
+    slot.publish(weight(2))
+    with slot.lease() as held:
+        moving = threading.Thread(target=slot.move, args=(compiled,))
+        moving.start()
+        moving.join(0.05)
+        assert not held.decoder.closed  # a click in flight finishes where it began
+        assert held.decoder.decode(EMBEDDING, [PROMPT]).ious.shape == (1, 4)
+    moving.join()
+    assert held.decoder.closed
+    assert first.closed
+    assert (slot.runtime, slot.current, [one.number for one in slot.versions()]) == ("fast", 1, [0, 1])
+    with slot.lease() as lease:
+        assert (lease.version, lease.decoder.value) == (1, 2)
+    slot.rollback(0)
+    slot.publish(weight(3))
+    assert len(made) == 2
+    assert slot.runtime == "fast"
+
+
+def test_a_runtime_that_answers_otherwise_is_not_moved_to() -> None:
+    class Wrong(Number):
+        def decode(self, embedding: ImageEmbedding, prompts: Sequence[Prompt]) -> DecoderOutput:
+            output = super().decode(embedding, prompts)
+            return DecoderOutput(output.low_res_logits + 1, output.ious)
+
+    made: list[Wrong] = []
+
+    def compiled(weights: dict[str, np.ndarray]) -> Number:
+        made.append(Wrong(weights))
+        return made[-1]
+
+    slot = DecoderSlot(Number, weight(1))
+    with pytest.raises(SwapError, match="on the probe"):
+        slot.move(compiled, Probe(EMBEDDING, (PROMPT,), reference))
+    assert made[0].closed
+    with slot.lease() as lease:
+        assert lease.decoder.value == 1
+    with pytest.raises(SwapError, match="no GPU"):
+        slot.move(lambda weights: (_ for _ in ()).throw(RuntimeError("no GPU")))
+    slot.close()
+    with pytest.raises(SessionError, match="closed"):
+        slot.move(Number)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from livesam.engine.files.image import image_hash
+from livesam.engine.files.hashing import image_hash
 from livesam.engine.runtimes.base import PreparedEncoder
 from livesam.engine.session.cache import EmbeddingCache
 from livesam.engine.session.cached_encoder import CachedEncoder

@@ -10,7 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from livesam.engine.files.image import image_hash
+from livesam.engine.files.hashing import image_hash
 from livesam.engine.serving.slot import DecoderSlot
 from livesam.engine.session.session import Session
 from livesam.engine.values.embedding import ImageEmbedding
@@ -58,6 +58,7 @@ class Encoder:
 class Decoder:
     runtime = "fake"
     concurrent = True
+    painter = None
 
     def __init__(self) -> None:
         self.prompts: list[Prompt] = []

@@ -15,6 +15,8 @@ from livesam.engine.files.places import default_cache_dir
 from livesam.engine.runtimes import selection
 from livesam.engine.runtimes.selection import Choice
 from livesam.engine.runtimes.stand_in import StandIn
+from livesam.engine.serving.right_of_way import RightOfWay
+from livesam.engine.serving.version import STABLE
 from livesam.engine.session.preparing import Preparing
 from livesam.engine.view.look import PLAIN, Look
 from livesam.export.engines import Swap, compiler_for, encoder_for, probe_for
@@ -138,18 +140,15 @@ def open_session(
         ValueError: also when there is no folder ``embeddings``.
         SwapError: the adapted decoder was not taken.
     """
-    from livesam.engine.serving.right_of_way import RightOfWay
+    from livesam.engine.models.adapted import read_adapted
     from livesam.engine.serving.slot import DecoderSlot
-    from livesam.engine.serving.version import STABLE
     from livesam.engine.session.cache import EmbeddingCache
     from livesam.engine.session.session import Session
 
     cache = EmbeddingCache(ram_mib << 20, _folder(embeddings))
-    wanted, learned = (opening.choice("encoder"), opening.choice("decoder")), None
-    if adapted is not None:
-        from livesam.engine.models.adapted import read_adapted
-
-        learned = read_adapted(Path(adapted))
+    wanted = opening.choice("encoder"), opening.choice("decoder")
+    learned = None if adapted is None else read_adapted(Path(adapted))
+    if learned is not None:
         opening = replace(opening, size=learned.info.size_for(opening.model, opening.size))
     graphs = opening.graphs(progress)
     base = graphs.base_weights()

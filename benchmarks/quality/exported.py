@@ -89,7 +89,8 @@ def _driven(found: Sequence[ObjectRef], weights: DecoderWeights, settings: Setti
     from livesam.engine.models.loading import load
     from livesam.export.decoder_export import export_decoder
 
-    base, images = load("nano"), {}
+    images: dict[bytes, Any] = {}
+    base = load("nano")
     with TemporaryDirectory() as folder:
         pth, onnx = Path(folder) / "adapted.pth", Path(folder) / "adapted.onnx"
         export_decoder("nano", format="sam-pth", out=pth, weights=weights)

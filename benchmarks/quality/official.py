@@ -60,7 +60,8 @@ class OfficialPredictor:
 
     def _answer(self, xy: Float, labels: Float, several: bool) -> tuple[npt.NDArray[Any], Float, Float]:
         """Masks ``(M, H, W)``, scores ``(M,)`` and low-res logits ``(M, 4h, 4w)``."""
-        return self._predictor.predict(xy, labels, mask_input=self._low_res, multimask_output=several)
+        masks, scores, low_res = self._predictor.predict(xy, labels, mask_input=self._low_res, multimask_output=several)
+        return masks, scores, low_res
 
     def after_click(self, clicks: tuple[Click, ...], last: bool) -> None: ...
 

@@ -15,21 +15,17 @@ from livesam.engine.files.places import default_cache_dir
 from livesam.engine.runtimes import selection
 from livesam.engine.runtimes.selection import ORT_TENSORRT, TENSORRT_RTX, Choice
 from livesam.engine.runtimes.stand_in import StandIn
-from livesam.engine.serving.probe import Probe
-from livesam.engine.serving.tolerance import TOLERANCE, served_precision
 from livesam.engine.session.preparing import Preparing
 from livesam.engine.view.look import PLAIN, Look
 from livesam.export.graphs.graph_cache import GraphCache, Progress, quiet
 from livesam.export.preparing.background import Background, Engines
 from livesam.export.preparing.record import is_prepared, stand_in_for
+from livesam.export.probing import standard_probe
 
 if TYPE_CHECKING:
     from livesam.engine.runtimes.tensorrt import Library
     from livesam.engine.session.session import Session
-    from livesam.engine.values.embedding import ImageEmbedding
-    from livesam.engine.values.prompt import Prompt
     from livesam.engine.values.protocols import DecoderCompiler, DecoderWeights, ImageEncoder, MaskDecoder
-    from livesam.engine.values.result import DecoderOutput
 
 # How a TensorRT decoder takes new weights: as inputs of the engine, or by refitting the idle one of two engines.
 Swap: TypeAlias = Literal["inputs", "refit"]
@@ -163,8 +159,8 @@ def open_session(
     for_encoder, for_decoder = map(stand_in_for, wanted) if standing_in else wanted
     encoder = StandIn(_encoder(graphs, for_encoder)) if standing_in else _encoder(graphs, for_encoder)
     right_of_way = RightOfWay()
-    compile, probe = _compiler(graphs, for_decoder, "inputs" if standing_in else swap), _probe(graphs, for_decoder)
-    slot = DecoderSlot(compile, base, probe=probe, give_way=right_of_way.give_way)
+    compile = _compiler(graphs, for_decoder, "inputs" if standing_in else swap)
+    slot = DecoderSlot(compile, base, probe=standard_probe(graphs, for_decoder), give_way=right_of_way.give_way)
     ahead = for_encoder.device.startswith("cuda")  # on a CPU it would take the learner's time
     session = Session(encoder, slot, cache, right_of_way=right_of_way, look=look, origin=graphs, ahead=ahead)
     if isinstance(encoder, StandIn):
@@ -186,29 +182,7 @@ def _folder(embeddings: Path | None) -> Path | None:
 
 def _load(graphs: GraphCache, encoder: Choice, decoder: Choice, swap: Swap) -> Engines:
     """The engines that were prepared."""
-    return Engines(_encoder(graphs, encoder), _compiler(graphs, decoder, swap), _probe(graphs, decoder))
-
-
-class _Reference:
-    """PyTorch's answers for the probe. The model is loaded at the first publish, so a start needs no torch."""
-
-    def __init__(self, graphs: GraphCache) -> None:
-        self._graphs = graphs
-        self._answer: object = None
-
-    def __call__(
-        self, embedding: ImageEmbedding, prompts: tuple[Prompt, ...], weights: DecoderWeights
-    ) -> DecoderOutput:
-        from livesam.engine.runtimes.torch_graph import TorchGraph
-
-        if not isinstance(self._answer, TorchGraph):
-            self._answer = TorchGraph(self._graphs.sam())
-        return self._answer.reference(embedding, prompts, weights)
-
-
-def _probe(graphs: GraphCache, choice: Choice) -> Probe:
-    tolerance = TOLERANCE[served_precision(choice.precision, choice.name, choice.device)]
-    return Probe.standard(graphs.spec.embedding_hw, _Reference(graphs), tolerance)
+    return Engines(_encoder(graphs, encoder), _compiler(graphs, decoder, swap), standard_probe(graphs, decoder))
 
 
 def _encoder(graphs: GraphCache, choice: Choice, batch: int = 1) -> ImageEncoder:
@@ -293,7 +267,7 @@ def _tensorrt_compiler(graphs: GraphCache, choice: Choice, swap: Swap) -> Decode
     profiles = decoder_profiles(graphs.spec.embedding_hw)
     with on_gpu(choice.gpu):
         plan = build_plan(graph, graphs.root / "plans", library=library.name, profiles=profiles, refit=refit)
-    probe = _probe(graphs, choice)
+    probe = standard_probe(graphs, choice)
 
     def compile_decoder(weights: DecoderWeights) -> MaskDecoder:
         with on_gpu(choice.gpu):

@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 OUT ?= out/demo
-EXTRAS ?= cpu,rtx,app,train,dev
+EXTRAS ?= cpu,int8,rtx,app,train,dev
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check

@@ -30,6 +30,7 @@ class Precision(StrEnum):
     fp32 = "fp32"
     fp16 = "fp16"
     bf16 = "bf16"
+    int8 = "int8"
 
 
 ModelOption: TypeAlias = Annotated[
@@ -42,7 +43,8 @@ SizeOption: TypeAlias = Annotated[
 CheckpointOption: TypeAlias = Annotated[Path | None, typer.Option("--checkpoint", help=CHECKPOINT_HELP, metavar="FILE")]
 RuntimeOption: TypeAlias = Annotated[Runtime, typer.Option("--runtime", "-r", help=RUNTIME_HELP)]
 PrecisionOption: TypeAlias = Annotated[
-    Precision | None, typer.Option("--precision", help="Number format; the runtime's best when not given.")
+    Precision | None,
+    typer.Option("--precision", help="Number format; the runtime's usual one when not given. int8: OpenVINO, on CPUs."),
 ]
 DeviceOption: TypeAlias = Annotated[
     str | None, typer.Option("--device", help="cpu, cuda or cuda:N; asking for cuda where there is none fails.")

@@ -4,8 +4,8 @@ Four lines of defence, each counted:
 
 1. ``StepGuard``: a step is taken only if loss and gradient are finite, the gradient is clipped, and the weights never
    leave a ball around the base (the trust region); NaN weights go back to the last good ones.
-2. ``ReplayGate``: accepted masks that are held back from training. Weights that are worse on them than the base or
-   the weights before, or no better, do not serve: without a gain to show for it no change is worth its risk. Until
+2. ``ReplayGate``: accepted masks that are held back from training. Weights that are no better on them than the base,
+   or worse than the weights before, do not serve: without a gain to show for it no change is worth its risk. Until
    there is such a mask (the third that is accepted) everything passes.
 3. ``CircuitBreaker``: after several candidates in a row that were worse than the base nothing is learned for a while.
 4. The decoder slot (``livesam.engine.serving.slot``) keeps versions: everything that was published can be taken back.
@@ -36,19 +36,22 @@ class GuardConfig:
         worse_than_before: how much IoU a candidate may lose against the weights before, as a mean over the held-back
             masks on which nothing but losses count.
         worse_than_base: how much it may lose against the base, counted alike.
-        gain: how much it must gain against the weights before on the mean; without that, masks of noise that were shown
-            and accepted spoil the decoder bit by bit.
+        gain: how much it must gain against the base on the mean; without that, masks of noise that were shown and
+            accepted spoil the decoder bit by bit.
+        slack: how much it may lose against the weights before on the mean, so that four masks' luck does not keep out
+            what was learned since.
         rejects: after so many candidates in a row that were worse than the base the breaker opens.
         pause: interactions without learning while the breaker is open.
     """
 
     max_gradient_norm: float = 1.0
-    trust_region: float = 0.1
+    trust_region: float = 0.2
     held_back: int = 4
     hold_every: int = 5
     worse_than_before: float = 0.06
     worse_than_base: float = 0.02
-    gain: float = 0.002
+    gain: float = 0.01
+    slack: float = 0.01
     rejects: int = 4
     pause: int = 10
 
@@ -139,7 +142,7 @@ class ReplayGate(Generic[T]):
         """Whether a candidate is worth serving, by the IoU of each held-back object; without objects everything is.
 
         Losses are added up without the gains: a burst from another domain may not be paid for with the first one. And
-        on the mean there must be a gain on the weights before.
+        on the mean there must be a gain on the base.
         """
         if not self.good_enough(candidate, base):
             self.counts["rejected_base"] += 1
@@ -147,7 +150,8 @@ class ReplayGate(Generic[T]):
         if not _mean_loss(candidate, before) <= self.config.worse_than_before:
             self.counts["rejected_before"] += 1
             return False
-        if candidate and not sum(candidate) >= sum(before) + self.config.gain * len(candidate):
+        needed = max(sum(base) + self.config.gain * len(candidate), sum(before) - self.config.slack * len(candidate))
+        if candidate and not sum(candidate) >= needed:
             self.counts["no_gain"] += 1
             return False
         self.counts["passed"] += 1

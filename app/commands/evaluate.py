@@ -71,6 +71,9 @@ def evaluate(
     processes: Annotated[
         int, typer.Option(help="Sets that are evaluated side by side, each with its share of the cores.", min=1)
     ] = 1,
+    embeddings: Annotated[
+        Path | None, typer.Option(help="Keep embeddings in this folder, and take them from there in the next run.")
+    ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget what an earlier run of this --json recorded.")] = False,
 ) -> None:
     """Measure quality under simulated clicks: NoC, failure rate, IoU after k clicks."""
@@ -104,6 +107,7 @@ def evaluate(
             token=token,
             look=Look(zoom, obey, edges, size_prior) if own else PLAIN,
             overrides=parse_settings(name, settings or []) if own else None,
+            embeddings=embeddings,
         )
         predictor, details = opening()
         chosen = Settings(

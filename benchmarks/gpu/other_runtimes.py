@@ -19,7 +19,7 @@ from livesam.engine.values.errors import RuntimeUnavailable
 from livesam.engine.values.prompt import Click, Prompt
 
 if TYPE_CHECKING:
-    from livesam.export.opening import Swap
+    from livesam.export.engines import Swap
 
 RUNTIMES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("onnxruntime", ("fp32", "fp16")),

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from livesam.benchmarks.latency.random_weights import write_random
 from livesam.benchmarks.peers.comparison import REFERENCE, Comparison, Run, interleaved
+from livesam.engine.models.spec import spec as spec_of
 
 if TYPE_CHECKING:
+    from livesam.engine.values.protocols import ImageEncoder
     from segment_anything.modeling import Sam
 
 
@@ -28,7 +30,6 @@ def encoder(name: str, folder: Path, rounds: int, threads: int) -> Comparison:
     """The image encoder of a model: eager PyTorch, ONNX Runtime, OpenVINO in every precision of this processor."""
     import torch
     from livesam.engine.models import loading as models
-    from livesam.engine.models.spec import spec as spec_of
     from livesam.engine.runtimes.onnxruntime import OrtEncoder
     from livesam.engine.runtimes.openvino import OvEncoder, supported_precisions
     from livesam.export.graphs.encoder import export_encoder, probe_image
@@ -49,6 +50,9 @@ def encoder(name: str, folder: Path, rounds: int, threads: int) -> Comparison:
     for precision in supported:
         ov = OvEncoder(path, precision=precision, threads=threads)
         runs[f"openvino {precision}"] = lambda ov=ov: ov.encode(image)  # type: ignore[misc]
+    int8 = _int8(name, sam, path, folder, threads)
+    if int8 is not None:
+        runs["openvino int8"] = lambda: int8.encode(image)
     targets = {"vit_t": {REFERENCE: 4.0, "onnxruntime fp32": 1.9}, "vit_b": {REFERENCE: 3.0}}[name]
     what = {
         "vit_t": "livesam's rewrite of MobileSAM's TinyViT (engine/models/tinyvit.py), not MobileSAM's package",
@@ -58,11 +62,25 @@ def encoder(name: str, folder: Path, rounds: int, threads: int) -> Comparison:
     return Comparison(f"{name} encoder", interleaved(runs, rounds), targets, note)
 
 
+def _int8(name: str, sam: Sam, source: Path, folder: Path, threads: int) -> ImageEncoder | None:
+    """The encoder in int8, whatever its masks: random weights have none. None where nncf is not installed."""
+    from livesam.engine.runtimes.openvino import OvEncoder
+    from livesam.engine.values.errors import RuntimeUnavailable
+    from livesam.export.graphs.encoder import probe_image
+    from livesam.export.graphs.int8 import quantised_encoder
+
+    photos = [probe_image(spec_of(name).image_size)[:384, :512]] * 2
+    try:
+        quantised_encoder(folder / f"{name}-int8.xml", source, sam, photos, least_iou=0.0)
+    except RuntimeUnavailable:
+        return None
+    return OvEncoder(folder / f"{name}-int8.xml", threads=threads)
+
+
 def decoder(folder: Path, rounds: int, threads: int) -> Comparison:
     """One click on a 1024-px model's embedding: prompt encoder and mask decoder, exchangeable weights."""
     import torch
     from livesam.engine.models import loading as models
-    from livesam.engine.models.spec import spec as spec_of
     from livesam.engine.runtimes.onnxruntime import OrtGraph
     from livesam.engine.runtimes.openvino import OvGraph, supported_precisions
     from livesam.engine.values.embedding import ImageEmbedding

@@ -28,6 +28,7 @@ def open_predictor(
     token: str = "official",
     look: Look = PLAIN,
     overrides: Mapping[str, Any] | None = None,
+    embeddings: Path | None = None,
 ) -> tuple[Predictor, dict[str, Any]]:
     """A predictor by its method's name, and the details that belong into its result.
 
@@ -38,6 +39,7 @@ def open_predictor(
         adapted: an adapted decoder's file, made on that base; the method starts, and resets, to it.
         look: how answers are looked for and drawn; `live` obeys clicks and has a size prior anyway.
         overrides: numbers of the method's configuration to change.
+        embeddings: folder in which embeddings are kept from one run to the next.
 
     Raises:
         ValueError: an unknown method, model, token rule or setting, or a runtime that the method cannot learn on.
@@ -53,8 +55,9 @@ def open_predictor(
     if opening.runtime != "torch":
         if method != "frozen" or overrides:
             raise ValueError(f"{method} learns in PyTorch: the runtime must be torch, got {opening.runtime}")
-        return _served(opening, adapted, rule, look)
-    return _learning(method, opening, adapted, rule, look, {"seed": seed, **(overrides or {})})
+        return _served(opening, adapted, rule, look, embeddings)
+    changed = {"seed": seed, **(overrides or {})}
+    return _learning(method, opening, adapted, rule, look, embeddings, changed)
 
 
 def _grabcut(adapted: Path | None, look: Look, overrides: Mapping[str, Any] | None) -> tuple[Predictor, dict[str, Any]]:
@@ -71,7 +74,13 @@ def _grabcut(adapted: Path | None, look: Look, overrides: Mapping[str, Any] | No
 
 
 def _learning(
-    name: str, opening: Opening, adapted: Path | None, token: TokenRule, look: Look, settings: Mapping[str, Any]
+    name: str,
+    opening: Opening,
+    adapted: Path | None,
+    token: TokenRule,
+    look: Look,
+    embeddings: Path | None,
+    settings: Mapping[str, Any],
 ) -> tuple[Predictor, dict[str, Any]]:
     # Refuses a bad file without torch.
     source = _source(opening, adapted)
@@ -92,10 +101,12 @@ def _learning(
         "config": asdict(method.config),
         **_provenance(source, adapted),
     }
-    return MethodPredictor(method, encoder, token, look), details
+    return MethodPredictor(method, encoder, token, look, embeddings), details
 
 
-def _served(opening: Opening, adapted: Path | None, token: TokenRule, look: Look) -> tuple[Predictor, dict[str, Any]]:
+def _served(
+    opening: Opening, adapted: Path | None, token: TokenRule, look: Look, embeddings: Path | None
+) -> tuple[Predictor, dict[str, Any]]:
     from livesam.engine.files.hashing import weights_hash
     from livesam.export.opening import decoder_compiler, open_encoder
 
@@ -111,7 +122,7 @@ def _served(opening: Opening, adapted: Path | None, token: TokenRule, look: Look
         "runtime": f"{encoder.runtime}, {decoder.runtime}",
         **_provenance(source, adapted),
     }
-    return DecoderPredictor(encoder, decoder, token, look), details
+    return DecoderPredictor(encoder, decoder, token, look, embeddings), details
 
 
 def _source(opening: Opening, adapted: Path | None) -> DecoderSource:

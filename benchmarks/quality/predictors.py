@@ -22,6 +22,7 @@ from livesam.engine.view.view import View
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
     from livesam.adapter.method import AdaptationMethod, StepReport
     from livesam.engine.values.protocols import ImageEncoder, MaskDecoder
@@ -34,11 +35,15 @@ EMBEDDING_BYTES = 512 * 2**20  # 512 images of nano, 128 of a 1024-px model
 
 
 class _Embedded:
-    """What both kinds of predictor share: a dialogue, embeddings that are kept, counts."""
+    """What both kinds of predictor share: a dialogue, embeddings that are kept, counts.
 
-    def __init__(self, encoder: ImageEncoder, token: TokenRule, look: Look) -> None:
-        self._encoder = CachedEncoder(encoder, EmbeddingCache(EMBEDDING_BYTES))
-        self._dialogue = Dialogue(self._encoder.window, look, token)
+    Embeddings are kept in memory; with a folder there too, those of zoom's windows included, for the next run.
+    """
+
+    def __init__(self, encoder: ImageEncoder, token: TokenRule, look: Look, embeddings: Path | None) -> None:
+        self._encoder = CachedEncoder(encoder, EmbeddingCache(EMBEDDING_BYTES, embeddings))
+        window = self._encoder.window if embeddings is None else lambda pixels: self._encoder.encode(pixels).embedding
+        self._dialogue = Dialogue(window, look, token)
         self._counts: Counter[str] = Counter()
 
     def begin_set(self, name: str, seed: int) -> None:
@@ -72,9 +77,14 @@ class DecoderPredictor(_Embedded):
     """A decoder that never changes, on whatever runtime serves it."""
 
     def __init__(
-        self, encoder: ImageEncoder, decoder: MaskDecoder, token: TokenRule = "official", look: Look = PLAIN
+        self,
+        encoder: ImageEncoder,
+        decoder: MaskDecoder,
+        token: TokenRule = "official",
+        look: Look = PLAIN,
+        embeddings: Path | None = None,
     ) -> None:
-        super().__init__(encoder, token, look)
+        super().__init__(encoder, token, look, embeddings)
         self._decoder = decoder
 
     @property
@@ -103,10 +113,16 @@ class MethodPredictor(_Embedded):
     """
 
     def __init__(
-        self, method: AdaptationMethod, encoder: ImageEncoder, token: TokenRule = "official", look: Look = PLAIN
+        self,
+        method: AdaptationMethod,
+        encoder: ImageEncoder,
+        token: TokenRule = "official",
+        look: Look = PLAIN,
+        embeddings: Path | None = None,
     ) -> None:
         sizes = look.size_prior or uses_size_prior(method.config)
-        super().__init__(encoder, token, replace(look, obey=look.obey or obeys(method.config), size_prior=sizes))
+        look = replace(look, obey=look.obey or obeys(method.config), size_prior=sizes)
+        super().__init__(encoder, token, look, embeddings)
         self._method, self._token = method, token
         self._view: View | None = None  # of the last answer
 

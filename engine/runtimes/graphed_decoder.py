@@ -109,7 +109,7 @@ class GraphedDecoder(GroupedDecoder):
                 self._stream = torch.cuda.Stream(device, priority=-1)  # type: ignore[no-untyped-call]  # before learning
                 record = record or CudaRecorder(self._stream, exact=self._exact)
         self._record = record or eager
-        with torch.inference_mode():
+        with self._here():
             self._model: ServingDecoder | None = ServingDecoder(sam, device, DTYPES[precision])
             self._image = self._model.features(torch.zeros(1, 256, *self._model.hw))
         self._image_key: str | None = None
@@ -137,7 +137,7 @@ class GraphedDecoder(GroupedDecoder):
             except BaseException:
                 self._staging.forget()  # some were copied, some were not: the next time all are
                 raise
-            for shape in list(self._seen):
+            for shape in list(self._seen)[-DECODER_GRAPHS:]:
                 self._run_of(shape)
             if self._stream is not None:
                 self._stream.synchronize()
@@ -168,7 +168,7 @@ class GraphedDecoder(GroupedDecoder):
         with self._here():
             for part, (chosen,) in self._answers(embedding, prompts, rule):
                 found = chosen[: part.stop - part.start]
-                bits = self._bits(found[:, :-1].view(-1, 4 * h, 4 * w), geometry) if draw else None
+                bits = pack_in_parts(found[:, :-1].view(-1, 4 * h, 4 * w), geometry) if draw else None
                 numbers, drawn = self._both_down(found, bits)
                 logits.append(numbers[:, :-1].reshape(-1, 4 * h, 4 * w))
                 ious.append(numbers[:, -1])
@@ -186,10 +186,7 @@ class GraphedDecoder(GroupedDecoder):
             self.transfers.staging(low_res.size)[:] = low_res.ravel()
             logits = torch.empty(low_res.shape, device=self._device)
             self.transfers.up(logits)
-            return self.transfers.down(self._bits(logits, geometry))
-
-    def _bits(self, logits: Tensor, geometry: ResizeGeometry) -> Tensor:
-        return pack_in_parts(logits, geometry)
+            return self.transfers.down(pack_in_parts(logits, geometry))
 
     def _answers(
         self, embedding: ImageEmbedding, prompts: Sequence[Prompt], rule: Rule | None
@@ -233,7 +230,8 @@ class GraphedDecoder(GroupedDecoder):
         return points.reshape(p, n, 3), given, best, masks.reshape(p, pixels)
 
     def _run_of(self, shape: Shape) -> _Run:
-        self._seen[shape] = None
+        self._seen.pop(shape, None)
+        self._seen[shape] = None  # the latest last
         return self._runs.find(shape, lambda: self._prepared(shape))
 
     def _prepared(self, shape: Shape) -> _Run:

@@ -54,7 +54,8 @@ class OvEncoder(PreparedEncoder):
 
     Args:
         path: the graph, with its manifest beside it.
-        precision: ``fp32``, or ``bf16`` / ``fp16`` where the processor has it.
+        precision: ``fp32``, or ``bf16`` / ``fp16`` where the processor has it. A graph in int8 says so itself; this is
+            then what the rest of it computes in.
         threads: threads of one inference; 0 is one for each core.
         cache_dir: where compiled models are kept for the next process; None for nowhere.
 
@@ -70,7 +71,8 @@ class OvEncoder(PreparedEncoder):
         compiled = _compile(core, _read(core, path), precision, threads, cache_dir)
         self._requests: list[Any] = []
         self._compiled = compiled
-        super().__init__(size, identity, f"openvino:cpu:{_precision(compiled)}", graph_batch(manifest))
+        runs = "int8" if manifest.get("precision") == "int8" else _precision(compiled)
+        super().__init__(size, identity, f"openvino:cpu:{runs}", graph_batch(manifest))
 
     def _run(self, prepared: Float) -> Float:
         try:

@@ -28,7 +28,7 @@ RUNTIMES = ("tensorrt", "openvino", "onnxruntime", "torch")
 ORT_TENSORRT = "onnxruntime:tensorrt"
 TENSORRT_RTX = "tensorrt_rtx"
 REQUESTS = ("auto", *RUNTIMES, ORT_TENSORRT, TENSORRT_RTX)
-PRECISIONS = ("fp32", "fp16", "bf16")
+PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 
 # Fastest first: measured on CPUs, expected on GPUs. The decoder with exchangeable weights is 15 % faster on ONNX
 # Runtime (nano, one click, Zen without AVX-512: 31.3 against 36.7 ms of CPU time), encoders are faster on OpenVINO.
@@ -62,7 +62,7 @@ class Choice:
 
     Attributes:
         name: ``tensorrt``, ``openvino``, ``onnxruntime``, ``torch``, ``onnxruntime:tensorrt`` or ``tensorrt_rtx``.
-        precision: ``fp32``, ``fp16`` or ``bf16``.
+        precision: ``fp32``, ``fp16``, ``bf16`` or, of encoders on OpenVINO, ``int8``.
         device: ``cpu``, ``cuda`` or ``cuda:N``.
         reasons: a sentence for every runtime: why it was taken, or why not.
     """
@@ -110,7 +110,10 @@ def select(
         raise ValueError(f"unknown runtime {requested!r}: choose {', '.join(REQUESTS)}")
     if precision is not None and precision not in PRECISIONS:
         raise ValueError(f"unknown precision {precision!r}: choose one of {', '.join(PRECISIONS)}")
-    places = _places(requested, None if device is None else _place(device))
+    place = None if device is None else _place(device)
+    if precision == "int8":
+        place, precision = place or "cpu", "int8" if kind == "encoder" else None
+    places = _places(requested, place)
     reasons: dict[str, str] = {}
     for where in places:
         names = _ORDER[kind, where] if requested == "auto" else (requested,)
@@ -180,6 +183,8 @@ def _refusal(name: str, where: str, precision: str | None) -> str | None:
     if not installed:
         extra = "livesam[gpu]" if name == "onnxruntime" and where == "cuda" else _EXTRA[name]
         return f"{' or '.join(_PACKAGES[name])} is not installed: pip install '{extra}'"
+    if where == "cuda" and precision == "int8":
+        return "int8 is for CPUs: on a GPU bf16 is faster"
     if where == "cuda":
         return "livesam runs OpenVINO on the CPU only" if name == "openvino" else gpu_refusal()
     if name in ("tensorrt", ORT_TENSORRT, TENSORRT_RTX):
@@ -209,6 +214,8 @@ def _load_refusal(name: str, where: str, precision: str | None) -> str | None:
 def _openvino_refusal(precision: str) -> str | None:
     from livesam.engine.runtimes.openvino import supported_precisions
 
+    if precision == "int8":
+        return None  # its CPU plugin has int8 for every processor; how fast depends on VNNI
     supported = supported_precisions()
     if precision in supported:
         return None

@@ -7,8 +7,8 @@ clicks. Both go through this, so what is measured is what is used::
     question = dialogue.ask(prompt)                       # which view, which mask is fed back
     output = decoder.decode(question.view.embedding, [question.seen])
     shown = dialogue.hear(question, output, version)      # which token, corrected, drawn; the dialogue is a step longer
-    dialogue.interaction(question.view)                   # for whoever learns, after each answer
-    dialogue.finish(mask)                                 # and when the object is over
+    dialogue.interaction(question.view)                   # for whoever learns, after each answer, ...
+    dialogue.finish(mask)                                 # ... and when the object is over
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Dialogue:
     """What is said about one object after another. For one thread at a time.
 
     Args:
-        encode: encodes a window of the image, where ``look``, which may change between two questions, zooms.
+        encode: encodes a window of the image, where ``look``, which may change, zooms.
         rule: which of the decoder's four masks is shown.
         feed_back: give the decoder its last answer's low-res logits with the next prompt, as SAM was trained.
         make: gives the view of a window of the image, for who has it ahead of time; None encodes it.
@@ -193,8 +193,7 @@ class Dialogue:
             token: which of the four masks to show; None leaves that to the rule.
         """
         view, prompt = question.view, question.prompt
-        if token is None:
-            token = select_token(output.ious[0], question.seen, self.rule)
+        token = select_token(output.ious[0], question.seen, self.rule) if token is None else token
         return self.take(question, show(view, prompt.clicks, output, 0, token, self.looks), version)
 
     def take(self, question: Question, shown: Shown, version: int = 0) -> Shown:

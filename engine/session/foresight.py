@@ -23,11 +23,13 @@ class Foresight:
 
     Args:
         encode: encodes a window's pixels.
-        on: else every view is made when it is asked for.
+
+    Attributes:
+        on: for who asks whether to expect anything.
     """
 
-    def __init__(self, encode: Callable[[Pixels], ImageEmbedding], *, on: bool = True) -> None:
-        self._encode, self.on = encode, on
+    def __init__(self, encode: Callable[[Pixels], ImageEmbedding]) -> None:
+        self._encode, self.on = encode, False
         self._changed = threading.Condition()
         self._wanted: Wanted | None = None
         self._doing: Wanted | None = None
@@ -35,7 +37,7 @@ class Foresight:
         self._running = False
 
     def expect(self, wanted: Wanted | None) -> None:
-        """This window of a whole image will be asked for, or none; returns at once."""
+        """This window of a whole image, or all of it, will be asked for; None for none. Returns at once."""
         with self._changed:
             have = (self._doing, None if self._done is None else self._done[:2])
             self._wanted = wanted
@@ -69,7 +71,7 @@ class Foresight:
                 whole, window = self._doing
             made = None
             with contextlib.suppress(Exception):  # the click that needs the view makes it again, and says what is wrong
-                made = whole.part(window, self._encode).ready()
+                made = (whole if window == whole.window else whole.part(window, self._encode)).ready()
             with self._changed:
                 self._done = None if made is None else (whole, window, made)
                 self._doing = None

@@ -51,9 +51,9 @@ class Session(Previews):
         look: zoom, obey and edges.
         feed_back: give the decoder its last answer's low-res logits with the next click, as SAM was trained.
         origin: the model that encoder and slot came from, for learning and export.
-        ahead: while the user thinks, encode the window that zoom will most likely look at next. Answers are the same.
 
     Attributes:
+        foresight: while the user thinks, encodes the window that zoom will likely look at next; off until it is ``on``.
         listeners: who is told each answer and each object that is over (``accept``, ``reset``, ``set_image``).
         provenance: where the decoder's weights come from, if not from the model itself.
     """
@@ -69,11 +69,10 @@ class Session(Previews):
         look: Look = PLAIN,
         feed_back: bool = True,
         origin: Origin | None = None,
-        ahead: bool = False,
     ) -> None:
         cached, right_of_way = CachedEncoder(encoder, cache), right_of_way or RightOfWay()
-        self._foresight = Foresight(cached.window, on=ahead)
-        dialogue = Dialogue(cached.window, check_look(look), feed_back=feed_back, make=self._foresight.view)
+        self.foresight = Foresight(cached.window)
+        dialogue = Dialogue(cached.window, check_look(look), feed_back=feed_back, make=self.foresight.view)
         super().__init__(cached, slot, right_of_way, dialogue)
         self.listeners, self.origin = Listeners(), origin
         self.provenance: AdaptedInfo | None = None
@@ -131,7 +130,8 @@ class Session(Previews):
         with self._lock:
             given_up = self._give_up()
             self._dialogue.begin_image(whole)
-            self._foresight.forget()
+            self.foresight.forget()
+            self.foresight.expect((whole, whole.window) if self.foresight.on and self.look.edges else None)
             self._digest = encoded.digest
         self.listeners.tell(given_up)
         return encoded.embedding
@@ -288,8 +288,8 @@ class Session(Previews):
             result = decoded.result(shown, prompt, started, zoomed)
         if self.listeners.any:
             self.listeners.tell(self._dialogue.interaction(question.view))
-        if self._foresight.on:
-            self._foresight.expect(self._dialogue.expected())
+        if self.foresight.on:
+            self.foresight.expect(self._dialogue.expected())
         return result
 
     def _give_up(self) -> Interaction | None:

@@ -97,6 +97,28 @@ class GraphCache:
                 export_encoder(self.sam(), self.spec, path, precision, rel_pos=rel_pos, batch=1 if one else None)
         return path
 
+    def int8_encoder(self, photos: Path | None = None) -> Path:
+        """The encoder in int8 for OpenVINO, made if it is not there, or made anew where ``photos`` are given.
+
+        Args:
+            photos: a folder of photos like those it is for, to calibrate with; None for what is there, or for
+                scikit-image's.
+
+        Raises:
+            ParityError: masks on photos are not those of float32.
+            RuntimeUnavailable: nncf or openvino is missing.
+            ExportError, CheckpointError, ValueError, LivesamError: as ``encoder`` and ``calibration_photos``.
+        """
+        path = self.folder / "encoder-int8.xml"
+        if photos is not None or not _complete(path):
+            from livesam.export.graphs.int8 import calibration_photos, quantised_encoder
+
+            found, origin = calibration_photos(photos)
+            source = self.encoder("fp32")
+            self.progress(f"quantising the encoder of {self.spec.name} with {origin}")
+            quantised_encoder(path, source, self.sam(), found, origin=origin)
+        return path
+
     def decoder(self, precision: str = "fp32", weights_as_inputs: bool = True) -> Path:
         """The serving decoder graph in this precision, exported if it is not there. Raises as ``encoder`` does."""
         path = self.folder / f"decoder-{precision}{'' if weights_as_inputs else '-constant'}.onnx"

@@ -12,7 +12,7 @@ from livesam.engine.models.adapted import write_adapted
 from livesam.engine.runtimes.selection import Choice
 from livesam.engine.values.adapted_info import AdaptedInfo
 from livesam.engine.values.errors import CheckpointError, ExportError, SwapError
-from livesam.export import opening
+from livesam.export import engines, opening
 from livesam.export.graphs.graph_cache import GraphCache, default_cache_dir
 from livesam.export.opening import Opening, decoder_compiler, open_encoder, open_session
 
@@ -240,9 +240,9 @@ def test_errors(checkpoint, cache, tmp_path, monkeypatch):
 def test_a_runtime_that_nobody_makes_is_refused(cache, checkpoint):
     graphs, choice = Opening("nano", checkpoint, cache_dir=cache).graphs(), Choice("abacus", "fp32", "cpu")
     with pytest.raises(ValueError, match="no encoder is made for the runtime 'abacus'"):
-        opening._encoder(graphs, choice)
+        engines.encoder_for(graphs, choice)
     with pytest.raises(ValueError, match="no decoder is made for the runtime 'abacus'"):
-        opening._compiler(graphs, choice, "inputs")
+        engines.compiler_for(graphs, choice, "inputs")
 
 
 @pytest.mark.parametrize(
@@ -257,7 +257,6 @@ def test_a_runtime_that_nobody_makes_is_refused(cache, checkpoint):
 def test_nanos_encoder_is_too_fine_for_bf16(
     model: str, wish: str | None, kind: str, taken: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from livesam.export import opening
 
     def on_a_gpu(*_: object, **wishes: str | None) -> opening.Choice:
         return opening.Choice("torch", wishes["precision"] or "bf16", "cuda")

@@ -28,7 +28,7 @@ HW = (100, 128)
 TRUTH = np.zeros(HW, bool)
 TRUTH[30:70, 40:90] = True
 CLICKS = (Click(65, 50), Click(10, 10, False), Click(45, 35))
-OPEN = GuardConfig(gain=-2, worse_than_base=2, worse_than_before=2)
+OPEN = GuardConfig(gain=-2, slack=2, worse_than_base=2, worse_than_before=2)
 
 
 def embed(seed=0, hw=HW, mask=TRUTH):

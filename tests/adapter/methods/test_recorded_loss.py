@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -15,6 +17,8 @@ from livesam.adapter.methods.replay import Label, Lesson
 from livesam.adapter.torch_decoder import Decoding
 from livesam.engine.runtimes.recorder import Work, eager
 from segment_anything.modeling import Sam
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 BATCH = 6
 
@@ -106,3 +110,27 @@ def test_a_loss_that_is_not_finite_is_told(parts: tuple[LateLayers, FlatDecoder,
     batch[3].queries[0, 0] = np.nan
     assert taken(gradient, batch) == (None, 1)
     assert guard.counts["bad_loss"] == 1
+
+
+def test_what_is_recorded_asks_nothing_of_the_host(small_sam: Sam) -> None:
+    """A graph does again what the device did, not what the host did."""
+    meta = torch.device("meta")  # stands for a GPU
+    decoder = FlatDecoder(small_sam.mask_decoder, "meta", trainable=lambda name: name.startswith(LATE))
+    recorded = RecordedLoss(
+        LateLayers(Decoding(small_sam), 3.0, 0.5), decoder, torch.zeros(1, 256, 256, device=meta), BATCH, eager
+    )
+    found: list[str] = []
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            result = func(*args, **(kwargs or {}))
+            leaves = tree_leaves((args, kwargs, result))
+            host = any(isinstance(leaf, torch.Tensor) and leaf.device != meta for leaf in leaves)
+            if host or func.name().startswith("aten::_local_scalar"):
+                found.append(func.name())
+            return result
+
+    with Watch():
+        (loss,) = recorded._step()
+    assert loss.device == meta
+    assert found == []

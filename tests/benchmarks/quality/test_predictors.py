@@ -57,6 +57,7 @@ def output_for(clicks, ious=(0.9, 0.2, 0.8, 0.3)):
 class Decoder:
     runtime = "fake"
     concurrent = True
+    painter = None
 
     def __init__(self):
         self.prompts = []
@@ -111,6 +112,24 @@ def evaluate(predictor, columns, target=1.0, limit=3):
     truth[:, : 4 * columns] = True  # 64 px of the input for 16 logits: 4 px a column
     predictor.begin_set("some_set", 0)
     return evaluate_object(predictor, "x#1", LabelledObject(IMAGE, truth, None), target, limit)
+
+
+def test_embeddings_of_images_and_windows_are_taken_from_the_folder_in_the_next_run(small_sam, tmp_path):
+    image = np.zeros((300, 400, 3), np.uint8)
+    image[40:90, 50:110] = 200
+    truth = image[..., 0] > 0
+
+    def run(folder):
+        encoder = Counted(SamEncoder(small_sam))
+        predictor = MethodPredictor(create("frozen", small_sam), encoder, look=Look(zoom=True), embeddings=folder)
+        predictor.begin_set("s", 0)
+        record = evaluate_object(predictor, "x#1", LabelledObject(image, truth, None), 1.0, 3)
+        return record.ious, encoder.encoded
+
+    plain, encoded = run(None)
+    assert encoded > 1  # the image and a window
+    assert run(tmp_path) == (plain, encoded)
+    assert run(tmp_path) == (plain, 0)
 
 
 def test_official_rule_takes_the_best_of_three_at_the_first_click_only():
@@ -215,6 +234,20 @@ class SamEncoder:
         return ImageEmbedding(features, image.shape[:2], self.predictor.input_size, digest or "x")
 
     def close(self): ...
+
+
+class Counted:
+    """An encoder that counts."""
+
+    def __init__(self, encoder):
+        self._encoder, self.encoded = encoder, 0
+
+    def encode(self, image, digest=None):
+        self.encoded += 1
+        return self._encoder.encode(image, digest)
+
+    def __getattr__(self, name):
+        return getattr(self._encoder, name)
 
 
 def test_frozen_shows_what_sam_predictor_shows(nano_sam):

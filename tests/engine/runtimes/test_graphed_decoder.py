@@ -10,6 +10,7 @@ import pytest
 import torch
 from livesam.engine.models.serving_decoder import OWN
 from livesam.engine.runtimes.graphed_decoder import AT_ONCE, COMMON, GraphedDecoder, Shape
+from livesam.engine.runtimes.recent import DECODER_GRAPHS
 from livesam.engine.runtimes.recorder import Work
 from livesam.engine.runtimes.torch_decoder import TorchDecoder
 from livesam.engine.values.embedding import ImageEmbedding
@@ -207,3 +208,22 @@ def test_points_and_the_decoders_own_tokens_fill_powers_of_two(points: int, fill
     shape = Shape.of(3, points, False, False)
     assert (shape.prompts, shape.points) == (4, filled)
     assert (filled + OWN) & (filled + OWN - 1) == 0
+
+
+def test_no_more_is_recorded_ahead_than_is_kept(
+    tiny_sam: Sam, weights_of: Callable[[int], dict[str, np.ndarray]]
+) -> None:
+    """Or every swap would record all shapes of a long day anew."""
+    recorder = Recorder()
+    shapes = [
+        Shape(1 << p, n, masked, whole)
+        for p in range(7)
+        for n in (3, 11)
+        for masked in (False, True)
+        for whole in (False, True)
+    ]
+    decoder = GraphedDecoder(tiny_sam, CPU, seen=dict.fromkeys(shapes), record=recorder)
+    decoder.load_weights(weights_of(0))
+    assert len(shapes) > DECODER_GRAPHS == recorder.recorded
+    decoder.load_weights(weights_of(1))
+    assert recorder.recorded == DECODER_GRAPHS

@@ -214,7 +214,7 @@ def test_tensorrt_builds_and_opens_on_the_gpu_that_is_asked_for(
     monkeypatch.setattr(builder, "build_plan", note("build"))
     monkeypatch.setattr(tensorrt_encoder, "TrtEncoder", note("encoder"))
     monkeypatch.setattr(tensorrt_decoder, "TrtDecoder", note("decoder"))
-    monkeypatch.setattr("livesam.engine.serving.probe.Probe.check", lambda *_: None)
+    monkeypatch.setattr(serving.Probe, "check", lambda *_: None)
     graphs: Any = types.SimpleNamespace(
         spec=specs.spec("nano"),
         root=tmp_path,

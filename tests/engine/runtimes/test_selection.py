@@ -62,12 +62,23 @@ def test_a_precision_that_the_processor_lacks_is_refused() -> None:
             runtimes.select("encoder", name, device="cpu", precision="bf16")
 
 
+@pytest.mark.usefixtures("no_gpu")
+def test_int8_is_of_encoders_on_openvino() -> None:
+    encoder = runtimes.select("encoder", precision="int8")
+    assert (encoder.name, encoder.precision, encoder.device) == ("openvino", "int8", "cpu")
+    assert runtimes.select("decoder", precision="int8").precision == "fp32"
+    with pytest.raises(RuntimeUnavailable, match="fp32 only, not in int8"):
+        runtimes.select("encoder", "torch", precision="int8")
+    with pytest.raises(RuntimeUnavailable, match="int8 is for CPUs"):
+        runtimes.select("encoder", "torch", device="cuda", precision="int8")
+
+
 def test_unknown_wishes_are_answered_with_the_known_ones() -> None:
     for wish, allowed in (
         ({"kind": "x"}, "encoder or decoder"),
         ({"requested": "x"}, "auto, tensorrt, openvino, onnxruntime, torch"),
         ({"device": "tpu"}, "cpu, cuda"),
-        ({"precision": "int8"}, "fp32, fp16, bf16"),
+        ({"precision": "int4"}, "fp32, fp16, bf16, int8"),
     ):
         with pytest.raises(ValueError, match=allowed):
             runtimes.select(**wish)

@@ -103,10 +103,8 @@ def test_a_session_answers_the_same_with_and_without(photo: np.ndarray, edges: b
     nano = load("nano")
     encoder = TorchEncoder(nano)
     look = Look(zoom=True, obey=True, edges=edges)
-    ahead, usual = (
-        Session(encoder, DecoderSlot(TorchGraph(nano), decoder_weights(nano)), look=look, ahead=ahead)
-        for ahead in (True, False)
-    )
+    ahead, usual = (Session(encoder, DecoderSlot(TorchGraph(nano), decoder_weights(nano)), look=look) for _ in range(2))
+    ahead.foresight.on = True
     windows = []
     for session in (ahead, usual):
         session.set_image(photo)
@@ -122,9 +120,9 @@ def test_a_session_answers_the_same_with_and_without(photo: np.ndarray, edges: b
 def test_a_click_on_what_is_shown_finds_its_window_encoded(photo: np.ndarray) -> None:
     nano = load("nano")
     encoder = TorchEncoder(nano)
-    session = Session(
-        encoder, DecoderSlot(TorchGraph(nano), decoder_weights(nano)), look=Look(zoom=True, obey=True), ahead=True
-    )
+    look = Look(zoom=True, obey=True)
+    session = Session(encoder, DecoderSlot(TorchGraph(nano), decoder_weights(nano)), look=look)
+    session.foresight.on = True
     session.set_image(photo)
     asked: list[str] = []
     encode = session.encoder.window
@@ -133,11 +131,11 @@ def test_a_click_on_what_is_shown_finds_its_window_encoded(photo: np.ndarray) ->
         asked.append(threading.current_thread().name)
         return encode(pixels)
 
-    session._foresight._encode = watched
+    session.foresight._encode = watched
     first = session.click(220, 120)
     rows, columns = np.nonzero(first.mask)
-    with session._foresight._changed:
-        assert session._foresight._changed.wait_for(lambda: not session._foresight._running, 30) or asked
+    with session.foresight._changed:
+        assert session.foresight._changed.wait_for(lambda: not session.foresight._running, 30) or asked
     second = session.click(float(columns[len(columns) // 2]), float(rows[len(rows) // 2]), False)
     assert second.window != first.window
     assert asked == ["livesam-foresight"]

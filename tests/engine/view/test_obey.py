@@ -54,6 +54,7 @@ class Refusing:
 
     runtime = "fake"
     concurrent = True
+    painter = None
 
     @property
     def aside(self) -> Refusing:

@@ -58,6 +58,7 @@ class Encoder:
 class Decoder:
     runtime = "fake"
     concurrent = True
+    painter = None
 
     def __init__(self) -> None:
         self.prompts: list[Prompt] = []

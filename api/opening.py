@@ -198,7 +198,7 @@ def embed(
 
 
 def learn(
-    session: Session, method: str = "live", keep: Path | str | None = None, *, device: str = "cpu",
+    session: Session, method: str = "live", keep: Path | str | None = None, *, device: str | None = None,
     config: LoopConfig | None = None,
 ) -> AbstractContextManager[Learner]:  # fmt: skip
     """Learn in the background from everything that the session is told, for the length of a ``with`` block.
@@ -209,7 +209,8 @@ def learn(
     Args:
         method: ``live`` (ours), ``paper`` (arXiv 2404.08421), ``dctta`` (arXiv 2506.23104) or ``frozen``.
         keep: a folder where each domain's decoder is saved, and taken up again the next time.
-        device: ``cpu``, ``cuda`` or ``cuda:N``, for the gradient steps.
+        device: ``cpu``, ``cuda`` or ``cuda:N``, for the gradient steps; None for the GPU on which PyTorch answers
+            clicks, else the CPU.
         config: when and how eagerly it learns.
 
     Raises:

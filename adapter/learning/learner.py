@@ -109,13 +109,20 @@ class Learner:
         return replace(self._info, domain=stats.domain, counts=dict(counts))
 
 
+def torch_device(runtime: str) -> str:
+    """The GPU of a PyTorch decoder's runtime (``torch:cuda:0:fp16``), where learning is at home too; else ``cpu``."""
+    name, _, rest = runtime.partition(":")
+    device = rest.rpartition(":")[0]
+    return device if name == "torch" and device.startswith("cuda") else "cpu"
+
+
 @contextlib.contextmanager
 def learn(
     session: Session,
     method: str = "live",
     *,
     keep: Path | None = None,
-    device: str = "cpu",
+    device: str | None = None,
     config: LoopConfig | None = None,
 ) -> Iterator[Learner]:
     """Learn from everything that the session is told, and publish to its slot, for the length of the block.
@@ -127,6 +134,7 @@ def learn(
     clicks in windows of the objects' size (``engine/view/size_prior.py``).
     """
     origin, chosen = known(session.origin), config_of(method)
+    device = device or torch_device(session.slot.runtime)
     select("decoder", "torch", device=device)  # refuses a device that is not here
     version, sam, spec = session.slot.labels()[BASE], origin.sam(), origin.spec
     if weights_hash(decoder_weights(sam)) != session.slot.digest(version):

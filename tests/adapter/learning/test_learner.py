@@ -6,7 +6,7 @@ import threading
 import numpy as np
 import pytest
 import torch
-from livesam.adapter.learning.learner import learn
+from livesam.adapter.learning.learner import learn, torch_device
 from livesam.adapter.learning.loop_state import LoopConfig
 from livesam.adapter.learning.priority import low_priority
 from livesam.adapter.methods.late_layers import LATE
@@ -61,6 +61,12 @@ def test_the_learner_takes_one_core_and_no_thread_of_others():
 
 
 @pytest.fixture
+def test_learning_is_at_home_where_pytorch_answers_clicks():
+    found = {runtime: torch_device(runtime) for runtime in ("torch:cpu:fp32", "torch:cuda:fp16", "torch:cuda:1:bf16")}
+    assert list(found.values()) == ["cpu", "cuda", "cuda:1"]
+    assert torch_device("onnxruntime:cuda:fp32") == "cpu"  # its clicks may run where this PyTorch has no CUDA
+
+
 def origin(small_sam, small_spec):
     return LoadedModel(small_spec, small_sam)
 

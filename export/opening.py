@@ -156,11 +156,8 @@ def open_session(
     for_encoder, for_decoder = map(stand_in_for, wanted) if standing_in else wanted
     encoder = StandIn(encoder_for(graphs, for_encoder)) if standing_in else encoder_for(graphs, for_encoder)
     right_of_way = RightOfWay()
-    compile, probe = (
-        compiler_for(graphs, for_decoder, "inputs" if standing_in else swap),
-        probe_for(graphs, for_decoder),
-    )
-    slot = DecoderSlot(compile, base, probe=probe, give_way=right_of_way.give_way)
+    compile = compiler_for(graphs, for_decoder, "inputs" if standing_in else swap)
+    slot = DecoderSlot(compile, base, probe=probe_for(graphs, for_decoder), give_way=right_of_way.give_way)
     session = Session(encoder, slot, cache, right_of_way=right_of_way, look=look, origin=graphs)
     session.foresight.on = for_encoder.device.startswith("cuda")  # on a CPU it would take the learner's time
     if isinstance(encoder, StandIn):

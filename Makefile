@@ -1,22 +1,29 @@
-# make run: the demo. make test: lint, types, tests. Both first make .venv, and again when pyproject.toml or the list of files changed.
+# make run: the page, with sample photos or those of FOLDER. make test: lint, types, tests.
+# Both first make .venv, and again when pyproject.toml or the list of files changed.
 PYTHON ?= python3
 VENV ?= .venv
-OUT ?= out/demo
-EXTRAS ?= cpu,int8,rtx,app,train,dev
+FOLDER ?=
+EXTRAS ?= cpu,int8,rtx,app,serve,train,dev
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 FOLDERS := api engine export adapter benchmarks app
 
-.PHONY: run test lint venv clean FORCE
+.PHONY: run test lint venv browser clean FORCE
 .DELETE_ON_ERROR:
 
 run: venv
-	$(BIN)/livesam demo --out $(OUT)
+	$(BIN)/livesam serve $(FOLDER)
 
-test: venv lint
+test: venv lint browser
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q
+
+# The tests of the page need a Chromium; where none can be installed they are skipped, and say so.
+browser:
+	@command -v chromium chromium-browser google-chrome >/dev/null \
+		|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get -qq update && apt-get -qq install -y --no-install-recommends chromium >/dev/null; } \
+		|| echo "no Chromium here: the tests of the page will be skipped"
 
 lint: venv
 	$(BIN)/ruff check .
@@ -36,7 +43,7 @@ $(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
 
 # The strict editable mode links each file at install time, so a new or a removed file needs the links made anew.
 $(VENV)/.sources: FORCE | $(VENV)/bin/python
-	@find $(FOLDERS) -type f -not -path '*/__pycache__/*' -not -name '*.tmp' | LC_ALL=C sort > $@.new
+	@find $(FOLDERS) -type f -not -path '*/__pycache__/*' -not -path '*/node_modules/*' -not -name '*.tmp' | LC_ALL=C sort > $@.new
 	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 
 $(VENV)/.linked: $(VENV)/.installed $(VENV)/.sources

@@ -3,8 +3,13 @@
 from setuptools import setup
 from setuptools.command.build_py import build_py
 
-# Measuring a borrowed GPU, measuring others, and training nano: for who works on livesam, not for who uses it.
-NOT_IN_THE_WHEEL = ("livesam.adapter.training", "livesam.benchmarks.gpu", "livesam.benchmarks.peers")
+# Measuring a borrowed GPU, the page and others, and training nano: for who works on livesam, not for who uses it.
+NOT_IN_THE_WHEEL = (
+    "livesam.adapter.training",
+    "livesam.benchmarks.gpu",
+    "livesam.benchmarks.page",
+    "livesam.benchmarks.peers",
+)
 
 
 class BuildPy(build_py):

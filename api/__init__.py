@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from livesam.adapter.learning.learner import Learner
     from livesam.adapter.learning.loop_state import LoopConfig
+    from livesam.canvas import widget
     from livesam.engine.models.adapted import program_version
     from livesam.engine.session.session import Session
     from livesam.engine.values.errors import LivesamError
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from livesam.engine.values.result import MaskResult
     from livesam.engine.view.look import Look
     from livesam.opening import embed, export_decoder, learn, open_session, prepare, segment
+    from livesam.remote import RemoteSession, connect
+    from livesam.remote_async import connect_async
 
     __version__ = program_version()
 
@@ -38,18 +41,23 @@ _HOMES = {
     "LoopConfig": "livesam.adapter.learning.loop_state",
     "MaskResult": "livesam.engine.values.result",
     "Prompt": "livesam.engine.values.prompt",
+    "RemoteSession": "livesam.remote",
     "Session": "livesam.engine.session.session",
+    "connect": "livesam.remote",
+    "connect_async": "livesam.remote_async",
     "embed": "livesam.opening",
     "export_decoder": "livesam.opening",
     "learn": "livesam.opening",
     "open_session": "livesam.opening",
     "prepare": "livesam.opening",
     "segment": "livesam.opening",
+    "widget": "livesam.canvas",
 }
 
 __all__ = [
-    "Box", "Click", "Learner", "LivesamError", "Look", "LoopConfig", "MaskResult", "Prompt", "Session", "__version__",
-    "embed", "export_decoder", "learn", "open_session", "prepare", "segment",
+    "Box", "Click", "Learner", "LivesamError", "Look", "LoopConfig", "MaskResult", "Prompt", "RemoteSession", "Session",
+    "__version__", "connect", "connect_async", "embed", "export_decoder", "learn", "open_session", "prepare", "segment",
+    "widget",
 ]  # fmt: skip
 
 

@@ -22,7 +22,9 @@ from livesam.app.commands.evaluate import evaluate
 from livesam.app.commands.export import export
 from livesam.app.commands.inspect import import_, inspect, merge
 from livesam.app.commands.prepare import prepare
+from livesam.app.commands.replay import replay
 from livesam.app.commands.segment import segment
+from livesam.app.commands.serve import serve
 from livesam.engine.values.errors import LivesamError
 
 # typer carries its own copy of click since 0.20 or so; the base of its public BadParameter is right for both.
@@ -57,6 +59,8 @@ def root(
 
 
 app.command()(doctor)
+app.command()(serve)
+app.command()(replay)
 app.command()(demo)
 app.command()(download)
 app.command()(prepare)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from livesam.engine.runtimes.selection import ORT_TENSORRT, TENSORRT_RTX, Choice
@@ -27,15 +28,17 @@ class _Reference:
     def __init__(self, graphs: GraphCache) -> None:
         self._graphs = graphs
         self._answer: object = None
+        self._turn = threading.Lock()  # slots of several domains may publish at once, and it has one set of weights
 
     def __call__(
         self, embedding: ImageEmbedding, prompts: tuple[Prompt, ...], weights: DecoderWeights
     ) -> DecoderOutput:
         from livesam.engine.runtimes.torch_graph import TorchGraph
 
-        if not isinstance(self._answer, TorchGraph):
-            self._answer = TorchGraph(self._graphs.sam())
-        return self._answer.reference(embedding, prompts, weights)
+        with self._turn:
+            if not isinstance(self._answer, TorchGraph):
+                self._answer = TorchGraph(self._graphs.sam())
+            return self._answer.reference(embedding, prompts, weights)
 
 
 def probe_for(graphs: GraphCache, choice: Choice) -> Probe:

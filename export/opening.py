@@ -25,14 +25,16 @@ from livesam.export.preparing.background import Background, Engines
 from livesam.export.preparing.record import is_prepared, stand_in_for
 
 if TYPE_CHECKING:
+    from livesam.engine.session.cache import EmbeddingCache
+    from livesam.engine.session.engine import Engine
     from livesam.engine.session.session import Session
-    from livesam.engine.values.protocols import DecoderCompiler, ImageEncoder
+    from livesam.engine.values.protocols import DecoderCompiler, DecoderWeights, ImageEncoder
 
 # What to do about engines that were not prepared: build them first; let PyTorch answer and build them beside it; let
 # PyTorch answer and build nothing.
 Missing: TypeAlias = Literal["wait", "beside", "leave"]
 
-__all__ = ["Opening", "decoder_compiler", "default_cache_dir", "open_encoder", "open_session"]
+__all__ = ["Opening", "decoder_compiler", "default_cache_dir", "open_encoder", "open_engine", "open_session"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +143,7 @@ def open_session(
         SwapError: the adapted decoder was not taken.
     """
     from livesam.engine.models.adapted import read_adapted
-    from livesam.engine.serving.slot import DecoderSlot
     from livesam.engine.session.cache import EmbeddingCache
-    from livesam.engine.session.session import Session
 
     cache = EmbeddingCache(ram_mib << 20, _folder(embeddings))
     wanted = opening.choice("encoder"), opening.choice("decoder")
@@ -155,20 +155,50 @@ def open_session(
     standing_in = missing != "wait" and not is_prepared(graphs.folder, *wanted)
     for_encoder, for_decoder = map(stand_in_for, wanted) if standing_in else wanted
     encoder = StandIn(encoder_for(graphs, for_encoder)) if standing_in else encoder_for(graphs, for_encoder)
-    right_of_way = RightOfWay()
-    compile = compiler_for(graphs, for_decoder, "inputs" if standing_in else swap)
-    slot = DecoderSlot(compile, base, probe=probe_for(graphs, for_decoder), give_way=right_of_way.give_way)
-    session = Session(encoder, slot, cache, right_of_way=right_of_way, look=look, origin=graphs)
-    session.foresight.on = for_encoder.device.startswith("cuda")  # on a CPU it would take the learner's time
+    engine = _engine(graphs, base, encoder, cache, for_encoder, for_decoder, "inputs" if standing_in else swap)
+    slot = engine.slot()
+    session = engine.session(slot, look=look)
     if isinstance(encoder, StandIn):
         session.preparing = Preparing("pending")
         if missing == "beside":
             load = partial(_load, graphs, *wanted, swap)
             encoder.after_first = Background(asdict(opening), session.preparing, encoder, slot, load).start
     if learned is not None:
-        slot.publish(learned.resolve(base), label=STABLE)
+        slot.publish(learned.resolve(engine.base), label=STABLE)
         session.provenance = learned.info
     return session
+
+
+def open_engine(
+    opening: Opening,
+    *,
+    ram_mib: int = 512,
+    embeddings: Path | None = None,
+    progress: Progress = quiet,
+) -> Engine:
+    """What any number of sessions and decoder slots share; engines that are missing are built first.
+
+    Arguments and errors as ``open_session``.
+    """
+    from livesam.engine.session.cache import EmbeddingCache
+
+    cache = EmbeddingCache(ram_mib << 20, _folder(embeddings))
+    for_encoder, for_decoder = opening.choice("encoder"), opening.choice("decoder")
+    graphs = opening.graphs(progress)
+    base = graphs.base_weights()
+    return _engine(graphs, base, encoder_for(graphs, for_encoder), cache, for_encoder, for_decoder, "inputs")
+
+
+def _engine(
+    graphs: GraphCache, base: DecoderWeights, encoder: ImageEncoder, cache: EmbeddingCache, for_encoder: Choice,
+    for_decoder: Choice, swap: Swap,
+) -> Engine:  # fmt: skip
+    from livesam.engine.session.cached_encoder import CachedEncoder
+    from livesam.engine.session.engine import Engine
+
+    compile, probe = compiler_for(graphs, for_decoder, swap), probe_for(graphs, for_decoder)
+    ahead = for_encoder.device.startswith("cuda")  # on a CPU it would take the learner's time
+    return Engine(CachedEncoder(encoder, cache), compile, base, probe, RightOfWay(), graphs, ahead=ahead)
 
 
 def _folder(embeddings: Path | None) -> Path | None:

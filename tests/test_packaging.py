@@ -19,7 +19,7 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 SETUPTOOLS = PYPROJECT["tool"]["setuptools"]
 
 FOLDERS = ("api", "engine", "export", "adapter", "benchmarks", "app")
-NOT_IN_THE_WHEEL = ("adapter/training", "benchmarks/gpu", "benchmarks/peers")
+NOT_IN_THE_WHEEL = ("adapter/training", "benchmarks/gpu", "benchmarks/page", "benchmarks/peers")
 CORE_HEAVY = {"torch", "torchvision", "segment_anything", "onnx"}
 EXTRAS = {
     "onnxruntime",
@@ -32,6 +32,8 @@ EXTRAS = {
     "pynvml",
     "psutil",
     "scipy",
+    "playwright",
+    "anywidget",
 }
 
 
@@ -67,7 +69,8 @@ def test_package_list_is_what_is_on_disk() -> None:
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """The names in a wheel of this tree, built from a copy, so that no ``build/lib`` stays behind."""
     tree, out = tmp_path_factory.mktemp("tree") / "copy", tmp_path_factory.mktemp("wheel")
-    leave = shutil.ignore_patterns(".*", "build", "dist", "out", "runs", "tests", "__pycache__", "*.egg-info")
+    names = (".*", "build", "dist", "out", "runs", "tests", "__pycache__", "*.egg-info", "node_modules")
+    leave = shutil.ignore_patterns(*names)
     shutil.copytree(ROOT, tree, ignore=leave)
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", out]
     done = subprocess.run([*command, tree], capture_output=True, text=True, cwd=tree)
@@ -82,6 +85,8 @@ def test_a_wheel_has_what_is_used_and_not_what_livesam_is_made_with(wheel: list[
             assert f"livesam/{path.relative_to(ROOT).as_posix().removeprefix('api/')}" in wheel
     assert "livesam/engine/models/weights/nano.safetensors" in wheel
     assert "livesam/engine/py.typed" in wheel
+    assert {"livesam/widget.js", "livesam/app/page/built/index.html", "livesam/app/page/built/page.js"} <= set(wheel)
+    assert [name for name in wheel if name.endswith((".ts", ".tsx"))] == []
     unwanted = [
         name
         for name in wheel

@@ -170,6 +170,7 @@ class AdaptationLoop:
                 last_error=self._faults.last,
                 paused=self._paused,
                 running=self._thread is not None and self._thread.is_alive(),
+                refused=tuple(self._steps.refused),
             )
 
     # In the caller's thread, under the lock

@@ -77,6 +77,7 @@ class LoopStats:
         methods: each domain's own counts.
         step_ms: median and largest duration of the last 256 micro-steps; None before the first.
         last_error: the latest exception, as text.
+        refused: when (Unix time) and why the guard refused a step or a candidate; the last 32.
         paused, running: what the thread does.
     """
 
@@ -88,6 +89,7 @@ class LoopStats:
     last_error: str | None
     paused: bool
     running: bool
+    refused: tuple[tuple[float, str], ...] = ()
 
 
 def same_weights(one: DecoderWeights, other: DecoderWeights) -> bool:

@@ -11,6 +11,8 @@ import numpy as np
 from livesam.adapter.learning.loop_state import Domain
 from livesam.adapter.method import StepReport
 
+REFUSED = 32  # reasons that are kept
+
 
 class Steps:
     """Takes the steps of a method while it may, and keeps none that were not all taken.
@@ -24,6 +26,7 @@ class Steps:
     def __init__(self, may_step: Callable[[], bool], counts: Counter[str], lock: threading.Condition) -> None:
         self._may_step, self._counts, self._lock = may_step, counts, lock
         self._ms: deque[float] = deque(maxlen=256)
+        self.refused: deque[tuple[float, str]] = deque(maxlen=REFUSED)  # when (Unix time), and why
 
     def durations_ms(self) -> tuple[float, float] | None:
         """Median and largest of the last 256; None before the first. Under the lock."""
@@ -51,6 +54,8 @@ class Steps:
             if report is None:
                 return True
             with self._lock:
+                if not report.applied and report.reason:
+                    self.refused.append((time.time(), report.reason))
                 if report.kind == "gate":
                     self._counts["gate_rejects"] += not report.applied
                     if report.applied:

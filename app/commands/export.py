@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from livesam.app.commands.export_annotations import write_annotations
 from livesam.app.commands.export_decoder import decoder
 from livesam.app.options import CheckpointOption, ModelOption, Precision, SizeOption
 from livesam.app.progress import working
@@ -54,3 +55,4 @@ def encoder(
 
 
 export.command()(decoder)
+export.command("annotations")(write_annotations)

@@ -15,7 +15,8 @@ from livesam.adapter.registry import obeys, uses_size_prior
 from livesam.benchmarks.quality.datasets import Image, Mask
 from livesam.engine.session.cache import EmbeddingCache
 from livesam.engine.session.cached_encoder import CachedEncoder
-from livesam.engine.session.dialogue import Dialogue, Question
+from livesam.engine.session.dialogue import Dialogue
+from livesam.engine.session.question import Question
 from livesam.engine.values.prompt import Click, Prompt
 from livesam.engine.view.look import PLAIN, Look
 from livesam.engine.view.view import View

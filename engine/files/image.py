@@ -99,13 +99,13 @@ def _decode(file: IO[bytes], name: str, bands: Sequence[int] | None) -> npt.NDAr
         _check_size(tiff.storage.hw[::-1], name)
         _silence_libtiff()
         if not tiff.is_ordinary or (chosen is not None and tiff.has_samples and tiff.is_lossless):
-            return _turned(tiff.rgb(file, chosen), tiff.orientation)
+            return turned(tiff.rgb(file, chosen), tiff.orientation)
     try:
         opened = _open(file, name)
     except ImageError:
         if tiff is None:
             raise
-        return _turned(tiff.rgb(file, chosen), tiff.orientation)
+        return turned(tiff.rgb(file, chosen), tiff.orientation)
     with contextlib.closing(opened) as picture:
         _check_size(picture.size, name)
         try:
@@ -117,7 +117,7 @@ def _decode(file: IO[bytes], name: str, bands: Sequence[int] | None) -> npt.NDAr
             rgb = _to_rgb(picture, chosen) if deep is None else _of_samples(*deep.read(file), chosen)
         except (ValueError, OSError) as error:
             raise ImageError(f"{name} cannot be shown ({picture.mode}): {error}") from error
-        return _turned(rgb, _orientation(picture))
+        return turned(rgb, _orientation(picture))
 
 
 def _check_size(size: tuple[int, int], name: str) -> None:
@@ -171,7 +171,7 @@ def _orientation(picture: Image.Image) -> int:
         return 1
 
 
-def _turned(image: npt.NDArray[np.uint8], orientation: int) -> npt.NDArray[np.uint8]:
+def turned(image: npt.NDArray[np.uint8], orientation: int) -> npt.NDArray[np.uint8]:
     """The image upright; ``orientation`` as EXIF and TIFF number it."""
     if orientation in (5, 6, 7, 8):
         image = image.swapaxes(0, 1)

@@ -32,8 +32,7 @@ if TYPE_CHECKING:
     from livesam.engine.values.protocols import DecoderCompiler, DecoderWeights, MaskDecoder
 
 
-def _go_on() -> None:
-    """Nobody to give way to."""
+def _go_on() -> None: ...
 
 
 class DecoderSlot:
@@ -46,9 +45,11 @@ class DecoderSlot:
         history: how many versions are kept to go back to; the base, the current one and labelled ones always are.
         wait_s: how long a publish waits for the clicks that still run on the idle decoder.
         give_way: called before each part of a publish that needs the processor; it may wait while clicks are answered.
+        first: the number of the first version that is published; an earlier process may have used those before it.
+        on_publish: is told each version and its weights once it serves, on the publisher's thread; must not raise.
 
     Raises:
-        ValueError: ``history`` is below 1.
+        ValueError: ``history`` or ``first`` is below 1.
         SwapError: the base weights are not those of a mask decoder.
     """
 
@@ -61,18 +62,20 @@ class DecoderSlot:
         history: int = 8,
         wait_s: float = 30.0,
         give_way: Callable[[], None] = _go_on,
+        first: int = 1,
+        on_publish: Callable[[int, DecoderWeights], object] | None = None,
     ) -> None:
-        if history < 1:
-            raise ValueError(f"history must be at least 1, got {history}")
+        if min(history, first) < 1:
+            raise ValueError(f"history and first must be at least 1, got {history} and {first}")
         self._compile, self._probe, self._history, self._wait_s = compile, probe, history, wait_s
-        self._give_way = give_way
+        self._give_way, self._on_publish = give_way, on_publish
         self._lock = threading.Lock()  # guards what is kept and the labels; no click takes it
         self._swapping = threading.Lock()  # one publish or rollback at a time
         self._copies = WeightCopies(base)
         self._kept: dict[int, Mapping[str, npt.NDArray[np.float32]]] = {0: self._copies.base}
         self._digests: dict[int, str] = {}
         self._labels = {BASE: 0}
-        self._next = 1
+        self._next = first
         self._active = Place(compile(self._kept[0]), 0)
         self._idle: Place | None = None
         self._closed = False
@@ -169,6 +172,8 @@ class DecoderSlot:
                 if label is not None:
                     self._labels[label] = version
                 self._trim()
+            if self._on_publish is not None:
+                self._on_publish(version, kept)
         return version
 
     def rollback(self, version: int) -> int:

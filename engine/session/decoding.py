@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from livesam.engine.session.dialogue import Shown, show
+from livesam.engine.session.question import Shown, show
 from livesam.engine.values.packed_masks import unpack_masks
 from livesam.engine.values.result import MaskResult
 from livesam.engine.view.points import check_prompt, geometry_of

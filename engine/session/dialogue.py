@@ -14,10 +14,11 @@ clicks. Both go through this, so what is measured is what is used::
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
+from livesam.engine.session.question import Question, Shown, show
 from livesam.engine.values.embedding import ImageEmbedding
 from livesam.engine.values.errors import SessionError
 from livesam.engine.values.interaction import Interaction
@@ -29,45 +30,8 @@ from livesam.engine.view.look import PLAIN, Look
 from livesam.engine.view.points import check_prompt, fitted
 from livesam.engine.view.selection import Rule, select_token
 from livesam.engine.view.size_prior import SizePrior
-from livesam.engine.view.view import Logits, Mask, Pixels, View, seen_in
+from livesam.engine.view.view import Mask, Pixels, View, logits_of, seen_in
 from livesam.engine.view.zoom import Zoom, expected_window
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Question:
-    """What the decoder is asked.
-
-    Attributes:
-        view: what it looks at.
-        prompt: clicks and box in pixels of the whole image; the fed-back mask is the view's.
-    """
-
-    view: View
-    prompt: Prompt
-
-    @property
-    def seen(self) -> Prompt:
-        """The prompt as the decoder gets it, in pixels of the view."""
-        return self.view.inside(self.prompt)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Shown:
-    """An answer as the user sees it.
-
-    Attributes:
-        mask: bool ``(H, W)`` of the whole image.
-        low_res_logits: float32 ``(4h, 4w)`` of the window.
-        iou: the decoder's own estimate.
-        window: the part of the image that the decoder looked at.
-        stages: milliseconds of each stage of drawing.
-    """
-
-    mask: Mask
-    low_res_logits: Logits
-    iou: float
-    window: Window
-    stages: Mapping[str, float] = field(default_factory=dict)
 
 
 class Dialogue:
@@ -93,7 +57,11 @@ class Dialogue:
         make: Callable[[View, Window], View] | None = None,
     ) -> None:
         self.look, self.learners_look, self.rule = look, PLAIN, rule
-        self._feed_back, self._zoom = feed_back, Zoom(make or (lambda whole, window: whole.part(window, encode)))
+        self._encode, self._feed_back, self._zoom = (
+            encode,
+            feed_back,
+            Zoom(make or (lambda whole, window: whole.part(window, encode))),
+        )
         self._whole: View | None = None  # read from other threads too
         self.domain = self._object_domain = "default"
         self._sizes: dict[str, SizePrior] = {}  # by domain
@@ -146,6 +114,14 @@ class Dialogue:
         self._steps, self._views, self._undone, self._mask, self.number = list(steps), {}, [], None, number
         self._object_domain = self.domain
 
+    def begun_again(self) -> Dialogue:
+        """Another dialogue on the same image and with the same look, in which nothing was said yet."""
+        make, encode = self._zoom.make, self._encode
+        other = Dialogue(encode, self.looks, self.rule, feed_back=self._feed_back, make=make)
+        other.domain, other._sizes = self.domain, dict(self._sizes)
+        other.begin_image(self.whole)
+        return other
+
     def forget_sizes(self) -> None:
         """Forget how large the objects of every domain were."""
         self._sizes.clear()
@@ -192,22 +168,54 @@ class Dialogue:
             version: the decoder slot's version that answered.
             token: which of the four masks to show; None leaves that to the rule.
         """
-        view, prompt = question.view, question.prompt
-        token = select_token(output.ious[0], question.seen, self.rule) if token is None else token
-        return self.take(question, show(view, prompt.clicks, output, 0, token, self.looks), version)
+        chosen = select_token(output.ious[0], question.seen, self.rule) if token is None else token
+        shown = show(question.view, question.prompt.clicks, output, 0, chosen, self.looks)
+        return self.take(question, shown, version, token)
 
-    def take(self, question: Question, shown: Shown, version: int = 0) -> Shown:
-        """Take what is shown for a question as the object's next step."""
-        view, prompt = question.view, question.prompt
+    def take(self, question: Question, shown: Shown, version: int = 0, token: int | None = None) -> Shown:
+        """Take what is shown for a question as the object's next step; ``token`` is the mask that the user chose."""
         # A copy: what the caller does to its arrays does not reach the next question.
+        logits, window = shown.low_res_logits.copy(), question.view.window
+        # A plain mask is drawn anew when the object is accepted (1.2 ms); a copy would cost every click 0.2 ms.
+        mask = shown.mask.copy() if self.looks.zoom else None
+        self._append(Step(question.prompt, logits, shown.iou, version, window, token), question.view, mask)
+        return shown
+
+    def again(self) -> Question:
+        """The last step's question.
+
+        Raises:
+            SessionError: there is no step, or the last one was painted.
+        """
+        if not self._steps or self._steps[-1].painted is not None:
+            raise SessionError("there are no candidates: they are of the last click or box, so click first")
+        last = self._steps[-1]
+        return Question(self._zoom.at(self.whole, last.window), last.prompt)
+
+    def choose(self, question: Question, shown: Shown, version: int, token: int) -> None:
+        """Take another of the decoder's masks, ``token``, as the answer of the last step, whose question it was."""
+        self._steps.pop()
+        self.take(question, shown, version, token)
+
+    def paint(self, mask: Mask) -> None:
+        """Take a mask that the user painted, bool ``(H, W)``, as the object's next step; later prompts go on from it.
+
+        Raises:
+            SessionError: no image is set.
+        """
+        whole, last = self.whole, self._steps[-1] if self._steps else None
+        logits = logits_of(mask, whole.image_size, whole.low_res_hw)
+        said = Prompt(mask_logits=logits) if self.prompt is None else self.prompt.with_mask(logits)
+        version = 0 if last is None else last.decoder_version
+        self._append(Step(said, logits, 1.0, version, whole.window, painted=mask), whole, mask)
+
+    def _append(self, step: Step, view: View, mask: Mask | None) -> None:
         if not self._steps:
             self._object_domain = self.domain  # it stays the object's, whatever domain comes next
-        self._steps.append(Step(prompt, shown.low_res_logits.copy(), shown.iou, version, view.window))
+        self._steps.append(step)
         self._views[view.window] = replace(view, pixels=None)
         self._undone.clear()
-        # A plain mask is drawn anew when the object is accepted (1.2 ms); a copy would cost every click 0.2 ms.
-        self._mask = shown.mask.copy() if self.looks.zoom else None
-        return shown
+        self._mask = mask
 
     def expected(self) -> tuple[View, Window] | None:
         """The whole image, and the window that the next answer likely needs, if that is to be encoded."""
@@ -247,6 +255,8 @@ class Dialogue:
         if not self._steps:
             raise SessionError("there is no mask: click first")
         stages: Mapping[str, float] = {}
+        if self._mask is None and self._steps[-1].painted is not None:
+            self._mask = self._steps[-1].painted
         if self._mask is None:
             last = self._steps[-1]
             view = replace(self.whole, window=last.window)
@@ -286,15 +296,3 @@ class Dialogue:
 
     def _prior(self, domain: str) -> SizePrior:
         return self._sizes.get(domain, SizePrior())
-
-
-def show(view: View, clicks: Sequence[Click], output: DecoderOutput, index: int, token: int, look: Look) -> Shown:
-    """One of the decoder's masks as the user sees it.
-
-    Args:
-        clicks: in pixels of the whole image.
-        index: which of the prompts of the output.
-        token: which of its four masks.
-    """
-    logits, mask, stages = view.shown(output.low_res_logits[index, token], clicks, look)
-    return Shown(mask, logits, float(output.ious[index, token]), view.window, stages)

@@ -17,8 +17,8 @@ from livesam.engine.values.step import Step
 from livesam.engine.values.window import Window
 from livesam.engine.view.view import View
 
-FORMAT = "livesam-session-2"
-BEFORE_WINDOWS = "livesam-session-1"
+FORMAT = "livesam-session-3"
+EARLIER = ("livesam-session-1", "livesam-session-2")  # without windows; without painted masks and chosen ones
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,7 +39,7 @@ class SessionLog:
         """
         from safetensors.numpy import save
 
-        tensors: dict[str, npt.NDArray[np.float32]] = {}
+        tensors: dict[str, npt.NDArray[Any]] = {}
         steps = []
         for i, step in enumerate(self.steps):
             tensors[f"answer.{i}"] = np.ascontiguousarray(step.low_res_logits)
@@ -47,6 +47,8 @@ class SessionLog:
             fed_back = i > 0 and mask is self.steps[i - 1].low_res_logits
             if mask is not None and not fed_back:
                 tensors[f"mask.{i}"] = np.ascontiguousarray(mask)
+            if step.painted is not None:
+                tensors[f"painted.{i}"] = np.packbits(step.painted, axis=1)
             steps.append(
                 {
                     "clicks": [[click.x, click.y, click.positive] for click in step.prompt.clicks],
@@ -55,6 +57,7 @@ class SessionLog:
                     "iou": step.iou,
                     "decoder_version": step.decoder_version,
                     "window": astuple(step.window),
+                    "token": step.token,
                 }
             )
         head = {
@@ -91,13 +94,13 @@ class SessionLog:
                 head = json.loads((file.metadata() or {}).get("livesam", "{}"))
                 names = list(file.keys())
                 tensors = {name: file.get_tensor(name) for name in names}
-            if head.get("format") not in (FORMAT, BEFORE_WINDOWS):
+            if head.get("format") not in (FORMAT, *EARLIER):
                 raise ValueError(f"its format is {head.get('format')!r}, not {FORMAT!r}")
             height, width = (int(n) for n in head["original_hw"])
             steps: list[Step] = []
             for i, raw in enumerate(head["steps"]):
                 raw.setdefault("window", (0, 0, width, height))
-                steps.append(_step(raw, i, tensors, steps))
+                steps.append(_step(raw, i, tensors, steps, (height, width)))
             texts = (str(head[name]) for name in ("image_hash", "embedding_key", "domain"))
             image_hash, embedding_key, domain = texts
             check_domain(domain)
@@ -106,7 +109,9 @@ class SessionLog:
         return cls(image_hash, (height, width), embedding_key, domain, tuple(steps))
 
 
-def _step(raw: dict[str, Any], index: int, tensors: dict[str, npt.NDArray[Any]], before: list[Step]) -> Step:
+def _step(
+    raw: dict[str, Any], index: int, tensors: dict[str, npt.NDArray[Any]], before: list[Step], hw: tuple[int, int]
+) -> Step:
     answer = _logits(tensors[f"answer.{index}"])
     mask = None
     if raw["mask"] == "previous":
@@ -118,7 +123,16 @@ def _step(raw: dict[str, Any], index: int, tensors: dict[str, npt.NDArray[Any]],
     clicks = tuple(Click(float(x), float(y), bool(positive)) for x, y, positive in raw["clicks"])
     box = None if raw["box"] is None else Box(*(float(value) for value in raw["box"]))
     window = Window(*(int(value) for value in raw["window"]))
-    return Step(Prompt(clicks, box, mask), answer, float(raw["iou"]), int(raw["decoder_version"]), window)
+    token = None if raw.get("token") is None else int(raw["token"])
+    painted = None if f"painted.{index}" not in tensors else _painted(tensors[f"painted.{index}"], hw)
+    iou, version = float(raw["iou"]), int(raw["decoder_version"])
+    return Step(Prompt(clicks, box, mask), answer, iou, version, window, token, painted)
+
+
+def _painted(packed: npt.NDArray[Any], hw: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    if packed.dtype != np.uint8 or packed.shape != (hw[0], -(-hw[1] // 8)):
+        raise ValueError(f"a painted mask has the bits of {hw[0]} x {hw[1]} pixels, got {packed.dtype} {packed.shape}")
+    return np.unpackbits(packed, axis=1, count=hw[1]).astype(bool)
 
 
 def _logits(array: npt.NDArray[Any]) -> npt.NDArray[np.float32]:

@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 from livesam.engine.files.hashing import is_hash_of
 from livesam.engine.session.decoding import answer, decode
-from livesam.engine.session.dialogue import Dialogue, show
+from livesam.engine.session.dialogue import Dialogue
 from livesam.engine.session.log import SessionLog
 from livesam.engine.session.preparing import Preparing
+from livesam.engine.session.question import show
 from livesam.engine.values.embedding import ImageEmbedding
 from livesam.engine.values.errors import SessionError
 from livesam.engine.values.prompt import Click, Prompt
@@ -60,6 +61,25 @@ class Previews:
         return self._dialogue.whole.embedding
 
     @property
+    def whole_view(self) -> View:
+        """The view of the whole image.
+
+        Raises:
+            SessionError: no image is set.
+        """
+        return self._dialogue.whole
+
+    @property
+    def image_digest(self) -> str:
+        """The ``image_hash`` of the image that is set; empty before the first."""
+        return self._digest
+
+    @property
+    def clicks(self) -> int:
+        """Clicks and boxes of the current object so far."""
+        return sum(step.painted is None for step in self._dialogue.steps)
+
+    @property
     def prompt(self) -> Prompt | None:
         """What the user has said about the current object so far, None before the first click.
 
@@ -77,9 +97,9 @@ class Previews:
             mask, stages = self._dialogue.mask()
             timings = {"wait": 0.0, "decode": 0.0, **stages, "total": (time.perf_counter() - started) * 1e3}
             mask, logits, image = mask.copy(), step.low_res_logits.copy(), self._dialogue.whole.pixels
-            return MaskResult(
-                mask, logits, step.iou, step.decoder_version, step.window, timings, step.prompt.with_mask(None), image
-            )
+            said = step.prompt
+            prompt = said.with_mask(None) if said.clicks or said.box else None  # None: it was painted only
+            return MaskResult(mask, logits, step.iou, step.decoder_version, step.window, timings, prompt, image)
 
     def preview(self, x: float, y: float, positive: bool = True) -> MaskResult:
         """The answer to a first click here, without making it part of the session: what a hovering mouse shows.

@@ -13,12 +13,12 @@ from livesam.engine.files.image import as_image
 from livesam.engine.files.places import as_path
 from livesam.engine.serving.right_of_way import RightOfWay
 from livesam.engine.session.cached_encoder import CachedEncoder
+from livesam.engine.session.corrections import Corrections
 from livesam.engine.session.decoding import answer
 from livesam.engine.session.dialogue import Dialogue
 from livesam.engine.session.foresight import Foresight
 from livesam.engine.session.listeners import Listeners, SessionLearner
 from livesam.engine.session.log import SessionLog
-from livesam.engine.session.previews import Previews
 from livesam.engine.values.embedding import ImageEmbedding
 from livesam.engine.values.errors import SessionError
 from livesam.engine.values.interaction import Interaction, check_domain
@@ -36,14 +36,14 @@ if TYPE_CHECKING:
 _numbers = itertools.count()  # of objects, in all sessions of the process
 
 
-class Session(Previews):
+class Session(Corrections):
     """Interactive segmentation of one image at a time. Its methods may be called from several threads.
 
     The logic of prompts and answers is in ``Dialogue``; the session adds the decoder slot, priority over learning,
     timing and locking. When zoom encodes a window, other calls wait; previews do not, as they use the whole image.
 
     Args:
-        encoder: runs once per image.
+        encoder: runs once per image; a ``CachedEncoder`` is one that several sessions share, with its own cache.
         slot: gives the decoder for each click; several sessions may share one.
         cache: where embeddings are looked up and kept; None encodes every image anew.
         right_of_way: clicks announce themselves here, so that learning gives way.
@@ -60,7 +60,7 @@ class Session(Previews):
 
     def __init__(
         self,
-        encoder: ImageEncoder,
+        encoder: ImageEncoder | CachedEncoder,
         slot: DecoderSlot,
         cache: EmbeddingCache | None = None,
         *,
@@ -70,10 +70,10 @@ class Session(Previews):
         feed_back: bool = True,
         origin: Origin | None = None,
     ) -> None:
-        cached, right_of_way = CachedEncoder(encoder, cache), right_of_way or RightOfWay()
+        cached = encoder if isinstance(encoder, CachedEncoder) else CachedEncoder(encoder, cache)
         self.foresight = Foresight(cached.window)
         dialogue = Dialogue(cached.window, check_look(look), feed_back=feed_back, make=self.foresight.view)
-        super().__init__(cached, slot, right_of_way, dialogue)
+        super().__init__(cached, slot, right_of_way or RightOfWay(), dialogue)
         self.listeners, self.origin = Listeners(), origin
         self.provenance: AdaptedInfo | None = None
         self._dialogue.domain = check_domain(domain)
@@ -143,9 +143,8 @@ class Session(Previews):
             SessionError: no image is set.
             ValueError: the click is outside of the image, or not finite.
         """
-        click = Click(x, y, positive)
         with self._lock:
-            return self._advance(self._dialogue.clicked(click))
+            return self._advance(self._dialogue.clicked(Click(x, y, positive)))
 
     def box(self, x0: float, y0: float, x1: float, y1: float) -> MaskResult:
         """Set the object's box (replacing an earlier one); clicks stay.
@@ -156,9 +155,8 @@ class Session(Previews):
             SessionError: no image is set.
             ValueError: the box is empty, reversed, not finite, or reaches farther outside.
         """
-        box = Box(x0, y0, x1, y1)
         with self._lock:
-            return self._advance(self._dialogue.boxed(box))
+            return self._advance(self._dialogue.boxed(Box(x0, y0, x1, y1)))
 
     def undo(self) -> MaskResult | None:
         """Take the last click or box back; the answer before it, or None if there is none left.
@@ -186,11 +184,12 @@ class Session(Previews):
             given_up = self._give_up()
         self.listeners.tell(given_up)
 
-    def accept(self, *, rough: bool = False) -> Interaction:
+    def accept(self, *, rough: bool = False, keep: Callable[[Interaction], object] = lambda _: None) -> Interaction:
         """The user takes the mask as it is: hand the object over to whoever learns, and begin the next one.
 
         Args:
             rough: the mask will do, but is not exact; it teaches less.
+            keep: called first, to save the object; what it raises leaves the object as it was.
 
         Raises:
             SessionError: there is no answer to accept.
@@ -199,6 +198,7 @@ class Session(Previews):
             if not self._dialogue.steps:
                 raise SessionError("there is no mask to accept: click first")
             interaction = self._dialogue.finish(self._dialogue.mask()[0], rough=rough)
+            keep(interaction)
             self._dialogue.begin_object(next(_numbers))
         self.listeners.tell(interaction)
         return interaction

@@ -20,6 +20,8 @@ class Step:
         iou: the decoder's own estimate.
         decoder_version: the version that answered.
         window: the part of the image that the decoder looked at.
+        token: which of the decoder's masks the user chose; None where the rule did.
+        painted: the mask as the user painted it, bool ``(H, W)`` of the image; None where the logits say it.
     """
 
     prompt: Prompt
@@ -27,3 +29,5 @@ class Step:
     iou: float
     decoder_version: int
     window: Window
+    token: int | None = None
+    painted: npt.NDArray[np.bool_] | None = None

@@ -207,8 +207,8 @@ class View:
         """
         found = []
         for step in steps:
-            prompt = step.prompt if step.window == self.window else replace(step.prompt, mask_logits=None)
             with suppress(ValueError):
+                prompt = step.prompt if step.window == self.window else replace(step.prompt, mask_logits=None)
                 found.append(self.inside(prompt))
         return tuple(found)
 
@@ -217,6 +217,15 @@ def seen_in(whole: View, views: Mapping[Window, View], steps: Sequence[Step]) ->
     """The views that answered an object's steps, in their order after the whole image's; all without pixels."""
     windows = dict.fromkeys(step.window for step in steps if step.window != whole.window)
     return (replace(whole, pixels=None), *(views[window] for window in windows if window in views))
+
+
+def logits_of(mask: Mask, image_size: int, low_res_hw: tuple[int, int]) -> Logits:
+    """Low-res logits that stand for a mask of the whole image: 8 inside, -8 outside, between them at its border."""
+    height, width = (-(-side // 4) for side in ResizeGeometry.of((mask.shape[0], mask.shape[1]), image_size).resized_hw)
+    result = np.full(low_res_hw, OUTSIDE, np.float32)
+    share = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
+    result[:height, :width] = OUTSIDE * (1 - 2 * share)
+    return result
 
 
 def carried(low_res: Logits, old: Window, new: Window, image_size: int) -> Logits:

@@ -29,7 +29,7 @@ class Zoom:
 
     def __init__(self, make: Callable[[View, Window], View]) -> None:
         """``make`` gives the view of a window of a whole image: encodes it, or has it already."""
-        self._make = make
+        self.make = make
         self._last: tuple[View, View] | None = None  # a view of a window, and the whole image's that it is part of
 
     def forget(self) -> None:
@@ -58,7 +58,7 @@ class Zoom:
         if window == whole.window:
             return whole
         if self._last is None or self._last[0].window != window or self._last[1] is not whole:
-            self._last = (self._make(whole, window), whole)
+            self._last = (self.make(whole, window), whole)
         return self._last[0]
 
 

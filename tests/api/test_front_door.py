@@ -15,7 +15,8 @@ from PIL import Image
 
 NAMES = {
     "Box", "Click", "Learner", "LivesamError", "Look", "LoopConfig", "MaskResult", "Prompt", "Session", "__version__",
-    "embed", "export_decoder", "learn", "open_session", "prepare", "segment",
+    "RemoteSession", "connect", "connect_async", "embed", "export_decoder", "learn", "open_session", "prepare",
+    "segment", "widget",
 }  # fmt: skip
 
 

@@ -1,0 +1,1 @@
+"""Masks of many images, and the files of other tools that hold them."""

@@ -1,0 +1,118 @@
+"""The database of an output folder: how it is opened, and all of it but images and objects.
+
+Write-ahead logging, and for what was accepted ``synchronous=FULL``: it outlives a killed process and a power cut.
+Single clicks are noted with ``NORMAL``: they outlive a killed process.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from livesam.app.annotations.values import Label
+from livesam.app.server.schema import prepare
+from livesam.engine.values.errors import LivesamError
+
+FILE = "annotations.sqlite"
+COLORS = ("#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#42d4f4", "#f032e6", "#bfef45", "#9a6324", "#469990")
+
+
+class Database:
+    """The database of an output folder. Thread-safe.
+
+    Raises:
+        LivesamError: it cannot be opened, is damaged, or of a later livesam.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self.path = out / FILE
+        self._lock = threading.RLock()
+        try:
+            self._safe, self._quick = self._open("FULL"), self._open("NORMAL")
+            prepare(self._safe)
+        except (sqlite3.Error, ValueError) as error:
+            raise LivesamError(
+                f"{self.path} cannot be used: {error}; give another folder with --out, or move the file away"
+            ) from error
+
+    def _open(self, synchronous: str) -> sqlite3.Connection:
+        database = sqlite3.connect(self.path, check_same_thread=False, timeout=10.0)
+        database.row_factory = sqlite3.Row
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute(f"PRAGMA synchronous = {synchronous}")
+        return database
+
+    def close(self) -> None:
+        """Close it; everything is on disk already."""
+        with self._lock:
+            self._quick.close()
+            self._safe.close()
+
+    # Labels
+
+    def labels(self) -> list[Label]:
+        """All of them in their order."""
+        with self._lock:
+            return [Label(*row) for row in self._safe.execute("SELECT name, color FROM labels ORDER BY place, name")]
+
+    def set_labels(self, labels: Sequence[Label]) -> None:
+        """These in this order, and behind them those that objects have and that are left out."""
+        with self._lock, self._safe as database:
+            used = {row[0] for row in database.execute("SELECT DISTINCT label FROM objects")}
+            kept = [one for one in self.labels() if one.name in used - {label.name for label in labels}]
+            database.execute("DELETE FROM labels")
+            rows = [(one.name, one.color, place) for place, one in enumerate((*labels, *kept))]
+            database.executemany("INSERT INTO labels (name, color, place) VALUES (?, ?, ?)", rows)
+
+    def need_label(self, database: sqlite3.Connection, name: str) -> None:
+        (count,) = database.execute("SELECT count(*) FROM labels").fetchone()
+        database.execute(
+            "INSERT OR IGNORE INTO labels (name, color, place) VALUES (?, ?, ?)",
+            (name, COLORS[count % len(COLORS)], count),
+        )
+
+    # Decoders
+
+    def note_version(self, domain: str, number: int, digest: str) -> None:
+        """A version serves: the newest is what a restarted server begins with."""
+        with self._lock, self._safe as database:
+            sql = "INSERT OR REPLACE INTO versions (domain, number, digest, created) VALUES (?, ?, ?, ?)"
+            database.execute(sql, (domain, number, digest, now()))
+
+    def versions(self, domain: str) -> list[tuple[int, str, str]]:
+        """A domain's versions, the oldest first: number, digest of the weights, and when."""
+        sql = "SELECT number, digest, created FROM versions WHERE domain = ? ORDER BY number"
+        with self._lock:
+            return [(row[0], row[1], row[2]) for row in self._safe.execute(sql, (domain,))]
+
+    # Clicks, and what there is one of
+
+    def note_click(self, session: str, image: str, said: Mapping[str, Any]) -> None:
+        """What a user said."""
+        with self._lock, self._quick as database:
+            sql = "INSERT INTO clicks (session, image, said, at) VALUES (?, ?, ?, ?)"
+            database.execute(sql, (session, image, json.dumps(said, allow_nan=False), now()))
+
+    def get(self, key: str) -> str | None:
+        """A single fact, e.g. ``image``: the one that was opened last."""
+        with self._lock:
+            row = self._safe.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def set(self, key: str, value: str) -> None:
+        """Note a single fact."""
+        with self._lock, self._safe as database:
+            self._set(database, key, value)
+
+    def _set(self, database: sqlite3.Connection, key: str, value: str) -> None:
+        database.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (key, value))
+
+
+def now() -> str:
+    """UTC, ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

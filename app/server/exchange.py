@@ -1,0 +1,135 @@
+"""Annotations in and out of a server, and its decoders out."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from livesam.app.annotations.formats import EXPORTS, IMPORTS
+from livesam.app.annotations.values import AnnotatedImage, Dataset, Imported, Mask
+from livesam.app.server.problems import NotFound
+from livesam.export.decoder_export import FORMATS as DECODER_FORMATS
+
+if TYPE_CHECKING:
+    from livesam.app.server.decoder import SharedDecoder
+    from livesam.app.server.gallery import Gallery, Picture
+    from livesam.app.server.store import Store
+    from livesam.app.server.studio import Studio
+
+__all__ = ["DECODER_FORMATS", "EXPORTS", "IMPORTS", "dataset", "decoder_file", "export", "take_in"]
+
+_writing = threading.Lock()  # one decoder is exported at a time: some take a GB of memory
+
+
+def dataset(store: Store, gallery: Gallery | None = None) -> Dataset:
+    """Everything that was accepted; images are read from the database one by one."""
+
+    def images() -> Iterator[AnnotatedImage]:
+        for row in store.images():
+            picture = None if gallery is None else gallery.named(row["name"])
+            image = store.annotated(row, None if picture is None else picture.path)
+            if image.objects or row["done"]:
+                yield image
+
+    return Dataset(tuple(label.name for label in store.labels()), images())
+
+
+def export(studio: Studio, format: str) -> tuple[str, bytes]:
+    """A file's name and content.
+
+    Raises:
+        NotFound: there is no such format.
+    """
+    if format not in EXPORTS:
+        raise NotFound(f"there is no format {format!r}: choose one of {', '.join(EXPORTS)}")
+    chosen = EXPORTS[format]
+    buffer = io.BytesIO()
+    chosen.write(dataset(studio.store, studio.gallery), buffer)
+    return f"{studio.gallery.folder.name or 'images'}-{format}{chosen.suffix}", buffer.getvalue()
+
+
+def take_in(studio: Studio, format: str, data: bytes) -> Imported:
+    """Take the objects of a file for the images of this folder that it names.
+
+    Raises:
+        NotFound: there is no such format.
+        ValueError: the file cannot be read.
+    """
+    if format not in IMPORTS:
+        raise NotFound(f"there is no format {format!r} to read: choose one of {', '.join(IMPORTS)}")
+    found, done = IMPORTS[format](data), Imported()
+    by_base: dict[str, Picture] = {}
+    for one in studio.gallery.pictures():
+        by_base.setdefault(one.name.rsplit("/", 1)[-1], one)
+    for image in found.images:
+        picture = studio.gallery.named(image.name) or by_base.get(image.name.replace("\\", "/").rsplit("/", 1)[-1])
+        if picture is None:
+            done.skipped.append(f"{image.name}: there is no such image in the folder")
+            continue
+        try:
+            _take_image(studio, picture.id, image, done)
+        except Exception as error:  # one damaged image leaves the others
+            done.skipped.append(f"{image.name}: {error}")
+    return done
+
+
+def _take_image(studio: Studio, image_id: str, image: AnnotatedImage, done: Imported) -> None:
+    from livesam.engine.files.hashing import image_hash
+
+    picture = studio.gallery.find(image_id)
+    rgb = studio.pictures.load(picture.path).rgb
+    if rgb.shape[:2] != image.hw:
+        height, width = rgb.shape[:2]
+        said = f"{image.hw[1]} x {image.hw[0]}"
+        done.skipped.append(f"{image.name}: it has {width} x {height} pixels, the file says {said}")
+        return
+    digest, there = image_hash(rgb), studio.store.objects(picture.id)
+    studio.store.add_image(picture.id, picture.name, digest, image.hw)
+    done.images += 1
+    done.skipped += [f"{image.name}: {said}" for said in image.problems]
+    for one in image.objects:
+        mask = one.mask(image.hw)
+        if any(_same(studio, old.id, old.box, one.box, mask) for old in there):
+            done.skipped.append(f"{image.name}: {one.label!r} at {one.box} is there already")
+            continue
+        found = {
+            "image": picture.id, "domain": "default", "label": one.label, "iou": 1.0, "version": 0, "clicks": 0,
+            "source": "import",
+        }  # fmt: skip
+        studio.store.accept(found, mask, {"image_hash": digest, "hw": list(image.hw), "steps": []})
+        done.objects += 1
+
+
+def _same(studio: Studio, old: int, old_box: tuple[int, ...], box: tuple[int, ...], mask: Mask) -> bool:
+    import numpy as np
+
+    return old_box == box and np.array_equal(studio.store.mask(old), mask)
+
+
+def decoder_file(decoder: SharedDecoder, studio: Studio, format: str) -> tuple[str, bytes]:
+    """The decoder that serves, in another program's format: a file's name and content, a zip where there are several.
+
+    Raises:
+        NotFound: there is no such format.
+        LivesamError: it cannot be written here.
+    """
+    from livesam.app.annotations.archive import zipped
+    from livesam.export.decoder_export import export_sam
+
+    if format not in DECODER_FORMATS:
+        raise NotFound(f"there is no format {format!r}: choose one of {', '.join(DECODER_FORMATS)}")
+    chosen, origin = DECODER_FORMATS[format], studio.engine.origin
+    with _writing, tempfile.TemporaryDirectory(prefix="livesam-") as folder:
+        out = Path(folder) / "out" / f"decoder{chosen.suffixes[0] if chosen.suffixes else ''}"
+        out.parent.mkdir()
+        weights = decoder.slot.weights(decoder.slot.current)
+        export_sam(origin.sam(), origin.spec, format=format, out=out, weights=weights, info=decoder.info())
+        files = sorted(path for path in out.parent.rglob("*") if path.is_file())
+        if len([path for path in files if path.suffix != ".json"]) == 1 and chosen.suffixes:
+            return f"{origin.spec.name}-{out.name}", out.read_bytes()
+        content = ((str(path.relative_to(out.parent)), path.read_bytes()) for path in files)
+        return f"{origin.spec.name}-{format}.zip", zipped(content)

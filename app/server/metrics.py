@@ -1,0 +1,41 @@
+"""What is counted, for Prometheus."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.5, 1.0, 2.0, 5.0)
+
+
+class Metrics:
+    """The counters of one server."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter("livesam_http_requests", "HTTP requests", ["method", "status"], registry=self.registry)
+        self.operations = Counter(
+            "livesam_operations", "What sessions were asked", ["op", "outcome"], registry=self.registry
+        )
+        self.clicks = Counter("livesam_clicks", "Clicks and boxes that were answered", registry=self.registry)
+        self.click_seconds = Histogram(
+            "livesam_click_seconds", "From a click's arrival to its answer", buckets=BUCKETS, registry=self.registry
+        )
+        self.open_seconds = Histogram(
+            "livesam_open_seconds", "To open an image", buckets=BUCKETS, registry=self.registry
+        )
+        self.sessions = Gauge("livesam_sessions", "Sessions that are open", registry=self.registry)
+        self.accepted = Counter("livesam_accepted", "Objects that were accepted", registry=self.registry)
+        self.learning = {
+            name: Gauge(f"livesam_{name}", said, ["domain"], registry=self.registry)
+            for name, said in (
+                ("learned", "Interactions that were learned from"),
+                ("published", "Decoders that were put into service"),
+                ("refused", "Decoders that the guard refused"),
+                ("waiting", "Interactions that wait to be learned from"),
+                ("version", "The decoder's version that serves"),
+            )
+        }
+
+    def text(self) -> bytes:
+        """All of it, in Prometheus' text format."""
+        return generate_latest(self.registry)

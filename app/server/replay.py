@@ -1,0 +1,152 @@
+"""Everything that was accepted, once more: the recorded clicks to the recorded decoders, and the same masks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from livesam.app.server.accepted import Accepted
+from livesam.app.server.journal import answer_hash, painted_of
+from livesam.app.server.store import Store
+from livesam.app.server.weights import WeightFiles
+from livesam.engine.files.hashing import image_hash
+from livesam.engine.files.image import read_image
+from livesam.engine.session.question import show
+from livesam.engine.values.errors import LivesamError
+from livesam.engine.values.prompt import Box, Click, Prompt
+from livesam.engine.values.step import Step
+from livesam.engine.values.window import Window
+from livesam.engine.view.look import Look
+from livesam.engine.view.selection import select_token
+from livesam.engine.view.view import View, logits_of
+
+if TYPE_CHECKING:
+    from livesam.engine.session.engine import Engine
+    from livesam.engine.values.protocols import MaskDecoder
+
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(slots=True)
+class Replayed:
+    """What came of it.
+
+    Attributes:
+        objects, answers: how many were given again.
+        left_out: objects that no clicks made: proposals and imports.
+        differences: a sentence for each object whose masks are others now.
+    """
+
+    objects: int = 0
+    answers: int = 0
+    left_out: int = 0
+    differences: list[str] = field(default_factory=list)
+
+
+class Replay:
+    """Answers logs again.
+
+    Args:
+        engine: of the model that the server served.
+        store: of its output folder.
+        files: the weights that it kept.
+        images: where the images lie.
+    """
+
+    def __init__(self, engine: Engine, store: Store, files: WeightFiles, images: Path) -> None:
+        self._engine, self._store, self._files, self._images = engine, store, files, images
+        self._names = {row["id"]: row["name"] for row in store.images()}
+        self._versions: dict[str, dict[int, str]] = {}
+        self._decoder: MaskDecoder | None = None
+        self._loaded = ""
+        self._last: tuple[str, View, str] | None = None  # image, its view and its hash
+
+    def run(self, tell: Callable[[int], object] = lambda done: None) -> Replayed:
+        """All objects in the order in which they were accepted; ``tell`` gets how many are done.
+
+        Raises:
+            ImageError: an image is gone or damaged.
+            CheckpointError: a decoder is missing or damaged.
+        """
+        found = Replayed()
+        for object_, log in self._store.logs():
+            if not log["steps"]:
+                found.left_out += 1
+                continue
+            difference = self._object(object_, log, found)
+            if difference is not None:
+                found.differences.append(f"object {object_.id} ({self._names[object_.image]}): {difference}")
+            found.objects += 1
+            tell(found.objects)
+        return found
+
+    def close(self) -> None:
+        """Free the decoder."""
+        if self._decoder is not None:
+            self._decoder.close()
+
+    def _object(self, object_: Accepted, log: Mapping[str, Any], found: Replayed) -> str | None:
+        whole, digest = self._view(object_.image)
+        if digest != log["image_hash"]:
+            return "its image has changed since it was accepted"
+        last: Step | None = None
+        mask: Mask | None = None
+        look = Look(**log["look"])
+        for i, said in enumerate(log["steps"]):
+            last, mask = self._step(said, whole, last, look, object_.domain)
+            found.answers += 1
+            if answer_hash(last.low_res_logits) != said["answer"]:
+                other = "" if log["runtime"] == self._runtime else f" (answered by {log['runtime']})"
+                return f"answer {i + 1} differs on {self._runtime}{other}"
+        if mask is None or not np.array_equal(mask, self._store.mask(object_.id)):
+            return "its mask differs"
+        return None
+
+    @property
+    def _runtime(self) -> str:
+        decoder = "" if self._decoder is None else self._decoder.runtime
+        return decoder if decoder == self._engine.encoder.runtime else f"{self._engine.encoder.runtime}, {decoder}"
+
+    def _step(
+        self, said: Mapping[str, Any], whole: View, last: Step | None, look: Look, domain: str
+    ) -> tuple[Step, Mask]:
+        version, window = int(said["version"]), Window(*said["window"])
+        if "painted" in said:
+            painted = painted_of(said, whole.hw)
+            logits = logits_of(painted, whole.image_size, whole.low_res_hw)
+            return Step(Prompt(mask_logits=logits), logits, 1.0, version, window, painted=painted), painted
+        view = whole if window == whole.window else whole.part(window, self._engine.encoder.window)
+        clicks = tuple(Click(*click) for click in said["clicks"])
+        prompt = Prompt(clicks, None if said["box"] is None else Box(*said["box"]))
+        if said["fed_back"] and last is not None:
+            prompt = prompt.with_mask(view.fed_back(last))
+        seen = view.inside(prompt)
+        output = self._serving(domain, version).decode(view.embedding, [seen])
+        token = select_token(output.ious[0], seen) if said["token"] is None else int(said["token"])
+        shown = show(view, prompt.clicks, output, 0, token, look)
+        return Step(prompt, shown.low_res_logits, shown.iou, version, window), shown.mask
+
+    def _view(self, image: str) -> tuple[View, str]:
+        if self._last is None or self._last[0] != image:
+            rgb = read_image(self._images / self._names[image])
+            embedding = self._engine.encoder.encode(rgb).embedding
+            self._last = (image, View.whole(embedding, rgb), image_hash(rgb))
+        return self._last[1], self._last[2]
+
+    def _serving(self, domain: str, version: int) -> MaskDecoder:
+        """A decoder with the weights of a version."""
+        if domain not in self._versions:
+            self._versions[domain] = {number: digest for number, digest, _ in self._store.versions(domain)}
+        digest = self._files.base_digest if version == 0 else self._versions[domain].get(version)
+        if digest is None:
+            raise LivesamError(f"version {version} of domain {domain!r} was not kept: its objects cannot be replayed")
+        if self._decoder is None:
+            self._decoder = self._engine.compile(self._files.read(digest))
+        elif self._loaded != digest:
+            self._decoder.load_weights(self._files.read(digest))
+        self._loaded = digest
+        return self._decoder

@@ -1,0 +1,46 @@
+"""The tables of an output folder's database."""
+
+from __future__ import annotations
+
+import sqlite3
+
+VERSION = 1
+
+TABLES = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE images (
+    id TEXT PRIMARY KEY, name TEXT NOT NULL, hash TEXT NOT NULL, width INTEGER NOT NULL, height INTEGER NOT NULL,
+    done INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+CREATE TABLE objects (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, image TEXT NOT NULL REFERENCES images(id), domain TEXT NOT NULL,
+    label TEXT NOT NULL, x0 INTEGER NOT NULL, y0 INTEGER NOT NULL, x1 INTEGER NOT NULL, y1 INTEGER NOT NULL,
+    area INTEGER NOT NULL, iou REAL NOT NULL, version INTEGER NOT NULL, clicks INTEGER NOT NULL,
+    source TEXT NOT NULL, created TEXT NOT NULL, bits BLOB NOT NULL, log TEXT NOT NULL
+);
+CREATE INDEX objects_of_image ON objects(image);
+CREATE INDEX objects_of_domain ON objects(domain);
+CREATE TABLE labels (name TEXT PRIMARY KEY, color TEXT NOT NULL, place INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE versions (
+    domain TEXT NOT NULL, number INTEGER NOT NULL, digest TEXT NOT NULL, created TEXT NOT NULL,
+    PRIMARY KEY (domain, number)
+) WITHOUT ROWID;
+CREATE TABLE clicks (
+    id INTEGER PRIMARY KEY, session TEXT NOT NULL, image TEXT NOT NULL, said TEXT NOT NULL, at TEXT NOT NULL
+);
+"""
+# objects.bits is zlib over the bits of the box, each row padded to whole bytes; objects.log the object's steps as JSON.
+
+
+def prepare(database: sqlite3.Connection) -> None:
+    """Make the tables where there are none.
+
+    Raises:
+        ValueError: they are those of a later livesam.
+    """
+    (found,) = database.execute("PRAGMA user_version").fetchone()
+    if found > VERSION:
+        raise ValueError(f"the database has format {found}, and this livesam reads up to {VERSION}: update livesam")
+    if found == 0:
+        with database:
+            database.executescript(f"BEGIN; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;")

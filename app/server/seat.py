@@ -1,0 +1,276 @@
+"""One client at one image: its session, and what it may ask for. Called by one thread at a time."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from livesam.app.server.fields import flag, index, label_of, number, text
+from livesam.app.server.journal import clicks_of, journal
+from livesam.app.server.masks import Mask, many
+from livesam.app.server.problems import NotFound
+from livesam.app.server.studio import Studio, domain_of
+from livesam.engine.values.errors import SessionError
+from livesam.wire import bits_of, mask_of, pack
+
+if TYPE_CHECKING:
+    from livesam.app.server.accepted import Accepted
+    from livesam.app.server.gallery import Picture
+    from livesam.engine.session.session import Session
+    from livesam.engine.values.interaction import Interaction
+    from livesam.engine.values.result import MaskResult
+
+Said: TypeAlias = Mapping[str, Any]
+Reply: TypeAlias = "dict[str, Any] | bytes"  # JSON, or a frame
+
+QUIET_OPS = frozenset({"preview", "candidates", "compare"})  # change nothing, so they are no part of the click log
+
+
+class Seat:
+    """One client's session.
+
+    Args:
+        domain: of its first decoder.
+        private: whose decoder it is, if not all share it.
+    """
+
+    def __init__(self, studio: Studio, domain: str, private: str | None = None) -> None:
+        self.id = secrets.token_hex(6)
+        self._studio, self._private = studio, private
+        self._decoder = studio.decoder(domain_of(domain, private))
+        self.session: Session = self._decoder.session()
+        self._picture: Picture | None = None
+        self._digest = ""
+        self._editing: int | None = None
+        self._proposals: dict[int, tuple[Mask, float, int]] = {}
+        self._ops: dict[str, Callable[[Said, memoryview], Reply]] = {
+            "open": self._open, "click": self._click, "box": self._box, "undo": self._undo, "redo": self._redo,
+            "reset": self._reset, "candidates": self._candidates, "choose": self._choose, "preview": self._preview,
+            "paint": self._paint, "accept": self._accept, "edit": self._edit, "compare": self._compare,
+            "propose": self._propose, "take": self._take, "drop": self._drop, "domain": self._domain,
+        }  # fmt: skip
+
+    @property
+    def domain(self) -> str:
+        """Of the decoder that answers."""
+        return self._decoder.domain
+
+    def learning(self) -> dict[str, Any]:
+        """What is to be seen of the learning."""
+        return self._decoder.state()
+
+    def answer(self, said: Said, payload: memoryview) -> Reply:
+        """Do what a client asks for.
+
+        Raises:
+            ValueError: the message is none that is understood.
+            LivesamError: it cannot be done now.
+            OSError: the disk refused.
+        """
+        op, started = text(said, "op"), time.perf_counter()
+        if op not in self._ops:
+            raise ValueError(f"unknown op {op!r}: choose one of {', '.join(self._ops)}")
+        outcome = "error"
+        try:
+            reply = self._ops[op](said, payload)
+            outcome = "ok"
+        finally:
+            self._studio.metrics.operations.labels(op, outcome).inc()
+        if op in ("click", "box"):
+            seconds = time.perf_counter() - started
+            self._studio.metrics.clicks.inc()
+            self._studio.metrics.click_seconds.observe(seconds)
+            self._decoder.latencies_ms.append(seconds * 1e3)
+        if op not in QUIET_OPS and self._picture is not None:
+            told = {key: value for key, value in said.items() if key not in ("id", "bits")}
+            self._studio.store.note_click(self.id, self._picture.id, {**told, "version": self.session.slot.current})
+        return reply
+
+    # The image
+
+    def _open(self, said: Said, payload: memoryview) -> Reply:
+        started = time.perf_counter()
+        picture = self._studio.gallery.find(text(said, "image"))
+        self._begin(picture)
+        seconds = time.perf_counter() - started
+        self._studio.metrics.open_seconds.observe(seconds)
+        self._studio.encode_ahead(picture.id)
+        height, width = self.session.embedding.original_hw
+        return {"re": said.get("id"), "image": picture.id, "width": width, "height": height, "ms": _ms(seconds)}
+
+    def _begin(self, picture: Picture) -> None:
+        rgb = self._studio.pictures.load(picture.path).rgb
+        self.session.set_image(rgb)
+        self._picture, self._digest = picture, self.session.image_digest
+        self._studio.store.note_image(picture.id, picture.name, self._digest, (rgb.shape[0], rgb.shape[1]))
+        self._forget()
+
+    def _domain(self, said: Said, payload: memoryview) -> Reply:
+        decoder = self._studio.decoder(domain_of(text(said, "name"), self._private))
+        if decoder is not self._decoder:
+            self.session.reset()
+            self._decoder, self.session = decoder, decoder.session()
+            self._forget()
+            if self._picture is not None:
+                self._begin(self._picture)
+        return {"re": said.get("id"), "domain": decoder.domain}
+
+    # The object
+
+    def _click(self, said: Said, payload: memoryview) -> Reply:
+        return self._mask(said, self.session.click(number(said, "x"), number(said, "y"), flag(said, "positive", True)))
+
+    def _box(self, said: Said, payload: memoryview) -> Reply:
+        x0, y0, x1, y1 = (number(said, name) for name in ("x0", "y0", "x1", "y1"))
+        return self._mask(said, self.session.box(x0, y0, x1, y1))
+
+    def _undo(self, said: Said, payload: memoryview) -> Reply:
+        return self._mask(said, self.session.undo())
+
+    def _redo(self, said: Said, payload: memoryview) -> Reply:
+        return self._mask(said, self.session.redo())
+
+    def _reset(self, said: Said, payload: memoryview) -> Reply:
+        self.session.reset()
+        self._editing = None
+        return {"re": said.get("id")}
+
+    def _preview(self, said: Said, payload: memoryview) -> Reply:
+        result = self.session.preview(number(said, "x"), number(said, "y"), flag(said, "positive", True))
+        return self._mask(said, result, preview=True)
+
+    def _candidates(self, said: Said, payload: memoryview) -> Reply:
+        found = self.session.candidates()
+        return many(self._head(said), [({"iou": _iou(one)}, one.mask) for one in found])
+
+    def _choose(self, said: Said, payload: memoryview) -> Reply:
+        return self._mask(said, self.session.choose(index(said, "index")))
+
+    def _paint(self, said: Said, payload: memoryview) -> Reply:
+        mask = mask_of(said.get("box"), payload, self.session.embedding.original_hw)
+        return self._mask(said, self.session.paint(mask))
+
+    def _compare(self, said: Said, payload: memoryview) -> Reply:
+        now = self.session.answer()
+        if now is None:
+            raise SessionError("there is no mask to compare: click first")
+        before = self.session.answered_by(self._studio.original)
+        both = {"now": now, "original": before}
+        return many(self._head(said), [({"name": name, "iou": _iou(one)}, one.mask) for name, one in both.items()])
+
+    # What is kept
+
+    def _accept(self, said: Said, payload: memoryview) -> Reply:
+        label, rough = label_of(said), flag(said, "rough", False)
+        picture, session = self._opened(), self.session
+        answer = session.answer()
+        if answer is None or not answer.mask.any():
+            raise SessionError("there is no mask to accept: click first")
+        kept: list[Accepted] = []
+
+        def keep(interaction: Interaction) -> None:
+            """Before the object is handed on: what is not on the disk is not accepted."""
+            for version in {step.decoder_version for step in interaction.steps}:
+                self._decoder.sure_of(version)
+            painted = any(step.painted is not None for step in interaction.steps[int(self._editing is not None) :])
+            found = {
+                "image": picture.id, "domain": self.domain, "label": label, "iou": _iou(answer),
+                "version": answer.decoder_version, "clicks": clicks_of(interaction),
+                "source": "paint" if painted else "click",
+            }  # fmt: skip
+            log = journal(interaction, self._digest, session.look, session.runtime)
+            kept.append(self._studio.store.accept(found, answer.mask, log, self._editing))
+
+        session.accept(rough=rough, keep=keep)
+        self._studio.metrics.accepted.inc()
+        self._editing = None
+        return {"re": said.get("id"), "object": kept[0].public()}
+
+    def _edit(self, said: Said, payload: memoryview) -> Reply:
+        found, picture = self._studio.store.object(index(said, "object")), self._opened()
+        if found.image != picture.id:
+            raise SessionError("this object is of another image: open that one first")
+        mask = self._studio.store.mask(found.id)
+        if mask.shape != self.session.embedding.original_hw:
+            raise SessionError("the image has another size than when this object was accepted")
+        self.session.reset()
+        result = self.session.paint(mask)
+        self._editing = found.id
+        return self._mask(said, result)
+
+    # The rest of its kind
+
+    def _propose(self, said: Said, payload: memoryview) -> Reply:
+        from livesam.engine.session.proposals import propose
+
+        store, picture = self._studio.store, self._opened()
+        label = None if said.get("label") is None else label_of(said)
+        objects = store.objects(picture.id)
+        masks = {one.id: store.mask(one.id) for one in objects}
+        examples = [masks[one.id] for one in objects if label in (None, one.label)]
+        if not examples:
+            raise SessionError("accept an object first: proposals are what looks like it")
+        most = min(index(said, "most"), 200) if "most" in said else 50
+        found = propose(self.session, examples, list(masks.values()), most=most)
+        self._proposals = {i: (one.mask, one.iou, one.decoder_version) for i, one in enumerate(found)}
+        items = [({"id": i, "iou": round(iou, 4)}, mask) for i, (mask, iou, _) in self._proposals.items()]
+        return many(self._head(said), items)
+
+    def _take(self, said: Said, payload: memoryview) -> Reply:
+        label, picture = label_of(said), self._opened()
+        chosen = index(said, "proposal")
+        if chosen not in self._proposals:
+            raise NotFound(f"there is no proposal {chosen}: it was taken, dropped, or is of an earlier image")
+        mask, iou, version = self._proposals[chosen]
+        self._decoder.sure_of(version)
+        found = {
+            "image": picture.id, "domain": self.domain, "label": label, "iou": iou, "version": version, "clicks": 0,
+            "source": "proposal",
+        }  # fmt: skip
+        log = {"image_hash": self._digest, "hw": list(mask.shape), "domain": self.domain, "steps": []}
+        kept = self._studio.store.accept(found, mask, log)
+        self._studio.metrics.accepted.inc()
+        del self._proposals[chosen]
+        return {"re": said.get("id"), "object": kept.public()}
+
+    def _drop(self, said: Said, payload: memoryview) -> Reply:
+        if self._proposals.pop(index(said, "proposal"), None) is None:
+            raise NotFound(f"there is no proposal {said.get('proposal')}")
+        return {"re": said.get("id")}
+
+    def _opened(self) -> Picture:
+        if self._picture is None:
+            raise SessionError("no image is open: send open first")
+        return self._picture
+
+    def _forget(self) -> None:
+        self._editing = None
+        self._proposals.clear()
+
+    # Answers
+
+    def _head(self, said: Said) -> dict[str, Any]:
+        height, width = self.session.embedding.original_hw
+        return {
+            "re": said.get("id"), "image": self._opened().id, "width": width, "height": height,
+            "version": self.session.slot.current,
+        }  # fmt: skip
+
+    def _mask(self, said: Said, result: MaskResult | None, **more: Any) -> Reply:
+        box, bits = (None, b"") if result is None else bits_of(result.mask)
+        head = self._head(said)
+        if result is not None:
+            took = _ms(result.timings_ms["total"] / 1e3)
+            head |= {"iou": _iou(result), "version": result.decoder_version, "ms": took}
+        return pack({**head, "kind": "mask", "box": box, "clicks": self.session.clicks, **more}, bits)
+
+
+def _iou(result: MaskResult) -> float:
+    return round(float(np.nan_to_num(result.iou)), 4)
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1e3, 2)

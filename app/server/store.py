@@ -1,0 +1,192 @@
+"""What is accepted, on disk before the user is told so."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from livesam.app.annotations.values import Annotated, AnnotatedImage
+from livesam.app.server.accepted import COLUMNS, Accepted
+from livesam.app.server.database import Database, now
+from livesam.app.server.problems import NotFound
+from livesam.wire import bits_of, mask_of
+
+
+class Store(Database):
+    """Images and objects. Thread-safe."""
+
+    # Images
+
+    def note_image(self, image: str, name: str, digest: str, hw: tuple[int, int]) -> None:
+        """An image was opened: it is where a restarted server goes on."""
+        with self._lock, self._quick as database:
+            database.execute(
+                "INSERT INTO images (id, name, hash, width, height) VALUES (?, ?, ?, ?, ?) ON CONFLICT(id) DO UPDATE "
+                "SET hash = excluded.hash, width = excluded.width, height = excluded.height",
+                (image, name, digest, hw[1], hw[0]),
+            )
+            self._set(database, "image", image)
+
+    def add_image(self, image: str, name: str, digest: str, hw: tuple[int, int]) -> None:
+        """An image that objects are imported for; what is known of it stays."""
+        with self._lock, self._safe as database:
+            database.execute(
+                "INSERT OR IGNORE INTO images (id, name, hash, width, height) VALUES (?, ?, ?, ?, ?)",
+                (image, name, digest, hw[1], hw[0]),
+            )
+
+    def set_done(self, image: str, done: bool) -> None:
+        """Whether the user is through with an image.
+
+        Raises:
+            NotFound: it was never opened.
+        """
+        with self._lock, self._safe as database:
+            if database.execute("UPDATE images SET done = ? WHERE id = ?", (int(done), image)).rowcount == 0:
+                raise NotFound("this image was never opened: open it first")
+
+    def states(self) -> dict[str, tuple[bool, int]]:
+        """Of each image that was opened: whether it is done, and how many objects it has."""
+        query = "SELECT i.id, i.done, count(o.id) FROM images i LEFT JOIN objects o ON o.image = i.id GROUP BY i.id"
+        with self._lock:
+            return {row[0]: (bool(row[1]), row[2]) for row in self._safe.execute(query)}
+
+    def images(self) -> list[sqlite3.Row]:
+        """Every image that was opened, by name: ``id``, ``name``, ``hash``, ``width``, ``height``, ``done``."""
+        with self._lock:
+            return self._safe.execute("SELECT * FROM images ORDER BY name").fetchall()
+
+    # Objects
+
+    def accept(
+        self, found: Mapping[str, Any], mask: npt.NDArray[np.bool_], log: Mapping[str, Any], replaces: int | None = None
+    ) -> Accepted:
+        """Keep an object; it is on disk when this returns.
+
+        Args:
+            found: ``image``, ``domain``, ``label``, ``iou``, ``version``, ``clicks`` and ``source``.
+            mask: bool ``(H, W)`` of the image.
+            log: how it came about, for a replay.
+            replaces: the object whose place it takes.
+
+        Raises:
+            ValueError: the mask is empty.
+            NotFound: the object to replace is gone.
+        """
+        box, bits = bits_of(mask)
+        if box is None:
+            raise ValueError("the mask is empty: there is nothing to accept")
+        row = {
+            **found, "area": int(mask.sum()), "created": now(), "bits": zlib.compress(bits, 1),
+            "log": json.dumps(log, allow_nan=False), **dict(zip(("x0", "y0", "x1", "y1"), box, strict=True)),
+        }  # fmt: skip
+        with self._lock, self._safe as database:
+            self.need_label(database, row["label"])
+            if replaces is None:
+                names = ", ".join(row)
+                sql = f"INSERT INTO objects ({names}) VALUES ({', '.join(f':{name}' for name in row)})"
+                number = database.execute(sql, row).lastrowid
+            else:
+                sql = f"UPDATE objects SET {', '.join(f'{name} = :{name}' for name in row)} WHERE id = :id"
+                number = replaces
+                if database.execute(sql, {**row, "id": replaces}).rowcount == 0:
+                    raise NotFound("the object that was edited is gone: accept it as a new one")
+            return self._object(database, int(number or 0))
+
+    def object(self, number: int) -> Accepted:
+        """One object.
+
+        Raises:
+            NotFound: there is none.
+        """
+        with self._lock:
+            return self._object(self._safe, number)
+
+    def objects(self, image: str) -> list[Accepted]:
+        """An image's objects in the order in which they were accepted."""
+        with self._lock:
+            rows = self._safe.execute(f"SELECT {COLUMNS} FROM objects WHERE image = ? ORDER BY id", (image,))
+            return [Accepted.of(row) for row in rows]
+
+    def history(self, domain: str, most: int = 500) -> tuple[int, int, list[Accepted]]:
+        """A domain's objects without the imported ones: how many, how many clicks they took, and the last of them."""
+        where = "FROM objects WHERE domain = ? AND source != 'import'"
+        with self._lock:
+            count, clicks = self._safe.execute(f"SELECT count(*), total(clicks) {where}", (domain,)).fetchone()
+            rows = self._safe.execute(f"SELECT {COLUMNS} {where} ORDER BY id DESC LIMIT ?", (domain, most)).fetchall()
+        return count, int(clicks), [Accepted.of(row) for row in reversed(rows)]
+
+    def mask(self, number: int) -> npt.NDArray[np.bool_]:
+        """An object's mask, bool ``(H, W)`` of the image.
+
+        Raises:
+            NotFound: there is no such object.
+        """
+        sql = (
+            "SELECT o.x0, o.y0, o.x1, o.y1, o.bits, i.height, i.width FROM objects o JOIN images i ON i.id = o.image "
+            "WHERE o.id = ?"
+        )
+        with self._lock:
+            row = self._safe.execute(sql, (_small(number),)).fetchone()
+        if row is None:
+            raise NotFound(f"there is no object {number}")
+        return mask_of(list(row[:4]), zlib.decompress(row[4]), (row[5], row[6]))
+
+    def logs(self) -> Iterator[tuple[Accepted, dict[str, Any]]]:
+        """Every object with its log."""
+        with self._lock:
+            rows = self._safe.execute(f"SELECT {COLUMNS}, log FROM objects ORDER BY id").fetchall()
+        for row in rows:
+            yield Accepted.of(row), json.loads(row["log"])
+
+    def delete(self, number: int) -> None:
+        """Forget an object.
+
+        Raises:
+            NotFound: there is none.
+        """
+        with self._lock, self._safe as database:
+            if database.execute("DELETE FROM objects WHERE id = ?", (_small(number),)).rowcount == 0:
+                raise NotFound(f"there is no object {number}")
+
+    def relabel(self, number: int, label: str) -> Accepted:
+        """Call an object something else.
+
+        Raises:
+            NotFound: there is none.
+        """
+        with self._lock, self._safe as database:
+            self.need_label(database, label)
+            if database.execute("UPDATE objects SET label = ? WHERE id = ?", (label, _small(number))).rowcount == 0:
+                raise NotFound(f"there is no object {number}")
+            return self._object(database, number)
+
+    def annotated(self, image: sqlite3.Row, path: Path | None = None) -> AnnotatedImage:
+        """An image of ``images`` with its masks."""
+        sql = "SELECT id, label, x0, y0, x1, y1, bits FROM objects WHERE image = ? ORDER BY id"
+        with self._lock:
+            rows = self._safe.execute(sql, (image["id"],)).fetchall()
+        objects = []
+        for row in rows:
+            box = (row["x0"], row["y0"], row["x1"], row["y1"])
+            size = (box[3] - box[1], box[2] - box[0])
+            crop = mask_of((0, 0, size[1], size[0]), zlib.decompress(row["bits"]), size)
+            objects.append(Annotated(row["label"], box, crop, row["id"]))
+        return AnnotatedImage(image["name"], (image["height"], image["width"]), tuple(objects), path)
+
+    def _object(self, database: sqlite3.Connection, number: int) -> Accepted:
+        row = database.execute(f"SELECT {COLUMNS} FROM objects WHERE id = ?", (_small(number),)).fetchone()
+        if row is None:
+            raise NotFound(f"there is no object {number}")
+        return Accepted.of(row)
+
+
+def _small(number: int) -> int:
+    """A number as SQLite holds it; what is beyond is nobody's."""
+    return number if 0 <= number < 2**63 else -1

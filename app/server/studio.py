@@ -1,0 +1,187 @@
+"""Everything that the requests of a server share: images, the engine, decoders, and what is kept."""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from livesam.app.server.ahead import Ahead
+from livesam.app.server.decoder import SharedDecoder
+from livesam.app.server.gallery import Gallery, Picture
+from livesam.app.server.metrics import Metrics
+from livesam.app.server.pictures import Pictures
+from livesam.app.server.problems import AtCapacity, NotReady
+from livesam.app.server.settings import Settings
+from livesam.app.server.store import Store
+from livesam.app.server.weights import FOLDER, WeightFiles
+from livesam.engine.values.errors import LivesamError
+
+if TYPE_CHECKING:
+    from livesam.engine.serving.slot import DecoderSlot
+    from livesam.engine.session.engine import Engine
+
+log = logging.getLogger(__name__)
+
+PRIVATE = re.compile(r"[A-Za-z0-9_-]{1,64}")
+LONGEST_DOMAIN = 100
+
+
+class Studio:
+    """What the requests of a server share. Thread-safe; the engine is opened by ``open``, in the background.
+
+    Args:
+        settings: of the server; its folders exist, and nobody else serves the output folder.
+        gallery: the images.
+
+    Attributes:
+        store: what is kept.
+        pictures: reads images.
+        metrics: counts what happens.
+    """
+
+    def __init__(self, settings: Settings, gallery: Gallery) -> None:
+        self.settings, self.gallery = settings, gallery
+        self.store = Store(settings.out)
+        self.store.set("folder", str(gallery.folder))
+        self.pictures, self.metrics = Pictures(), Metrics()
+        self.id = secrets.token_hex(8)  # of this run of the server
+        self._engine: Engine | None = None
+        self._files: WeightFiles | None = None
+        self._original: DecoderSlot | None = None
+        self._ahead: Ahead | None = None
+        self._failed: str | None = None
+        self._decoders: dict[str, SharedDecoder] = {}
+        self._lock = threading.Lock()
+        self._opened = threading.Event()
+        self._closed = False
+
+    def open(self) -> None:
+        """Open the model and warm it up; ``why_not`` says what came of it."""
+        from livesam.export.opening import open_engine
+
+        try:
+            engine = open_engine(self.settings.opening, progress=lambda said: log.info("%s", said))
+            self._check_model(engine)
+            self._engine, self._files = engine, WeightFiles(self.settings.out / FOLDER, engine.base)
+            self._original = engine.slot()
+            self._ahead = Ahead(engine, self.pictures)
+            _warm_up(engine, self._original)
+        except Exception as error:
+            log.exception("the model could not be opened")
+            self._failed = f"the model could not be opened: {error}"
+        finally:
+            self._opened.set()
+
+    def why_not(self) -> str | None:
+        """Why no image can be opened yet; None where it can."""
+        return self._failed or (None if self._opened.is_set() else "the model is being opened")
+
+    @property
+    def engine(self) -> Engine:
+        """The engine, once it is open; waits for that.
+
+        Raises:
+            NotReady: it is not open after a minute, or could not be opened.
+        """
+        self._opened.wait(60.0)
+        why = self.why_not()
+        if why is not None or self._engine is None:
+            raise NotReady(why or "the server is closing")
+        return self._engine
+
+    @property
+    def original(self) -> DecoderSlot:
+        """A slot that serves the model's own decoder and never another. Errors as ``engine``."""
+        _ = self.engine
+        if self._original is None:
+            raise NotReady("the server is closing")
+        return self._original
+
+    def decoder(self, domain: str) -> SharedDecoder:
+        """The decoder of a domain, made when it is first asked for.
+
+        Raises:
+            ValueError: it is no name for a domain.
+            AtCapacity: there are as many as are allowed.
+            CheckpointError: what served last is damaged.
+            NotReady: as ``engine``.
+        """
+        engine = self.engine
+        with self._lock:
+            if self._closed or self._files is None:
+                raise NotReady("the server is closing")
+            if domain not in self._decoders:
+                if len(self._decoders) >= self.settings.limits.domains:
+                    raise AtCapacity(f"{len(self._decoders)} decoders are in use, which is as many as are allowed")
+                self._decoders[domain] = SharedDecoder(domain, engine, self.store, self._files, self.settings)
+            return self._decoders[domain]
+
+    def decoders(self) -> list[SharedDecoder]:
+        """Those that are in use."""
+        with self._lock:
+            return list(self._decoders.values())
+
+    def encode_ahead(self, image: str) -> None:
+        """Make the embeddings of the images after this one, when nobody clicks."""
+        if self._ahead is not None:
+            self._ahead.ask([picture.path for picture in self.gallery.after(image, 3)])
+
+    def current(self) -> Picture | None:
+        """The image that was opened last, where the folder still has it."""
+        found = self.store.get("image")
+        return next((one for one in self.gallery.pictures() if one.id == found), None)
+
+    def close(self) -> None:
+        """Stop learning, and close everything."""
+        self._opened.wait()
+        with self._lock:
+            self._closed, decoders = True, list(self._decoders.values())
+        closing: list[Callable[[], object]] = [decoder.close for decoder in decoders]
+        closing += [one.close for one in (self._ahead, self._original, self._engine) if one is not None]
+        for close in (*closing, self.store.close):
+            try:
+                close()
+            except Exception:  # the rest is to be closed all the same
+                log.exception("could not be closed")
+
+    def _check_model(self, engine: Engine) -> None:
+        """Refuse an output folder whose decoders were learned on another model."""
+        from livesam.engine.files.hashing import weights_hash
+
+        known, found = self.store.get("base"), weights_hash(engine.base)
+        if known is None:
+            self.store.set("base", found)
+            self.store.set("model", engine.origin.spec.name)
+        elif known != found:
+            raise LivesamError(
+                f"{self.settings.out} was begun with the model {self.store.get('model')} and other weights: serve it "
+                "with those, or give another folder with --out"
+            )
+
+
+def _warm_up(engine: Engine, slot: DecoderSlot) -> None:
+    """The first image and click of a runtime pay for its start."""
+    import numpy as np
+
+    session = engine.session(slot)
+    session.set_image(np.zeros((64, 64, 3), np.uint8))
+    session.click(32, 32)
+
+
+def domain_of(domain: str, private: str | None = None) -> str:
+    """The name of a decoder: of a domain's, which all share, or of one that only those have who know ``private``.
+
+    Raises:
+        ValueError: one of them is no name.
+    """
+    if not domain.strip() or len(domain) > LONGEST_DOMAIN or not domain.isprintable() or "@" in domain:
+        raise ValueError(f"a domain is a name of 1 to {LONGEST_DOMAIN} letters without '@', got {domain[:120]!r}")
+    if private is None:
+        return domain
+    if not PRIVATE.fullmatch(private):
+        raise ValueError("private is 1 to 64 letters, digits, '-' and '_'")
+    return f"{domain}@{private}"

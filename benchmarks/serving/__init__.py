@@ -1,0 +1,1 @@
+"""Many sessions of `livesam serve` at once."""

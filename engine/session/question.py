@@ -1,0 +1,61 @@
+"""A question to the decoder, and its answer as the user sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from livesam.engine.values.prompt import Click, Prompt
+from livesam.engine.values.result import DecoderOutput
+from livesam.engine.values.window import Window
+from livesam.engine.view.look import Look
+from livesam.engine.view.view import Logits, Mask, View
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Question:
+    """What the decoder is asked.
+
+    Attributes:
+        view: what it looks at.
+        prompt: clicks and box in pixels of the whole image; the fed-back mask is the view's.
+    """
+
+    view: View
+    prompt: Prompt
+
+    @property
+    def seen(self) -> Prompt:
+        """The prompt as the decoder gets it, in pixels of the view."""
+        return self.view.inside(self.prompt)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shown:
+    """An answer as the user sees it.
+
+    Attributes:
+        mask: bool ``(H, W)`` of the whole image.
+        low_res_logits: float32 ``(4h, 4w)`` of the window.
+        iou: the decoder's own estimate.
+        window: the part of the image that the decoder looked at.
+        stages: milliseconds of each stage of drawing.
+    """
+
+    mask: Mask
+    low_res_logits: Logits
+    iou: float
+    window: Window
+    stages: Mapping[str, float] = field(default_factory=dict)
+
+
+def show(view: View, clicks: Sequence[Click], output: DecoderOutput, index: int, token: int, look: Look) -> Shown:
+    """One of the decoder's masks as the user sees it.
+
+    Args:
+        clicks: in pixels of the whole image.
+        index: which of the prompts of the output.
+        token: which of its four masks.
+    """
+    logits, mask, stages = view.shown(output.low_res_logits[index, token], clicks, look)
+    return Shown(mask, logits, float(output.ious[index, token]), view.window, stages)

@@ -1,0 +1,236 @@
+"""The page in a real browser, at a real server that learns."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from livesam.benchmarks.page.browser import Browser, Visitor
+from livesam.benchmarks.serving.served import Served
+from PIL import Image
+
+Mask = npt.NDArray[np.bool_]
+
+
+def objects_of(served: Served, name: str) -> list[dict[str, Any]]:
+    """What the server has on an image."""
+    items = served.json("/api/images?offset=0&limit=50")["items"]
+    image = next(item["id"] for item in items if item["name"] == name)
+    return list(served.json(f"/api/images/{image}")["objects"])
+
+
+def kept(served: Served, number: Any) -> Mask:
+    """An accepted mask, from the server."""
+    return np.asarray(Image.open(io.BytesIO(served.read(f"/api/objects/{number}/mask")))) > 127
+
+
+def iou(one: Mask | None, other: Mask | None) -> float:
+    assert one is not None
+    assert other is not None
+    return float((one & other).sum() / (one | other).sum())
+
+
+def open_image(visitor: Visitor, name: str) -> None:
+    """From wherever the browser or the server was before."""
+    visitor.page.get_by_role("button", name=name).click()
+    visitor.until(f"document.querySelector('.caption__name').textContent === {json.dumps(name)}")
+    visitor.settled()
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools on NumPy 2
+def test_a_folder_is_annotated_and_a_killed_server_loses_nothing(served: Served, visitor: Visitor) -> None:
+    open_image(visitor, "astronaut.png")
+    visitor.click(150, 260)
+    first = visitor.painted()
+    visitor.click(215, 115)
+    assert visitor.steps() == 2
+    visitor.key("Control+z")
+    assert visitor.steps() == 1
+    assert iou(visitor.painted(), first) == 1
+    visitor.key("Control+Shift+z")
+    seen = {"astronaut.png": visitor.painted()}
+    visitor.key("Enter")
+    assert iou(kept(served, objects_of(served, "astronaut.png")[-1]["id"]), seen["astronaut.png"]) == 1
+
+    visitor.key("d")
+    visitor.drag(30, 5, 430, 295)
+    seen["chelsea.png"] = visitor.painted()
+    visitor.key("f")
+    (cat,) = objects_of(served, "chelsea.png")
+    assert iou(kept(served, cat["id"]), seen["chelsea.png"]) == 1
+    assert visitor.complaints == []  # the content security policy would be among them
+
+    visitor.key("d")
+    visitor.click(44, 54)
+    served.kill()
+    visitor.until("document.querySelector('[role=alert]') !== null")
+    visitor.page.mouse.click(*visitor.place(52, 62))  # said while nobody listens
+    served.start()
+    visitor.until("document.querySelector('[role=alert]') === null")
+    visitor.settled()
+    assert visitor.steps() == 2
+    seen["coins.png"] = visitor.painted()
+    visitor.key("Enter")
+    for name, mask in seen.items():
+        assert iou(kept(served, objects_of(served, name)[-1]["id"]), mask) == 1
+    assert_coco_has(served, seen)
+
+
+def assert_coco_has(served: Served, seen: dict[str, Mask | None]) -> None:
+    """What pycocotools reads from the exported file is what was seen."""
+    COCO = pytest.importorskip("pycocotools.coco").COCO
+    coco = COCO()
+    coco.dataset = json.loads(served.read("/api/export/coco"))
+    coco.createIndex()
+    images = {image["file_name"]: image["id"] for image in coco.dataset["images"]}
+    for name, mask in seen.items():
+        found = [coco.annToMask(one).astype(bool) for one in coco.loadAnns(coco.getAnnIds(imgIds=[images[name]]))]
+        assert max(iou(one, mask) for one in found) == 1
+
+
+def test_a_page_that_is_opened_anew_goes_on_where_it_was(visitor: Visitor) -> None:
+    open_image(visitor, "coins.png")
+    visitor.page.reload()
+    visitor.settled()
+    assert visitor.ask("document.querySelector('.caption__name').textContent") == "coins.png"
+
+
+def test_another_mask_a_brush_an_edit_and_a_deletion(served: Served, visitor: Visitor) -> None:
+    open_image(visitor, "coins.png")
+    before = visitor.objects()
+    visitor.click(270, 120)
+    first = visitor.painted()
+    for _ in range(3):
+        visitor.key("Tab")
+    assert visitor.ask("document.querySelector('.toolbar .chip').textContent") in {"1 of 3", "2 of 3", "3 of 3"}
+    visitor.key("Tab")
+    visitor.key("b")
+    visitor.drag(20, 280, 60, 280)
+    painted = visitor.painted()
+    assert painted is not None
+    assert first is not None
+    assert painted[280, 20:60].all()
+    visitor.key("e")
+    visitor.drag(20, 280, 60, 280)
+    erased = visitor.painted()
+    assert erased is not None
+    assert not erased[280, 20:60].any()
+    visitor.key("v")
+    visitor.key("Enter")
+    assert visitor.objects() == before + 1
+
+    visitor.page.get_by_role("button", name=f"Edit object {before + 1} again").click()
+    visitor.settled()
+    assert iou(visitor.painted(), erased) == 1
+    visitor.click(290, 130)
+    changed = visitor.painted()
+    visitor.key("Enter")
+    assert visitor.objects() == before + 1
+    (number,) = {one["id"] for one in objects_of(served, "coins.png")[before:]}
+    assert iou(kept(served, number), changed) == 1
+
+    visitor.page.get_by_role("button", name=f"Delete object {before + 1}").click()
+    visitor.settled()
+    assert visitor.objects() == before
+    assert len(objects_of(served, "coins.png")) == before
+    assert visitor.complaints == []
+
+
+def test_the_rest_is_proposed_and_decided_by_one_key(served: Served, visitor: Visitor) -> None:
+    open_image(visitor, "coins.png")
+    visitor.click(155, 50)
+    visitor.key("Enter")
+    before = visitor.objects()
+    visitor.key("g")
+    bar = visitor.page.get_by_role("group", name="Proposals")
+    bar.wait_for(timeout=60_000)
+    count = int(bar.inner_text().split("of")[1].split()[0])
+    assert count >= 1
+    visitor.key("y")
+    assert visitor.objects() == before + 1
+    assert len(objects_of(served, "coins.png")) == before + 1
+    if count > 1:
+        visitor.key("n")
+        assert visitor.objects() == before + 1
+
+
+def test_the_original_decoder_is_compared(visitor: Visitor) -> None:
+    open_image(visitor, "astronaut.png")
+    visitor.click(428, 160)
+    visitor.key("c")
+    assert "original decoder" in visitor.page.get_by_role("note").inner_text(timeout=60_000)
+    visitor.key("c")
+    visitor.key("Escape")
+    assert visitor.steps() == 0
+    assert visitor.painted() is None
+    assert visitor.complaints == []
+
+
+def test_no_mouse_is_needed(visitor: Visitor) -> None:
+    open_image(visitor, "astronaut.png")
+    before = visitor.objects()
+    visitor.page.locator(".stage").focus()
+    visitor.key("Alt+ArrowDown")
+    visitor.key(".")
+    assert visitor.steps() == 1
+    visitor.key("Shift+Enter")
+    assert visitor.objects() == before + 1
+
+
+def test_a_finger_adds_removes_and_two_zoom(visitor: Visitor) -> None:
+    open_image(visitor, "astronaut.png")
+    devtools = visitor.page.context.new_cdp_session(visitor.page)
+
+    def touch(phase: str, *fingers: tuple[float, float]) -> None:
+        points = [{"x": x, "y": y, "id": at} for at, (x, y) in enumerate(fingers)]
+        devtools.send("Input.dispatchTouchEvent", {"type": f"touch{phase}", "touchPoints": points})
+
+    x, y = visitor.place(150, 260)
+    touch("Start", (x, y))
+    touch("End")
+    visitor.until("window.__livesam.steps() === 1")
+    visitor.settled()
+    touch("Start", visitor.place(400, 60))
+    visitor.until("window.__livesam.steps() === 2")  # while it is held down: taken away
+    touch("End")
+    visitor.settled()
+    assert visitor.steps() == 2
+    before = visitor.place(1, 0)[0] - visitor.place(0, 0)[0]
+    touch("Start", (x, y))
+    touch("Start", (x, y), (x + 100, y))
+    for apart in (120, 160, 200):
+        touch("Move", (x, y), (x + apart, y))
+    touch("End")
+    assert visitor.place(1, 0)[0] - visitor.place(0, 0)[0] > before * 1.5
+    assert visitor.steps() == 2
+    visitor.key("Escape")
+
+
+def test_ten_thousand_images_are_a_few_in_the_document(served: Served, chrome: Browser) -> None:
+    def many(route: Any) -> None:
+        asked = dict(pair.split("=") for pair in route.request.url.split("?")[1].split("&"))
+        first, count = int(asked["offset"]), int(asked["limit"])
+        real = served.json("/api/images?offset=0&limit=1")["items"][0]
+        items = [{**real, "name": f"{at}.png"} for at in range(first, min(10_000, first + count))]
+        route.fulfill(json={"total": 10_000, "done": 0, "items": items})
+
+    with chrome.visit("about:blank") as visitor:
+        visitor.page.route("**/api/images?**", many)
+        visitor.page.goto(served.url)
+        visitor.settled()
+        assert visitor.ask("document.querySelectorAll('.thumbnail').length") < 40
+        visitor.ask("document.querySelector('.thumbnails').scrollTo(0, 1e9)")
+        visitor.page.get_by_role("button", name="9999.png").wait_for(timeout=60_000)
+        assert visitor.ask("document.querySelectorAll('.thumbnail').length") < 40
+
+
+def test_an_empty_folder_says_what_to_do(served: Served, chrome: Browser) -> None:
+    with chrome.visit("about:blank") as visitor:
+        nothing = {"total": 0, "done": 0, "items": []}
+        visitor.page.route("**/api/images?**", lambda route: route.fulfill(json=nothing))
+        visitor.page.goto(served.url)
+        visitor.page.get_by_role("heading", name="No images in this folder").wait_for(timeout=60_000)

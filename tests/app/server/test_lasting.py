@@ -1,0 +1,149 @@
+"""What outlives a kill: everything that was accepted, the image, and the decoder, bit for bit."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import livesam
+import numpy as np
+import pytest
+from livesam.app.main import run as livesam_command
+from livesam.app.server.lock import only_here
+from livesam.app.server.store import Store
+from livesam.engine.values.errors import LivesamError
+
+COINS = ((44, 54), (155, 50), (335, 45), (46, 124), (270, 120))
+
+
+def start(folder: Path, out: Path) -> tuple[subprocess.Popen[str], str]:
+    """A server in a process of its own, and its address."""
+    command = [sys.executable, "-c", "import sys; from livesam.app.main import main; main()", "serve", str(folder)]
+    command += ["--out", str(out), "--port", "0", "--runtime", "torch"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    line = process.stdout.readline() if process.stdout else ""
+    assert line.startswith("open http://127.0.0.1:"), line
+    return process, line.split()[1]
+
+
+def stop(process: subprocess.Popen[str]) -> None:
+    process.kill()
+    process.communicate(timeout=30)
+
+
+def test_a_killed_server_loses_nothing_and_replay_gives_the_same_masks(photos, tmp_path, capsys) -> None:
+    out = tmp_path / "out"
+    process, url = start(photos, out)
+    masks = []
+    try:
+        with livesam.connect(url, domain="coins") as session:
+            session.set_image("coins.png")
+            for x, y in COINS[:3]:
+                session.click(x, y)
+                masks.append(session.accept(label="coin"))
+            session.click(*COINS[3])
+            session.click(COINS[3][0] + 30, COINS[3][1], positive=False)
+            masks.append(session.accept(label="coin"))
+            session.box(250, 100, 290, 140)
+            masks.append(session.accept(label="coin"))
+            session.click(44, 54)  # on its way when the server dies
+            process.send_signal(signal.SIGKILL)
+    except livesam.LivesamError:
+        pass
+    finally:
+        stop(process)
+
+    store = Store(out)
+    for one in masks:
+        assert np.array_equal(store.mask(one.id), one.accepted_mask)
+    served = store.versions("coins")
+    clicks = sqlite3.connect(out / "annotations.sqlite").execute("SELECT said FROM clicks").fetchall()
+    assert sum(json.loads(said)["op"] in ("click", "box") for (said,) in clicks) >= 6
+    store.close()
+
+    process, url = start(photos, out)
+    try:
+        with livesam.connect(url, domain="coins") as session:
+            image = session._talk.get("/api/info")["image"]
+            assert session._talk.get(f"/api/images/{image}")["name"] == "coins.png"
+            session.set_image(image)
+            assert len(session._talk.get(f"/api/images/{image}")["objects"]) == 5
+            version = session.learning()["version"]
+            assert version == max((number for number, _, _ in served), default=0)
+            session.click(212, 193)
+            session.accept(label="coin")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) in (0, -signal.SIGTERM)  # uvicorn closes everything, and then raises it again
+    finally:
+        stop(process)
+
+    assert livesam_command(["replay", str(out), "--runtime", "torch"]) == 0
+    assert "6 objects, 8 answers: every mask is the same" in capsys.readouterr().out
+    assert livesam_command(["export", "annotations", str(out), "-f", "coco", "-o", str(tmp_path / "c.json")]) == 0
+    assert len(json.loads((tmp_path / "c.json").read_text())["annotations"]) == 6
+
+    database = sqlite3.connect(out / "annotations.sqlite")  # a mask that no recorded click gives
+    with database:
+        database.execute("UPDATE objects SET bits = (SELECT bits FROM objects WHERE id = 1), x0 = x0 WHERE id = 1")
+        log = json.loads(database.execute("SELECT log FROM objects WHERE id = 2").fetchone()[0])
+        log["steps"][0]["clicks"][0][0] += 3
+        database.execute("UPDATE objects SET log = ? WHERE id = 2", (json.dumps(log),))
+    database.close()
+    capsys.readouterr()
+    assert livesam_command(["replay", str(out), "--runtime", "torch"]) == 1
+    assert "1 of 6 objects differ: object 2 (coins.png): answer 1 differs" in capsys.readouterr().err
+
+
+def test_two_servers_on_one_folder(photos, tmp_path, capsys) -> None:
+    with only_here(tmp_path):
+        assert livesam_command(["serve", str(photos), "--out", str(tmp_path), "--port", "0"]) == 1
+    assert f"in use by another livesam serve (process {os.getpid()})" in capsys.readouterr().err
+    with only_here(tmp_path):
+        pass
+
+
+def test_folders_that_cannot_be_used(photos, tmp_path, capsys, monkeypatch) -> None:
+    assert livesam_command(["serve", str(tmp_path / "missing"), "--port", "0"]) == 2
+    assert "missing" in capsys.readouterr().err
+    (tmp_path / "file").write_text("")
+    assert livesam_command(["serve", str(photos), "--out", str(tmp_path / "file"), "--port", "0"]) == 1
+    assert "file" in capsys.readouterr().err
+    monkeypatch.setattr(os, "open", _refused)  # as for a folder that may not be written to, which root may
+    assert livesam_command(["serve", str(photos), "--out", str(tmp_path / "out"), "--port", "0"]) == 1
+    assert "Permission denied" in capsys.readouterr().err
+
+
+def _refused(path: object, *_: object) -> int:
+    raise PermissionError(13, "Permission denied", str(path))
+
+
+def test_a_damaged_or_later_database_is_said_to_be_one(tmp_path) -> None:
+    (tmp_path / "annotations.sqlite").write_bytes(b"no database" * 1000)
+    with pytest.raises(LivesamError, match="cannot be used"):
+        Store(tmp_path)
+    later = tmp_path / "later"
+    later.mkdir()
+    database = sqlite3.connect(later / "annotations.sqlite")
+    database.execute("PRAGMA user_version = 99")
+    database.close()
+    with pytest.raises(LivesamError, match="update livesam"):
+        Store(later)
+
+
+def test_a_failed_write_is_no_accept(photos, tmp_path, run, monkeypatch) -> None:
+    with run(photos, tmp_path / "out") as server, server.wire() as wire:
+        wire.ask("open", image=server.images()["coins.png"])
+        mask = wire.mask("click", x=44, y=54)
+
+        def full(*_: object, **__: object) -> None:
+            raise sqlite3.OperationalError("database or disk is full")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Store, "accept", full)
+            assert wire.ask("accept", label="coin")["error"]["code"] == "disk"
+        assert wire.ask("accept", label="coin")["object"]["area"] == mask.sum()  # the object was still there

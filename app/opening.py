@@ -59,6 +59,4 @@ def open_session(
     from livesam.export.opening import open_session as open_it
 
     with working(f"opening {opening.model}") as progress:
-        return open_it(
-            opening, look=look, adapted=adapted, embeddings=embeddings, missing=missing, progress=progress
-        )
+        return open_it(opening, look=look, adapted=adapted, embeddings=embeddings, missing=missing, progress=progress)

@@ -46,6 +46,9 @@ class Connection:
         finally:
             for task in tasks:
                 task.cancel()
+            self._seat.add_done_callback(lambda seat: None if seat.cancelled() else seat.result().close())
+            if not self._seat.done():
+                self._seat.cancel()
             for outcome in await asyncio.gather(*tasks, return_exceptions=True):
                 if isinstance(outcome, Exception) and not isinstance(outcome, WebSocketDisconnect | RuntimeError):
                     log.error("a session ended badly", exc_info=outcome)

@@ -64,7 +64,7 @@ class DecoderSlot:
         wait_s: float = 30.0,
         give_way: Callable[[], None] = _go_on,
         first: int = 1,
-        on_publish: Callable[[int, DecoderWeights], object] | None = None,
+        on_publish: Callable[[int, DecoderWeights], object] = lambda version, weights: None,
     ) -> None:
         if history < 1 or first < 1:
             raise ValueError(f"history and first must be at least 1, got {history} and {first}")
@@ -173,8 +173,7 @@ class DecoderSlot:
                 if label is not None:
                     self._labels[label] = version
                 self._trim()
-            if self._on_publish is not None:
-                self._on_publish(version, kept)
+            self._on_publish(version, kept)
         return version
 
     def rollback(self, version: int) -> int:

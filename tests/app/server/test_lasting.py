@@ -83,7 +83,7 @@ def test_a_killed_server_loses_nothing_and_replay_gives_the_same_masks(photos, t
         stop(process)
 
     assert livesam_command(["replay", str(out), "--runtime", "torch"]) == 0
-    assert "6 objects, 8 answers: every mask is the same" in capsys.readouterr().out
+    assert "6 objects, 7 answers: every mask is the same" in capsys.readouterr().out
     assert livesam_command(["export", "annotations", str(out), "-f", "coco", "-o", str(tmp_path / "c.json")]) == 0
     assert len(json.loads((tmp_path / "c.json").read_text())["annotations"]) == 6
 

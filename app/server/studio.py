@@ -102,7 +102,7 @@ class Studio:
         return self._original
 
     def decoder(self, domain: str, *, sits_down: bool = False) -> SharedDecoder:
-        """The decoder of a domain, made when it is first asked for; where there are too many, one that nobody uses goes.
+        """The decoder of a domain, made when it is first asked for; one that nobody uses makes room where it is needed.
 
         Args:
             sits_down: a session uses it from now on, until ``leave``.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -23,10 +24,15 @@ def prepare(
     runtime: RuntimeOption = Runtime.auto,
     precision: PrecisionOption = None,
     device: DeviceOption = None,
+    photos: Annotated[
+        Path | None,
+        typer.Option("--photos", help="With --precision int8: calibrate on photos of this folder.", metavar="FOLDER"),
+    ] = None,
 ) -> None:
     """Export, check and build a model's engines, so that every later start finds them.
 
-    Run again after an interruption, it goes on after the last file that was finished.
+    Run again after an interruption, it goes on after the last file that was finished. An encoder in int8 is kept only
+    where masks on photos that it was not calibrated on agree with those of fp32.
     """
     from livesam.app.opening import opening_of
     from livesam.export.preparing.prepare import prepare as prepare_it
@@ -36,7 +42,13 @@ def prepare(
     def tell(stage: str) -> None:
         typer.echo(f"{time.perf_counter() - started:6.1f} s  {stage}", err=True)
 
-    made = prepare_it(opening_of(model, checkpoint, runtime, precision, device, size), tell)
+    opening = opening_of(model, checkpoint, runtime, precision, device, size)
+    if photos is not None:
+        if precision != "int8":
+            raise ValueError(f"--photos {photos} calibrates int8: give --precision int8 too, or leave it out")
+        opening.choice("encoder")  # refuses what cannot be had here before anything is built
+        opening.graphs(tell).int8_encoder(photos)
+    made = prepare_it(opening, tell)
     typer.echo(
         f"{made.model} at {made.size} px: encoder {made.encoder}, {made.difference:.0e} of its range off PyTorch, "
         f"decoder {made.decoder}; built in {made.seconds:.0f} s with {made.peak_mib / 1024:.1f} GiB"

@@ -10,8 +10,8 @@ from typing import Any
 
 from livesam.benchmarks.page.browser import browser
 from livesam.benchmarks.page.person import Person
-from livesam.benchmarks.page.served import Served
 from livesam.benchmarks.quality.datasets import ObjectRef, objects
+from livesam.benchmarks.serving.served import Served
 from livesam.engine.values.errors import LivesamError
 
 

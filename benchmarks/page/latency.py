@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from livesam.benchmarks.page.browser import Visitor, browser
-from livesam.benchmarks.page.served import Served
+from livesam.benchmarks.serving.served import Served
 
 WARM_UP = 10  # clicks that are not counted
 CLICKS_AN_OBJECT = 4

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from livesam.adapter.oracle import next_click
 from livesam.benchmarks.page.browser import Visitor, Window, browser
 from livesam.benchmarks.page.person import iou
-from livesam.benchmarks.page.served import Served
+from livesam.benchmarks.serving.served import Served
 from livesam.engine.values.prompt import Click
 from PIL import Image
 

@@ -7,9 +7,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from livesam.benchmarks.page.served import Served
 from livesam.benchmarks.reports.environment import environment
 from livesam.benchmarks.serving.crowd import Crowd, click_together, known_masks
+from livesam.benchmarks.serving.served import Served
 from livesam.engine.files.atomic import write_json
 
 

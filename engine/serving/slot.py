@@ -32,8 +32,7 @@ if TYPE_CHECKING:
     from livesam.engine.values.protocols import DecoderCompiler, DecoderWeights, MaskDecoder
 
 
-def _go_on() -> None:
-    """Nobody to give way to."""
+def _go_on() -> None: ...
 
 
 class DecoderSlot:
@@ -46,7 +45,7 @@ class DecoderSlot:
         history: how many versions are kept to go back to; the base, the current one and labelled ones always are.
         wait_s: how long a publish waits for the clicks that still run on the idle decoder.
         give_way: called before each part of a publish that needs the processor; it may wait while clicks are answered.
-        first: the number of the first version that is published, where an earlier process has used those before it.
+        first: the number of the first version that is published; an earlier process may have used those before it.
         on_publish: is told each version and its weights once it serves, on the publisher's thread; must not raise.
 
     Raises:
@@ -66,7 +65,7 @@ class DecoderSlot:
         first: int = 1,
         on_publish: Callable[[int, DecoderWeights], object] = lambda version, weights: None,
     ) -> None:
-        if history < 1 or first < 1:
+        if min(history, first) < 1:
             raise ValueError(f"history and first must be at least 1, got {history} and {first}")
         self._compile, self._probe, self._history, self._wait_s = compile, probe, history, wait_s
         self._give_way, self._on_publish = give_way, on_publish

@@ -110,13 +110,16 @@ class GraphCache:
             ExportError, CheckpointError, ValueError, LivesamError: as ``encoder`` and ``calibration_photos``.
         """
         path = self.folder / "encoder-int8.xml"
-        if photos is not None or not _complete(path):
-            from livesam.export.graphs.int8 import calibration_photos, quantised_encoder
+        if photos is None and _complete(path):
+            return path
+        from livesam.export.graphs.int8 import calibration_photos, quantised_encoder
 
-            found, origin = calibration_photos(photos)
-            source = self.encoder("fp32")
-            self.progress(f"quantising the encoder of {self.spec.name} with {origin}")
-            quantised_encoder(path, source, self.sam(), found, origin=origin)
+        found, origin = calibration_photos(photos)
+        source = self.encoder("fp32")  # before the lock, which it takes too
+        with exclusive(self.folder / "export.lock", lambda: self.progress(f"waiting for {path.name}")):
+            if photos is not None or not _complete(path):
+                self.progress(f"quantising the encoder of {self.spec.name} with {origin}")
+                quantised_encoder(path, source, self.sam(), found, origin=origin)
         return path
 
     def decoder(self, precision: str = "fp32", weights_as_inputs: bool = True) -> Path:

@@ -15,8 +15,9 @@ from livesam.engine.values.errors import ParityError
 Array = npt.NDArray[Any]
 
 # Largest and mean absolute difference, as a share of the reference's range (max - min). fp32: only the order of sums
-# differs. fp16 keeps 11 bits and bf16 8, through 12 to 32 blocks.
-TOLERANCE = {"fp32": (1e-4, 1e-5), "fp16": (2e-2, 2e-3), "bf16": (1e-1, 1.5e-2)}
+# differs. fp16 keeps 11 bits and bf16 8, through 12 to 32 blocks. int8 is judged by its masks (``int8.py``): here
+# it only must be the same network, and unrelated embeddings are 1e-1 apart on average.
+TOLERANCE = {"fp32": (1e-4, 1e-5), "fp16": (2e-2, 2e-3), "bf16": (1e-1, 1.5e-2), "int8": (5e-1, 5e-2)}
 
 
 @dataclass(frozen=True)

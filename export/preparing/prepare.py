@@ -68,8 +68,10 @@ def _difference(encoder: ImageEncoder, graphs: GraphCache, precision: str) -> fl
     image = probe_image(size)
     with torch.inference_mode():
         want = graphs.sam().image_encoder(torch.from_numpy(normalised(image, size))).numpy()
-    found = difference("embedding", encoder.encode(image).numpy(), want, precision)
-    require([found], f"the encoder of {graphs.spec.name} on {encoder.runtime}")
+    int8 = precision == "int8"  # made only where its masks are PyTorch's; its numbers need not be near
+    found = difference("embedding", encoder.encode(image).numpy(), want, "bf16" if int8 else precision)
+    if not int8:
+        require([found], f"the encoder of {graphs.spec.name} on {encoder.runtime}")
     return found.max_share
 
 

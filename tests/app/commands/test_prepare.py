@@ -10,6 +10,7 @@ from livesam.app.main import run
 from livesam.engine.runtimes.selection import Choice
 from livesam.engine.values.errors import ParityError
 from livesam.export.graphs import memory
+from livesam.export.graphs.graph_cache import GraphCache
 from livesam.export.opening import Opening
 from livesam.export.preparing import prepare as prepare_module
 from livesam.export.preparing.record import Prepared, installed
@@ -37,6 +38,19 @@ def test_stages_have_their_seconds(made: list[Opening], capsys: pytest.CaptureFi
     assert out.startswith("nano at 512 px: encoder openvino:cpu:fp32, 1e-06 of its range off PyTorch, decoder onnx")
     assert "built in 9 s with 1.0 GiB" in out
     assert (made[0].model, made[0].size, made[0].runtime) == ("nano", 512, "auto")
+
+
+def test_photos_calibrate_int8_and_nothing_else(
+    made: list[Opening], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[Path | None] = []
+    monkeypatch.setattr(GraphCache, "int8_encoder", lambda graphs, photos=None: given.append(photos))
+    assert run(["prepare", "nano", "--photos", str(tmp_path)]) == 2
+    assert "give --precision int8 too" in capsys.readouterr().err
+    assert (given, made) == ([], [])
+    assert run(["prepare", "nano", "--precision", "int8", "--photos", str(tmp_path)]) == 0
+    assert given == [tmp_path]
+    assert made[0].precision == "int8"
 
 
 def test_a_failure_is_one_sentence(made: list[Opening], capsys: pytest.CaptureFixture[str]) -> None:

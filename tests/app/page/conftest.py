@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from livesam.benchmarks.page.browser import Browser, Visitor, browser, chromium
-from livesam.benchmarks.page.served import Served
+from livesam.benchmarks.serving.served import Served
 from livesam.engine.values.errors import LivesamError
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from livesam.benchmarks.page.browser import Browser, Visitor
-from livesam.benchmarks.page.served import Served
+from livesam.benchmarks.serving.served import Served
 from PIL import Image
 
 Mask = npt.NDArray[np.bool_]

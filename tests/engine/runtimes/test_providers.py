@@ -139,7 +139,7 @@ def two_gpus(monkeypatch: pytest.MonkeyPatch, ort: FakeOnnxRuntime) -> FakeOnnxR
 def test_from_the_wish_to_the_provider(
     two_gpus: FakeOnnxRuntime, tmp_path: Path, requested: str, provider: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from livesam.export import opening as serving
+    from livesam.export import engines as serving
 
     choice = runtimes.select("encoder", requested, device="cuda:1")
     assert (choice.name, choice.device, choice.gpu, choice.precision) == (requested, "cuda:1", 1, "bf16")
@@ -153,11 +153,11 @@ def test_from_the_wish_to_the_provider(
             assert precision == "fp32"
             return graph(tmp_path, precision)
 
-    serving._encoder(Graphs(), choice)  # type: ignore[arg-type]
+    serving.encoder_for(Graphs(), choice)  # type: ignore[arg-type]
     assert two_gpus.asked[0][0] == provider
     assert [options["device_id"] for _, options in two_gpus.asked[:-1]] == ["1"] * (len(two_gpus.asked) - 1)
     for_decoder = runtimes.select("decoder", requested, device="cuda:1")
-    compiler: Any = serving._compiler(Graphs(), for_decoder, "inputs")  # type: ignore[arg-type]
+    compiler: Any = serving.compiler_for(Graphs(), for_decoder, "inputs")  # type: ignore[arg-type]
     assert compiler.runtime.endswith(":cuda:1:fp32")
     assert two_gpus.asked[0][0] == provider
 
@@ -202,7 +202,7 @@ def test_tensorrt_builds_and_opens_on_the_gpu_that_is_asked_for(
 ) -> None:
     from livesam.engine.models import spec as specs
     from livesam.engine.runtimes import tensorrt_decoder, tensorrt_encoder
-    from livesam.export import opening as serving
+    from livesam.export import engines as serving
     from livesam.export.graphs import plans as builder
 
     done: list[tuple[str, int]] = []
@@ -222,13 +222,13 @@ def test_tensorrt_builds_and_opens_on_the_gpu_that_is_asked_for(
         encoder=lambda *_, **__: tmp_path / "e.onnx",
         decoder=lambda *_, **__: tmp_path / "d.onnx",
     )
-    serving._encoder(graphs, runtimes.Choice("tensorrt", "bf16", "cuda:1"))
-    compile_decoder = serving._compiler(graphs, runtimes.Choice("tensorrt", "fp32", "cuda:1"), "inputs")
+    serving.encoder_for(graphs, runtimes.Choice("tensorrt", "bf16", "cuda:1"))
+    compile_decoder = serving.compiler_for(graphs, runtimes.Choice("tensorrt", "fp32", "cuda:1"), "inputs")
     compile_decoder({})
     assert done == [("build", 1), ("encoder", 1), ("build", 1), ("decoder", 1)]
     assert current_gpu == [0]
     with pytest.raises(RuntimeUnavailable, match="there is no GPU 2: PyTorch finds 2, counted from 0"):
-        serving._encoder(graphs, runtimes.Choice("tensorrt", "bf16", "cuda:2"))
+        serving.encoder_for(graphs, runtimes.Choice("tensorrt", "bf16", "cuda:2"))
 
 
 def test_pytorch_gets_the_number_of_the_gpu(current_gpu: list[int], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -101,7 +101,8 @@ class Visitor:
         if bits is None:
             return None
         width, height = self.ask("window.__livesam.size()")
-        return np.frombuffer(bits.encode(), np.uint8).reshape(height, width) == ord("1")
+        ones: npt.NDArray[np.bool_] = np.frombuffer(bits.encode(), np.uint8).reshape(height, width) == ord("1")
+        return ones
 
     def steps(self) -> int:
         """Prompts of the current object."""

@@ -38,9 +38,9 @@ def do_job(dataset: Path, count: int, person: Person, work: Path) -> dict[str, A
         with browser() as chrome, chrome.visit(served.url) as visitor:
             visitor.settled()
             for one in chosen:
-                at = time.perf_counter()
+                begun = time.perf_counter()
                 clicks, found = person.annotate(visitor, one.load().truth)
-                done.append({"object": one.name, "clicks": clicks, "iou": found, "s": time.perf_counter() - at})
+                done.append({"object": one.name, "clicks": clicks, "iou": found, "s": time.perf_counter() - begun})
                 if one is not chosen[-1]:
                     visitor.key("Shift+D")
             coco = json.loads(served.read("/api/export/coco"))

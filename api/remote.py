@@ -32,12 +32,9 @@ class RemoteSession:
         from websockets.sync.client import connect
 
         self._talk, self._lock, self._domain = Talk(url, token, domain, private), threading.Lock(), domain
-        headers, address = self._talk.headers, self._talk.address
         self._block = ExitStack()
         try:
-            connecting = connect(
-                address, additional_headers=headers, max_size=None, compression=None, ping_timeout=None
-            )
+            connecting = connect(self._talk.address, **self._talk.options)
             self._socket: Socket = self._block.enter_context(connecting)
         except (OSError, WebSocketException) as error:
             raise LivesamError(unreachable(self._talk.base, error)) from error

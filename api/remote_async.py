@@ -28,9 +28,7 @@ class AsyncRemoteSession:
 
         talk = Talk(url, token, domain, private)
         try:
-            socket = await connect(
-                talk.address, additional_headers=talk.headers, max_size=None, compression=None, ping_timeout=None
-            )
+            socket = await connect(talk.address, **talk.options)
         except (OSError, WebSocketException) as error:
             raise LivesamError(unreachable(talk.base, error)) from error
         return cls(talk, socket)

@@ -59,6 +59,14 @@ class Talk:
     def headers(self) -> dict[str, str]:
         return {} if self.token is None else {"Authorization": f"Bearer {self.token}"}
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """Of the WebSocket. A server that opens a large model may not answer for minutes, and is there all the same."""
+        return {
+            "additional_headers": self.headers, "max_size": None, "compression": None, "open_timeout": 60,
+            "ping_timeout": None,
+        }  # fmt: skip
+
     def get(self, path: str) -> Any:
         request = urllib.request.Request(self.base + path, headers=self.headers)
         try:

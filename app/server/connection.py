@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -37,6 +38,9 @@ class Connection:
         self._waiting: asyncio.Queue[Message | None] = asyncio.Queue(studio.settings.limits.waiting)
         self._sending = asyncio.Lock()
         self._heard = time.monotonic()
+        self._lock = threading.Lock()
+        self._taken: Seat | None = None
+        self._gone = False
 
     async def run(self) -> None:
         """Answer until the client leaves, is idle for too long, or the task is cancelled."""
@@ -46,9 +50,26 @@ class Connection:
         finally:
             for task in tasks:
                 task.cancel()
+            self._stand_up()
             for outcome in await asyncio.gather(*tasks, return_exceptions=True):
                 if isinstance(outcome, Exception) and not isinstance(outcome, WebSocketDisconnect | RuntimeError):
                     log.error("a session ended badly", exc_info=outcome)
+
+    def _sit_down(self) -> Seat:
+        """On a thread, which goes on when the client has gone meanwhile."""
+        seat = self._take_seat()
+        with self._lock:
+            if not self._gone:
+                self._taken = seat
+                return seat
+        seat.close()
+        return seat
+
+    def _stand_up(self) -> None:
+        with self._lock:
+            self._gone, seat = True, self._taken
+        if seat is not None:
+            seat.close()
 
     async def close(self, why: str, code: int = AWAY) -> None:
         """Tell the client why, and close the socket."""
@@ -74,7 +95,7 @@ class Connection:
     async def _work(self) -> None:
         # Not before it is read from: a socket with an unread message answers no ping, and a model may take minutes.
         try:
-            seat = await asyncio.to_thread(self._take_seat)
+            seat = await asyncio.to_thread(self._sit_down)
         except Exception as error:
             problem = problem_of(error)
             await turn_away(self._socket, problem.code, problem.message)

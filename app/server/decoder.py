@@ -43,6 +43,7 @@ class SharedDecoder:
     Attributes:
         slot: serves it.
         latencies_ms: of the last clicks.
+        users: sessions that it answers.
     """
 
     def __init__(self, domain: str, engine: Engine, store: Store, files: WeightFiles, settings: Settings) -> None:
@@ -61,7 +62,7 @@ class SharedDecoder:
         self._lock = threading.Lock()
         self._block = contextlib.ExitStack()
         self.learner: Learner = self._block.enter_context(learn(self._host, "live", config=settings.loop))
-        self.learning = True
+        self.learning, self.users = True, 0
         self.latencies_ms: deque[float] = deque(maxlen=512)
         self._failed: str | None = None
         if not settings.learning:

@@ -40,7 +40,7 @@ class Seat:
     def __init__(self, studio: Studio, domain: str, private: str | None = None) -> None:
         self.id = secrets.token_hex(6)
         self._studio, self._private = studio, private
-        self._decoder = studio.decoder(domain_of(domain, private))
+        self._decoder = studio.decoder(domain_of(domain, private), sits_down=True)
         self.session: Session = self._decoder.session()
         self._picture: Picture | None = None
         self._digest = ""
@@ -57,6 +57,10 @@ class Seat:
     def domain(self) -> str:
         """Of the decoder that answers."""
         return self._decoder.domain
+
+    def close(self) -> None:
+        """The client has gone."""
+        self._studio.leave(self._decoder)
 
     def learning(self) -> dict[str, Any]:
         """What is to be seen of the learning."""
@@ -109,7 +113,8 @@ class Seat:
         self._forget()
 
     def _domain(self, said: Said, payload: memoryview) -> Reply:
-        decoder = self._studio.decoder(domain_of(text(said, "name"), self._private))
+        decoder = self._studio.decoder(domain_of(text(said, "name"), self._private), sits_down=True)
+        self._studio.leave(self._decoder)
         if decoder is not self._decoder:
             self.session.reset()
             self._decoder, self.session = decoder, decoder.session()

@@ -22,7 +22,7 @@ class Limits:
         body_mib: of an HTTP request's body.
         import_mib: of an annotation file that is imported.
         sessions: WebSockets at a time.
-        domains: decoders at a time; each takes some 100 MiB.
+        domains: decoders at a time; each takes 50 MiB, and its lessons up to 256.
         idle_s: a session in which nobody has done anything for so long is closed.
         alive_s: and one whose client has not answered a ping for so long.
         waiting: messages of one client that may wait for their answer; it is not read from meanwhile.

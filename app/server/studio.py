@@ -101,8 +101,11 @@ class Studio:
             raise NotReady("the server is closing")
         return self._original
 
-    def decoder(self, domain: str) -> SharedDecoder:
-        """The decoder of a domain, made when it is first asked for.
+    def decoder(self, domain: str, *, sits_down: bool = False) -> SharedDecoder:
+        """The decoder of a domain, made when it is first asked for; one that nobody uses makes room where it is needed.
+
+        Args:
+            sits_down: a session uses it from now on, until ``leave``.
 
         Raises:
             ValueError: it is no name for a domain.
@@ -116,9 +119,22 @@ class Studio:
                 raise NotReady("the server is closing")
             if domain not in self._decoders:
                 if len(self._decoders) >= self.settings.limits.domains:
-                    raise AtCapacity(f"{len(self._decoders)} decoders are in use, which is as many as are allowed")
+                    self._make_room()
                 self._decoders[domain] = SharedDecoder(domain, engine, self.store, self._files, self.settings)
+            self._decoders[domain].users += sits_down
             return self._decoders[domain]
+
+    def leave(self, decoder: SharedDecoder) -> None:
+        """A session uses this decoder no longer."""
+        with self._lock:
+            decoder.users -= 1
+
+    def _make_room(self) -> None:
+        """Close the oldest decoder that no session uses; what it has learned is on the disk."""
+        idle = next((name for name, decoder in self._decoders.items() if decoder.users == 0), None)
+        if idle is None:
+            raise AtCapacity(f"{len(self._decoders)} decoders are in use, which is as many as are allowed")
+        self._decoders.pop(idle).close()
 
     def decoders(self) -> list[SharedDecoder]:
         """Those that are in use."""

@@ -63,7 +63,7 @@ class DecoderSlot:
         wait_s: float = 30.0,
         give_way: Callable[[], None] = _go_on,
         first: int = 1,
-        on_publish: Callable[[int, DecoderWeights], object] | None = None,
+        on_publish: Callable[[int, DecoderWeights], object] = lambda version, weights: None,
     ) -> None:
         if min(history, first) < 1:
             raise ValueError(f"history and first must be at least 1, got {history} and {first}")
@@ -172,8 +172,7 @@ class DecoderSlot:
                 if label is not None:
                     self._labels[label] = version
                 self._trim()
-            if self._on_publish is not None:
-                self._on_publish(version, kept)
+            self._on_publish(version, kept)
         return version
 
     def rollback(self, version: int) -> int:

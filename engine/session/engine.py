@@ -40,7 +40,9 @@ class Engine:
     origin: Origin
     ahead: bool = False
 
-    def slot(self, *, first: int = 1, on_publish: Callable[[int, DecoderWeights], object] | None = None) -> DecoderSlot:
+    def slot(
+        self, *, first: int = 1, on_publish: Callable[[int, DecoderWeights], object] = lambda version, weights: None
+    ) -> DecoderSlot:
         """A decoder slot that serves the base; arguments as in ``DecoderSlot``."""
         give_way, probe = self.right_of_way.give_way, self.probe
         return DecoderSlot(self.compile, self.base, probe=probe, give_way=give_way, first=first, on_publish=on_publish)

@@ -57,16 +57,16 @@ def test_the_learner_takes_one_core_and_no_thread_of_others():
         torch.set_num_threads(before)
 
 
-# Learning belongs to the session
-
-
-@pytest.fixture
 def test_learning_is_at_home_where_pytorch_answers_clicks():
     found = {runtime: torch_device(runtime) for runtime in ("torch:cpu:fp32", "torch:cuda:fp16", "torch:cuda:1:bf16")}
     assert list(found.values()) == ["cpu", "cuda", "cuda:1"]
     assert torch_device("onnxruntime:cuda:fp32") == "cpu"  # its clicks may run where this PyTorch has no CUDA
 
 
+# Learning belongs to the session
+
+
+@pytest.fixture
 def origin(small_sam, small_spec):
     return LoadedModel(small_spec, small_sam)
 

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from livesam.adapter.learning.loop_state import LoopConfig
 from livesam.app.server.serving import prepared
-from livesam.app.server.settings import Settings
+from livesam.app.server.settings import Limits, Settings
 from livesam.app.server.studio import Studio
 from livesam.export.opening import Opening
 from livesam.opening import BEST
@@ -94,7 +94,9 @@ class Running:
 
 def settings(folder: Path, out: Path, **more: Any) -> Settings:
     opening = Opening("nano", runtime="torch")  # no graph has to be exported
-    return Settings(folder, out, opening, BEST, port=0, **{"loop": LoopConfig(nice=0), **more})
+    return Settings(
+        folder, out, opening, BEST, port=0, **{"loop": LoopConfig(nice=0), "limits": Limits(domains=64), **more}
+    )
 
 
 @contextlib.contextmanager

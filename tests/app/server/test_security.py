@@ -156,6 +156,18 @@ def test_sessions_are_limited(guarded) -> None:
             assert head["error"]["code"] == "at_capacity"
 
 
+def test_a_decoder_that_nobody_uses_makes_room(photos, tmp_path, run) -> None:
+    with run(photos, tmp_path / "out", limits=Limits(domains=2)) as server:
+        with server.wire("?domain=one") as one, server.wire("?domain=two") as two:
+            assert (one.ask("reset"), two.ask("reset")) == ({"re": 1}, {"re": 1})
+            with server.wire("?domain=three") as three:
+                assert three.receive()[0]["error"]["code"] == "at_capacity"
+            assert two.ask("domain", name="one")["domain"] == "one"  # two is nobody's now
+            with server.wire("?domain=three") as three:
+                assert three.ask("reset") == {"re": 1}
+        assert sorted(decoder.domain for decoder in server.studio.decoders()) == ["one", "three"]
+
+
 def test_nobody_at_the_keyboard(photos, tmp_path, run) -> None:
     with run(photos, tmp_path / "out", limits=Limits(idle_s=0.2)) as server, server.wire() as wire:
         with pytest.raises(ConnectionClosed):

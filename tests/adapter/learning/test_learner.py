@@ -1,11 +1,13 @@
 """A session that learns: what it changes for the length of the block, and what it leaves alone."""
 
 import shutil
+import sys
 import threading
 
 import numpy as np
 import pytest
 import torch
+from livesam.adapter.learning import priority
 from livesam.adapter.learning.learner import learn, torch_device
 from livesam.adapter.learning.loop_state import LoopConfig
 from livesam.adapter.learning.priority import low_priority
@@ -57,16 +59,27 @@ def test_the_learner_takes_one_core_and_no_thread_of_others():
         torch.set_num_threads(before)
 
 
-# Learning belongs to the session
+def test_the_last_learner_on_a_gpu_puts_the_switch_interval_back():
+    before = sys.getswitchinterval()
+    first, second = priority._quick_switches(), priority._quick_switches()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert sys.getswitchinterval() == pytest.approx(priority.SWITCH_S)
+    second.__exit__(None, None, None)
+    assert sys.getswitchinterval() == pytest.approx(before)
 
 
-@pytest.fixture
 def test_learning_is_at_home_where_pytorch_answers_clicks():
     found = {runtime: torch_device(runtime) for runtime in ("torch:cpu:fp32", "torch:cuda:fp16", "torch:cuda:1:bf16")}
     assert list(found.values()) == ["cpu", "cuda", "cuda:1"]
     assert torch_device("onnxruntime:cuda:fp32") == "cpu"  # its clicks may run where this PyTorch has no CUDA
 
 
+# Learning belongs to the session
+
+
+@pytest.fixture
 def origin(small_sam, small_spec):
     return LoadedModel(small_spec, small_sam)
 

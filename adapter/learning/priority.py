@@ -20,12 +20,13 @@ def low_priority(device: str) -> Callable[[], contextlib.AbstractContextManager[
     @contextlib.contextmanager
     def stream() -> Iterator[None]:
         import torch
+        from livesam.engine.runtimes.streams import own_stream
 
-        lowest = torch.cuda.Stream(device, priority=0)  # type: ignore[no-untyped-call]  # clicks have -1
+        lowest = own_stream(device, priority=0)
         before = sys.getswitchinterval()
         sys.setswitchinterval(min(before, SWITCH_S))  # a click that comes back from the GPU waits so long for Python
         try:
-            with torch.cuda.stream(lowest):
+            with torch.cuda.stream(lowest.stream):  # not in turns: that would be the thread's whole life
                 yield
         finally:
             sys.setswitchinterval(before)

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 
 SWITCH_S = 0.0005  # Python's own is 5 ms, six times what a whole click takes on a GPU
 
-_counting = threading.Lock()  # of PyTorch's threads
+_counting = threading.Lock()  # of PyTorch's threads, and of learners
+_learners: list[float] = []  # first the interval from before them
 
 
 def low_priority(device: str) -> Callable[[], contextlib.AbstractContextManager[object]]:
@@ -23,15 +24,28 @@ def low_priority(device: str) -> Callable[[], contextlib.AbstractContextManager[
         from livesam.engine.runtimes.streams import own_stream
 
         lowest = own_stream(device, priority=0)
-        before = sys.getswitchinterval()
-        sys.setswitchinterval(min(before, SWITCH_S))  # a click that comes back from the GPU waits so long for Python
-        try:
-            with torch.cuda.stream(lowest.stream):  # not in turns: that would be the thread's whole life
-                yield
-        finally:
-            sys.setswitchinterval(before)
+        # Not in turns with who shares the stream: that would be the thread's whole life.
+        with _quick_switches(), torch.cuda.stream(lowest.stream):
+            yield
 
     return stream
+
+
+@contextlib.contextmanager
+def _quick_switches() -> Iterator[None]:
+    """While anybody learns on a GPU, a click that comes back from it waits ``SWITCH_S`` for Python, not longer."""
+    with _counting:
+        if not _learners:
+            _learners.append(sys.getswitchinterval())
+            sys.setswitchinterval(min(_learners[0], SWITCH_S))
+        _learners.append(0.0)
+    try:
+        yield
+    finally:
+        with _counting:
+            _learners.pop()
+            if len(_learners) == 1:
+                sys.setswitchinterval(_learners.pop())
 
 
 @contextlib.contextmanager

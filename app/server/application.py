@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated
 
@@ -29,6 +30,8 @@ def make_app(studio: Studio) -> FastAPI:
 
     @contextlib.asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
+        # Each session may hold a thread for as long as its answer takes; asyncio's own pool has six on two cores.
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(studio.settings.limits.sessions + 8))
         opening = asyncio.create_task(asyncio.to_thread(studio.open))
         try:
             yield

@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 PRIVATE = re.compile(r"[A-Za-z0-9_-]{1,64}")
 LONGEST_DOMAIN = 100
+PATIENCE_S = 600.0  # a session waits so long for the model, whose engines may have to be built first
 
 
 class Studio:
@@ -113,6 +114,8 @@ class Studio:
             CheckpointError: what served last is damaged.
             NotReady: as ``engine``.
         """
+        if sits_down:
+            self._opened.wait(PATIENCE_S)
         engine = self.engine
         with self._lock:
             if self._closed or self._files is None:

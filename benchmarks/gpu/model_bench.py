@@ -40,9 +40,9 @@ class Effort:
     seconds: float = 0.6
     batches: tuple[int, ...] = (1, 8, 16, 32)
     prompts: tuple[int, ...] = (1, 8, 64)
-    swaps: int = 20
+    swaps: int = 4
     objects: int = 12
-    events: int = 72
+    events: int = 24
     megapixels: int = 12
 
 
@@ -58,7 +58,7 @@ class ModelBench:
     def __init__(self, model: str, device: str, folder: Path, effort: Effort, *, quick: bool = False) -> None:
         self.model, self.device, self.folder = model, device, folder
         self.effort, self.quick = effort, quick
-        self.precision = "bf16" if device.startswith("cuda") else "fp32"  # PyTorch's on CPUs is fp32 only
+        self.precision = "bf16" if device.startswith("cuda") else "fp32"  # the peers'; PyTorch's on CPUs is fp32 only
 
     @property
     def spec(self) -> ModelSpec:
@@ -76,6 +76,11 @@ class ModelBench:
         return Opening(
             self.model, self.checkpoint, runtime, precision, device or self.device, self.folder / f"cache-{self.model}"
         )
+
+    @property
+    def encoder_precision(self) -> str:
+        """In which a session's encoder runs here."""
+        return self.opening().choice("encoder").precision
 
     @cached_property
     def session(self) -> Session:

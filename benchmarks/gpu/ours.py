@@ -198,7 +198,7 @@ def encode_only(bench: ModelBench) -> dict[str, Any]:
 
     started = time.perf_counter()
     sam = random_sam(bench.model, bench.device)
-    engine = TorchEncoder(sam, bench.device, precision=bench.precision, identity="random")
+    engine = TorchEncoder(sam, bench.device, precision=bench.encoder_precision, identity="random")
     try:
         call = partial(engine.encode, bench.small, "digest")
         open_s, seconds = round(time.perf_counter() - started, 2), bench.effort.seconds
@@ -227,7 +227,7 @@ def compiled_encode(bench: ModelBench) -> dict[str, Any]:
         raise Skipped("PyTorch's encoder is compiled for CUDA only")
     started = time.perf_counter()
     sam = bench.fresh_sam()
-    engine = TorchEncoder(sam, bench.device, precision=bench.precision, identity="compiled", compile=True)
+    engine = TorchEncoder(sam, bench.device, precision=bench.encoder_precision, identity="compiled", compile=True)
     try:
         open_s, seconds = round(time.perf_counter() - started, 2), bench.effort.seconds
         timing = time_calls(partial(engine.encode, bench.small, "digest"), bench.device, seconds=seconds)

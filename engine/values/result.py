@@ -109,7 +109,7 @@ class MaskResult:
         except ImportError:
             Image.open(BytesIO(self._repr_png_())).show()
         else:
-            display(self)  # type: ignore[no-untyped-call]
+            display(self)
 
     def _repr_png_(self) -> bytes:
         """What a notebook shows."""

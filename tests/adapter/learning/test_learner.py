@@ -1,11 +1,13 @@
 """A session that learns: what it changes for the length of the block, and what it leaves alone."""
 
 import shutil
+import sys
 import threading
 
 import numpy as np
 import pytest
 import torch
+from livesam.adapter.learning import priority
 from livesam.adapter.learning.learner import learn, torch_device
 from livesam.adapter.learning.loop_state import LoopConfig
 from livesam.adapter.learning.priority import low_priority
@@ -55,6 +57,17 @@ def test_the_learner_takes_one_core_and_no_thread_of_others():
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+def test_the_last_learner_on_a_gpu_puts_the_switch_interval_back():
+    before = sys.getswitchinterval()
+    first, second = priority._quick_switches(), priority._quick_switches()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert sys.getswitchinterval() == pytest.approx(priority.SWITCH_S)
+    second.__exit__(None, None, None)
+    assert sys.getswitchinterval() == pytest.approx(before)
 
 
 def test_learning_is_at_home_where_pytorch_answers_clicks():

@@ -37,6 +37,7 @@ def chrome() -> Iterator[Browser]:
 def served(chrome: Browser, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with Served(folder, tmp_path_factory.mktemp("served") / "out") as server:
         yield server
+        server.kill()  # an orderly end takes its time to learn; tests/app/server has that
 
 
 @pytest.fixture

@@ -236,8 +236,7 @@ class Session(Corrections):
         """
         if image is None and bands is not None:
             raise ValueError("bands are of an image file: give it, too")
-        path = as_path(path, "a session's file")
-        record = SessionLog.read(path)
+        record = SessionLog.read(path := as_path(path, "a session's file"))
         image = None if image is None else as_image(image, bands=bands)
         with self._lock:
             whole = self._at_hand(record, image, path)
@@ -272,6 +271,7 @@ class Session(Corrections):
     def close(self) -> None:
         """Free the encoder and the decoder slot; an engine that is being built is given up."""
         self.preparing.stop()
+        self.foresight.close()  # its thread uses the encoder
         self.encoder.close()
         self.slot.close()
 

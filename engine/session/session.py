@@ -133,6 +133,7 @@ class Session(Corrections):
             self.foresight.forget()
             self.foresight.expect((whole, whole.window) if self.foresight.on and self.look.edges else None)
             self._digest = encoded.digest
+        self.preparing.image_is_there()
         self.listeners.tell(given_up)
         return encoded.embedding
 
@@ -213,8 +214,8 @@ class Session(Corrections):
         """
         path = as_path(path, "a session's file")
         with self._lock:
-            found, steps = self.embedding, tuple(self._dialogue.steps)
-            record = SessionLog(self._digest, found.original_hw, found.key, self.domain, steps)
+            found = self.embedding
+            record = SessionLog(self._digest, found.original_hw, found.key, self.domain, tuple(self._dialogue.steps))
         record.write(path)
 
     def restore(
@@ -236,8 +237,7 @@ class Session(Corrections):
         """
         if image is None and bands is not None:
             raise ValueError("bands are of an image file: give it, too")
-        path = as_path(path, "a session's file")
-        record = SessionLog.read(path)
+        record = SessionLog.read(path := as_path(path, "a session's file"))
         image = None if image is None else as_image(image, bands=bands)
         with self._lock:
             whole = self._at_hand(record, image, path)
@@ -250,6 +250,7 @@ class Session(Corrections):
             self._digest, self.domain = record.image_hash, record.domain
             self._dialogue.begin_object(next(_numbers), record.steps)
             answer = self.answer()
+        self.preparing.image_is_there()
         self.listeners.tell(given_up)
         return answer
 

@@ -214,17 +214,14 @@ class Session(Corrections):
         """
         path = as_path(path, "a session's file")
         with self._lock:
-            found = self.embedding
-            record = SessionLog(self._digest, found.original_hw, found.key, self.domain, tuple(self._dialogue.steps))
+            found, steps = self.embedding, tuple(self._dialogue.steps)
+            record = SessionLog(self._digest, found.original_hw, found.key, self.domain, steps)
         record.write(path)
 
     def restore(
-        self,
-        path: Path | str,
-        image: npt.NDArray[Any] | Path | str | None = None,
-        *,
+        self, path: Path | str, image: npt.NDArray[Any] | Path | str | None = None, *,
         bands: Sequence[int] | None = None,
-    ) -> MaskResult | None:
+    ) -> MaskResult | None:  # fmt: skip
         """Take up a saved session, in any process: its image, its clicks, its last answer (None if it had none).
 
         The image is ``image`` (with ``bands``, as ``set_image`` takes them), the one that is set, or one that the cache

@@ -156,7 +156,7 @@ def open_session(
         session.preparing = Preparing("pending")
         if missing == "beside":
             load = partial(_load, graphs, *wanted, swap)
-            encoder.after_first = Background(asdict(opening), session.preparing, encoder, slot, load).start
+            session.preparing.build = Background(asdict(opening), session.preparing, encoder, slot, load).start
     if learned is not None:
         slot.publish(learned.resolve(engine.base), label=STABLE)
         session.provenance = learned.info

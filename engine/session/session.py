@@ -133,6 +133,7 @@ class Session(Corrections):
             self.foresight.forget()
             self.foresight.expect((whole, whole.window) if self.foresight.on and self.look.edges else None)
             self._digest = encoded.digest
+        self.preparing.image_is_there()
         self.listeners.tell(given_up)
         return encoded.embedding
 
@@ -218,12 +219,9 @@ class Session(Corrections):
         record.write(path)
 
     def restore(
-        self,
-        path: Path | str,
-        image: npt.NDArray[Any] | Path | str | None = None,
-        *,
+        self, path: Path | str, image: npt.NDArray[Any] | Path | str | None = None, *,
         bands: Sequence[int] | None = None,
-    ) -> MaskResult | None:
+    ) -> MaskResult | None:  # fmt: skip
         """Take up a saved session, in any process: its image, its clicks, its last answer (None if it had none).
 
         The image is ``image`` (with ``bands``, as ``set_image`` takes them), the one that is set, or one that the cache
@@ -249,6 +247,7 @@ class Session(Corrections):
             self._digest, self.domain = record.image_hash, record.domain
             self._dialogue.begin_object(next(_numbers), record.steps)
             answer = self.answer()
+        self.preparing.image_is_there()
         self.listeners.tell(given_up)
         return answer
 

@@ -148,4 +148,33 @@ def test_a_failed_write_is_no_accept(photos, tmp_path, run, monkeypatch) -> None
         with monkeypatch.context() as patch:
             patch.setattr(Store, "accept", full)
             assert wire.ask("accept", label="coin")["error"]["code"] == "disk"
-        assert wire.ask("accept", label="coin")["object"]["area"] == mask.sum()  # the object was still there
+        with monkeypatch.context() as patch:  # what is stored is answered as stored, whatever its log does
+            patch.setattr(Store, "note_click", full)
+            assert wire.ask("accept", label="coin")["object"]["area"] == mask.sum()  # the object was still there
+            assert wire.mask("click", x=44, y=54).any()
+
+
+def test_an_edit_ends_with_its_object_and_its_image(photos, tmp_path, run, monkeypatch) -> None:
+    with run(photos, tmp_path / "out") as server, server.wire() as wire:
+        ids = server.images()
+        wire.ask("open", image=ids["coins.png"])
+        wire.mask("click", x=44, y=54)
+        first = wire.ask("accept", label="coin")["object"]["id"]
+        wire.mask("edit", object=first)
+        assert server.http.delete(f"/api/objects/{first}").status_code == 204
+        assert wire.ask("accept", label="coin")["error"]["code"] == "not_found"
+        second = wire.ask("accept", label="coin")["object"]["id"]  # as the message says
+
+        wire.mask("edit", object=second)
+        with monkeypatch.context() as patch:
+
+            def full(*_: object) -> None:
+                raise sqlite3.OperationalError("database or disk is full")
+
+            patch.setattr(Store, "note_image", full)
+            assert wire.ask("open", image=ids["below/cat.jpg"])["error"]["code"] == "disk"
+        assert wire.ask("open", image=ids["below/cat.jpg"])["width"] == 451
+        wire.mask("click", x=210, y=60)
+        third = wire.ask("accept", label="cat")["object"]["id"]
+        assert len({second, third}) == 2
+        assert len(server.http.get(f"/api/images/{ids['coins.png']}").json()["objects"]) == 1

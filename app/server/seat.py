@@ -121,6 +121,7 @@ class Seat:
 
     def _begin(self, picture: Picture) -> None:
         rgb = self._studio.pictures.load(picture.path).rgb
+        self._studio.store.check_size(picture.id, picture.name, rgb.shape[:2])
         self.session.set_image(rgb)
         self._forget()  # before anything else may fail: an edit is of the image before
         self._picture, self._digest = picture, self.session.image_digest

@@ -171,6 +171,8 @@ class SharedDecoder:
 
     def report(self, metrics: Metrics) -> None:
         """Put what is counted of the learning where Prometheus finds it."""
+        from livesam.app.server.metrics import shown
+
         stats = self.learner.stats()
         counted = {
             "learned": stats.counts.get("learned", 0),
@@ -180,7 +182,7 @@ class SharedDecoder:
             "version": self.slot.current,
         }
         for name, value in counted.items():
-            metrics.learning[name].labels(self.domain).set(value)
+            metrics.learning[name].labels(shown(self.domain)).set(value)
 
     def close(self) -> None:
         """Learn what was accepted last, for a few seconds, and stop."""

@@ -82,6 +82,11 @@ class Studio:
         return self._failed or (None if self._opened.is_set() else "the model is being opened")
 
     @property
+    def has_failed(self) -> bool:
+        """Whether the model could not be opened."""
+        return self._failed is not None
+
+    @property
     def engine(self) -> Engine:
         """The engine, once it is open; waits for that.
 
@@ -138,6 +143,7 @@ class Studio:
         if idle is None:
             raise AtCapacity(f"{len(self._decoders)} decoders are in use, which is as many as are allowed")
         self._decoders.pop(idle).close()
+        self.metrics.forget(idle)
 
     def decoders(self) -> list[SharedDecoder]:
         """Those that are in use."""

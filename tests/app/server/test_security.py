@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
+from livesam.app.server import connection
 from livesam.app.server.gallery import Gallery, image_id
 from livesam.app.server.metrics import Metrics, shown
 from livesam.app.server.security import Security
@@ -187,6 +188,13 @@ def test_frames_are_limited(guarded) -> None:
         assert wire.ask("reset") == {"re": 1}
 
 
+def test_what_waits_is_limited_in_bytes(server, photos, monkeypatch) -> None:
+    monkeypatch.setattr(connection, "WAITING_BYTES", 100)
+    with server.wire("?domain=waiting") as wire:
+        asked = [wire.send("reset", note="x" * 90) for _ in range(20)]
+        assert [wire.receive()[0]["re"] for _ in asked] == asked  # each waits its turn, and none is lost
+
+
 def test_sessions_are_limited(guarded) -> None:
     headers = {"Authorization": f"Bearer {TOKEN}"}
     with guarded.wire(additional_headers=headers) as one, guarded.wire(additional_headers=headers) as two:
@@ -202,7 +210,11 @@ def test_a_decoder_that_nobody_uses_makes_room(photos, tmp_path, run) -> None:
             assert (one.ask("reset"), two.ask("reset")) == ({"re": 1}, {"re": 1})
             with server.wire("?domain=three") as three:
                 assert three.receive()[0]["error"]["code"] == "at_capacity"
+            looked = server.http.get("/api/learning?domain=three").json()
+            assert (looked["version"], looked["domain"], looked["objects"]) == (0, "three", 0)  # looking makes none
             assert two.ask("domain", name="one")["domain"] == "one"  # two is nobody's now
+            with server.studio.using("two"), server.wire("?domain=three") as three:  # but for an export, or a rollback
+                assert three.receive()[0]["error"]["code"] == "at_capacity"
             with server.wire("?domain=three") as three:
                 assert three.ask("reset") == {"re": 1}
         assert sorted(decoder.domain for decoder in server.studio.decoders()) == ["one", "three"]

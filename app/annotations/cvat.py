@@ -27,7 +27,7 @@ def write(dataset: Dataset, out: IO[bytes]) -> None:
             names += [] if one.label in names else [one.label]
     for name in names:
         label = Xml.SubElement(labels, "label")
-        Xml.SubElement(label, "name").text = name
+        Xml.SubElement(label, "name").text = CONTROL.sub("", name)
         Xml.SubElement(label, "attributes")
     Xml.indent(root)
     Xml.ElementTree(root).write(out, encoding="utf-8", xml_declaration=True)
@@ -36,7 +36,7 @@ def write(dataset: Dataset, out: IO[bytes]) -> None:
 def _mask(one: Annotated) -> dict[str, str]:
     x0, y0, x1, y1 = one.box
     return {
-        "label": one.label,
+        "label": CONTROL.sub("", one.label),
         "source": "semi-auto",
         "occluded": "0",
         "rle": ", ".join(str(run) for run in _runs(one.crop)),

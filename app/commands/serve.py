@@ -29,7 +29,7 @@ def serve(
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")] = 8300,
     allow_host: Annotated[
-        list[str] | None, typer.Option("--allow-host", help="A name by which a proxy calls it.", metavar="NAME")
+        list[str] | None, typer.Option("--allow-host", help="A name by which a proxy calls it.", metavar="NAME[:PORT]")
     ] = None,
     learning: Annotated[bool, typer.Option("--learn/--no-learn", help="Learn from what is accepted.")] = True,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,

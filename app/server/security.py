@@ -47,7 +47,8 @@ class Security:
     def __init__(self, app: App, settings: Settings, metrics: Metrics) -> None:
         self._app, self._settings, self._metrics = app, settings, metrics
         self._names = {"localhost", *(name.lower() for name in settings.hosts)}
-        # A proxy that names itself in Origin, and this server in Host, has the usual ports.
+        self._names |= {name for name in map(_name, settings.hosts) if name}  # "name:port" is called "name"
+        # A proxy that is named in Origin, and this server in Host, has the usual ports or the one that is said.
         self._origins = {f"{scheme}://{name.lower()}" for name in settings.hosts for scheme in ("http", "https")}
         self._local = is_loopback(settings.host)
         if not self._local:

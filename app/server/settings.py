@@ -49,7 +49,7 @@ class Settings:
         look: zoom, obey and edges.
         host, port: where it listens; port 0 takes a free one.
         token: what every request must bring; None where nobody but this machine can reach it.
-        hosts: names beside this machine's own by which it may be called (a proxy's).
+        hosts: names beside this machine's own by which it may be called (a proxy's); with a port where it has its own.
         learning: whether it learns from the start.
         loop: when and how eagerly; None for the usual.
         limits: how much a client may ask for.

@@ -158,6 +158,13 @@ def test_cvat_masks_are_runs_of_their_box(dataset) -> None:
             assert np.array_equal(again, mask)
 
 
+def test_cvat_leaves_out_what_xml_cannot_say() -> None:
+    one = Annotated("a\x00b", (0, 0, 1, 1), np.ones((1, 1), bool))
+    root = ElementTree.fromstring(written("cvat", Dataset(("a\x00b",), [AnnotatedImage("c\x01d.png", (4, 4), (one,))])))
+    names = [root.find("image").get("name"), root.find("image/mask").get("label"), root.find(".//label/name").text]
+    assert names == ["cd.png", "ab", "ab"]
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_outlines_say_the_same_as_the_mask(seed) -> None:
     """Inside by the rule of even and odd crossings, of every pixel's centre."""

@@ -89,10 +89,12 @@ def test_beyond_this_machine_a_token_is_needed(photos, tmp_path, run) -> None:
 
 
 def test_origins_of_a_proxy_are_whole(tmp_path) -> None:
-    chosen = Settings(None, tmp_path, hosts=("Proxy.example",))
+    chosen = Settings(None, tmp_path, hosts=("Proxy.example", "other.example:8443"))
     security = Security(None, chosen, Metrics())
     assert security._is_same("https://proxy.example", "127.0.0.1:8300")
     assert security._is_same("https://proxy.example:444", "proxy.example:444")
+    assert security._is_same("https://other.example:8443", "127.0.0.1:8300")
+    assert security._is_ours("other.example:8443")
     for origin in ("https://proxy.example:444", "ftp://proxy.example", "https://a.proxy.example"):
         assert not security._is_same(origin, "127.0.0.1:8300")
 

@@ -117,6 +117,7 @@ def _tensorrt_encoder(graphs: GraphCache, choice: Choice, batch: int) -> ImageEn
     graphs.progress(f"building the encoder of {graphs.spec.name} with {library.name}")
     with on_gpu(choice.gpu):
         plan = build_plan(graph, graphs.root / "plans", library=library.name, profiles=profiles)
+        graphs.used.add(plan)
         return TrtEncoder(plan, side, library.name)
 
 
@@ -132,6 +133,7 @@ def _tensorrt_compiler(graphs: GraphCache, choice: Choice, swap: Swap) -> Decode
     profiles = decoder_profiles(graphs.spec.embedding_hw)
     with on_gpu(choice.gpu):
         plan = build_plan(graph, graphs.root / "plans", library=library.name, profiles=profiles, refit=refit)
+    graphs.used.add(plan)
     probe = probe_for(graphs, choice)
 
     def compile_decoder(weights: DecoderWeights) -> MaskDecoder:

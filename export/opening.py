@@ -68,13 +68,7 @@ class Opening:
     def choice(self, kind: str) -> Choice:
         """The runtime that is taken for an ``encoder`` or a ``decoder``."""
         found = selection.select(kind, self.runtime, device=self.device, precision=self.precision)
-        if (kind, self.model, found.name, found.precision, self.precision) == (
-            "encoder",
-            "nano",
-            "torch",
-            "bf16",
-            None,
-        ):
+        if (kind, self.model, found.precision, self.precision) == ("encoder", "nano", "bf16", None):
             # Nano holds fp16's range (180 at most on photos), and shows what bf16 rounds: its embedding is 2 to 5 % off
             # then, 0.5 % in fp16.
             return replace(found, precision="fp16")
@@ -162,7 +156,7 @@ def open_session(
         session.preparing = Preparing("pending")
         if missing == "beside":
             load = partial(_load, graphs, *wanted, swap)
-            encoder.after_first = Background(asdict(opening), session.preparing, encoder, slot, load).start
+            session.preparing.build = Background(asdict(opening), session.preparing, encoder, slot, load).start
     if learned is not None:
         slot.publish(learned.resolve(engine.base), label=STABLE)
         session.provenance = learned.info

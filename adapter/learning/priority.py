@@ -21,9 +21,11 @@ def low_priority(device: str) -> Callable[[], contextlib.AbstractContextManager[
     @contextlib.contextmanager
     def stream() -> Iterator[None]:
         import torch
+        from livesam.engine.runtimes.streams import own_stream
 
-        lowest = torch.cuda.Stream(device, priority=0)  # type: ignore[no-untyped-call]  # clicks have -1
-        with _quick_switches(), torch.cuda.stream(lowest):
+        lowest = own_stream(device, priority=0)
+        # Not in turns with who shares the stream: that would be the thread's whole life.
+        with _quick_switches(), torch.cuda.stream(lowest.stream):
             yield
 
     return stream

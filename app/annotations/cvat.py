@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import IO
 from xml.etree import ElementTree as Xml
 
 import numpy as np
 from livesam.app.annotations.values import Annotated, Dataset, Mask
+
+CONTROL = re.compile(r"[\x00-\x1f\x7f\ufffe\uffff]")  # XML cannot say them, and files may be called so
 
 
 def write(dataset: Dataset, out: IO[bytes]) -> None:
@@ -17,9 +20,8 @@ def write(dataset: Dataset, out: IO[bytes]) -> None:
     names = list(dataset.labels)
     for i, image in enumerate(dataset.images):
         height, width = image.hw
-        node = Xml.SubElement(
-            root, "image", {"id": str(i), "name": image.name, "width": str(width), "height": str(height)}
-        )
+        name = CONTROL.sub("", image.name)
+        node = Xml.SubElement(root, "image", {"id": str(i), "name": name, "width": str(width), "height": str(height)})
         for one in image.objects:
             Xml.SubElement(node, "mask", _mask(one))
             names += [] if one.label in names else [one.label]

@@ -43,12 +43,9 @@ def prepare(
         typer.echo(f"{time.perf_counter() - started:6.1f} s  {stage}", err=True)
 
     opening = opening_of(model, checkpoint, runtime, precision, device, size)
-    if photos is not None:
-        if precision != "int8":
-            raise ValueError(f"--photos {photos} calibrates int8: give --precision int8 too, or leave it out")
-        opening.choice("encoder")  # refuses what cannot be had here before anything is built
-        opening.graphs(tell).int8_encoder(photos)
-    made = prepare_it(opening, tell)
+    if photos is not None and precision != "int8":
+        raise ValueError(f"--photos {photos} calibrates int8: give --precision int8 too, or leave it out")
+    made = prepare_it(opening, tell, photos=photos)
     typer.echo(
         f"{made.model} at {made.size} px: encoder {made.encoder}, {made.difference:.0e} of its range off PyTorch, "
         f"decoder {made.decoder}; built in {made.seconds:.0f} s with {made.peak_mib / 1024:.1f} GiB"

@@ -72,9 +72,10 @@ def _add_watching(app: FastAPI, studio: Studio) -> None:
     @app.get("/readyz", responses={503: {"model": Refusal}})
     def readyz() -> JSONResponse:
         """The model is open and warm."""
-        why = studio.why_not()
-        if why is not None:
-            return _refusal(503, "not_ready", why)
+        if studio.why_not() is not None:
+            # Nobody shows a token here, and an exception's words may name what lies on this machine.
+            failed = "the model could not be opened: the server's log says why"
+            return _refusal(503, "not_ready", failed if studio.has_failed else "the model is being opened")
         return JSONResponse({"status": "ready"})
 
     @app.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})

@@ -22,7 +22,9 @@ log = logging.getLogger(__name__)
 LOOK_S = 1.0  # how often learning is looked at
 AWAY, TRY_AGAIN, POLICY = 1001, 1013, 1008  # close codes of RFC 6455
 
-Message = tuple[dict[str, Any], memoryview]
+WAITING_BYTES = 32 << 20  # of the messages of one client that wait; it is not read from meanwhile
+
+Message = tuple[dict[str, Any], memoryview, int]  # what was said, its payload, and how long it came
 
 
 class Connection:
@@ -36,6 +38,7 @@ class Connection:
         self._socket, self._studio, self._take_seat = socket, studio, take_seat
         self._seat: asyncio.Future[Seat] = asyncio.get_running_loop().create_future()
         self._waiting: asyncio.Queue[Message | None] = asyncio.Queue(studio.settings.limits.waiting)
+        self._bytes, self._room = 0, asyncio.Event()  # of what waits, and set when some of it is taken
         self._sending = asyncio.Lock()
         self._heard = time.monotonic()
         self._lock = threading.Lock()
@@ -50,7 +53,7 @@ class Connection:
         finally:
             for task in tasks:
                 task.cancel()
-            self._stand_up()
+            await asyncio.to_thread(self._stand_up)  # the studio's lock may be held while a decoder is compiled
             for outcome in await asyncio.gather(*tasks, return_exceptions=True):
                 if isinstance(outcome, Exception) and not isinstance(outcome, WebSocketDisconnect | RuntimeError):
                     log.error("a session ended badly", exc_info=outcome)
@@ -86,11 +89,16 @@ class Connection:
             self._heard = time.monotonic()
             try:
                 data = event.get("bytes")
-                message: Message = unpack(data) if data is not None else (parse(event["text"]), memoryview(b""))
+                said, payload = unpack(data) if data is not None else (parse(event["text"]), memoryview(b""))
             except ValueError as error:
                 await self._refuse(None, error)
                 continue
-            await self._waiting.put(message)
+            size = len(event["text"] if data is None else data)
+            while self._bytes and self._bytes + size > WAITING_BYTES:
+                self._room.clear()
+                await self._room.wait()
+            self._bytes += size
+            await self._waiting.put((said, payload, size))
 
     async def _work(self) -> None:
         # Not before it is read from: a socket with an unread message answers no ping, and a model may take minutes.
@@ -102,7 +110,9 @@ class Connection:
             return
         self._seat.set_result(seat)
         while (message := await self._waiting.get()) is not None:
-            said, payload = message
+            said, payload, size = message
+            self._bytes -= size
+            self._room.set()
             if said.get("op") == "preview" and not self._waiting.empty():
                 await self._send({"re": said.get("id"), "error": {"code": "superseded", "message": "something newer"}})
                 continue

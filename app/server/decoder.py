@@ -141,7 +141,6 @@ class SharedDecoder:
         import numpy as np
 
         stats, labels = self.learner.stats(), self.slot.labels()
-        objects, clicks, history = self._store.history(self.domain)
         names = {number: label for label, number in labels.items()}
         times = sorted(self.latencies_ms)
         versions = [{"version": 0, "label": "base", "created": None}]
@@ -150,18 +149,12 @@ class SharedDecoder:
             for number, (_, created) in sorted(self._created.items())
         ]
         return {
-            "enabled": self.learning,
-            "domain": self.domain,
+            **resting(self.domain, self._store, self.learning),
             "version": self.slot.current,
             "versions": versions,
-            "objects": objects,
-            "clicks": clicks,
             "waiting": stats.waiting,
             "published": stats.counts.get("published", 0),
             "refused": [{"when": when, "why": why} for when, why in stats.refused],
-            "history": [
-                {"object": one.id, "clicks": one.clicks, "version": one.version, "label": one.label} for one in history
-            ],
             "latency_ms": {
                 "p50": round(float(np.percentile(times, 50)), 2) if times else None,
                 "p95": round(float(np.percentile(times, 95)), 2) if times else None,
@@ -171,6 +164,8 @@ class SharedDecoder:
 
     def report(self, metrics: Metrics) -> None:
         """Put what is counted of the learning where Prometheus finds it."""
+        from livesam.app.server.metrics import shown
+
         stats = self.learner.stats()
         counted = {
             "learned": stats.counts.get("learned", 0),
@@ -180,7 +175,7 @@ class SharedDecoder:
             "version": self.slot.current,
         }
         for name, value in counted.items():
-            metrics.learning[name].labels(self.domain).set(value)
+            metrics.learning[name].labels(shown(self.domain)).set(value)
 
     def close(self) -> None:
         """Learn what was accepted last, for a few seconds, and stop."""
@@ -207,3 +202,31 @@ class SharedDecoder:
         digest = self._files.write(weights)
         self._store.note_version(self.domain, version, digest)
         self._created = {number: (d, when) for number, d, when in self._store.versions(self.domain)}
+
+
+def resting(domain: str, store: Store, enabled: bool) -> dict[str, Any]:
+    """What is to be seen of a domain whose decoder is not open: what is kept of it, and nothing that happens."""
+    objects, clicks, history = store.history(domain)
+    kept = store.versions(domain)
+    last = kept[-1][0] if kept else 0
+    versions = [{"version": 0, "label": "base", "created": None}]
+    versions += [
+        {"version": number, "label": STABLE if number == last else "", "created": created}
+        for number, _, created in kept
+    ]
+    return {
+        "enabled": enabled,
+        "domain": domain,
+        "version": last,
+        "versions": versions,
+        "objects": objects,
+        "clicks": clicks,
+        "waiting": 0,
+        "published": 0,
+        "refused": [],
+        "history": [
+            {"object": one.id, "clicks": one.clicks, "version": one.version, "label": one.label} for one in history
+        ],
+        "latency_ms": {"p50": None, "p95": None},
+        "last_error": None,
+    }

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import io
+import logging
 import tempfile
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from livesam.app.annotations.formats import EXPORTS, IMPORTS
 from livesam.app.annotations.values import AnnotatedImage, Dataset, Imported, Mask
+from livesam.app.server.fields import check_label
 from livesam.app.server.problems import NotFound
 from livesam.export.decoder_export import FORMATS as DECODER_FORMATS
 
@@ -22,7 +25,9 @@ if TYPE_CHECKING:
 
 __all__ = ["DECODER_FORMATS", "EXPORTS", "IMPORTS", "dataset", "decoder_file", "export", "take_in"]
 
-_writing = threading.Lock()  # one decoder is exported at a time: some take a GB of memory
+log = logging.getLogger(__name__)
+
+_writing = threading.Lock()  # one import or export at a time: some take a GB of memory
 
 
 def dataset(store: Store, gallery: Gallery | None = None) -> Dataset:
@@ -32,8 +37,13 @@ def dataset(store: Store, gallery: Gallery | None = None) -> Dataset:
         for row in store.images():
             picture = None if gallery is None else gallery.named(row["name"])
             image = store.annotated(row, None if picture is None else picture.path)
-            if image.objects or row["done"]:
-                yield image
+            height, width = image.hw
+            fitting = tuple(one for one in image.objects if one.box[2] <= width and one.box[3] <= height)
+            if len(fitting) < len(image.objects):  # a file that another size had replaced, before that was refused
+                left = len(image.objects) - len(fitting)
+                log.warning("%s: %s objects are left out: they lie beyond its %s x %s", image.name, left, width, height)
+            if fitting or row["done"]:
+                yield replace(image, objects=fitting)
 
     return Dataset(tuple(label.name for label in store.labels()), images())
 
@@ -48,7 +58,8 @@ def export(studio: Studio, format: str) -> tuple[str, bytes]:
         raise NotFound(f"there is no format {format!r}: choose one of {', '.join(EXPORTS)}")
     chosen = EXPORTS[format]
     buffer = io.BytesIO()
-    chosen.write(dataset(studio.store, studio.gallery), buffer)
+    with _writing:
+        chosen.write(dataset(studio.store, studio.gallery), buffer)
     return f"{studio.gallery.folder.name or 'images'}-{format}{chosen.suffix}", buffer.getvalue()
 
 
@@ -61,6 +72,11 @@ def take_in(studio: Studio, format: str, data: bytes) -> Imported:
     """
     if format not in IMPORTS:
         raise NotFound(f"there is no format {format!r} to read: choose one of {', '.join(IMPORTS)}")
+    with _writing:
+        return _take_in(studio, format, data)
+
+
+def _take_in(studio: Studio, format: str, data: bytes) -> Imported:
     found, done = IMPORTS[format](data), Imported()
     by_base: dict[str, Picture] = {}
     for one in studio.gallery.pictures():
@@ -88,16 +104,22 @@ def _take_image(studio: Studio, image_id: str, image: AnnotatedImage, done: Impo
         done.skipped.append(f"{image.name}: it has {width} x {height} pixels, the file says {said}")
         return
     digest, there = image_hash(rgb), studio.store.objects(picture.id)
+    studio.store.check_size(picture.id, picture.name, image.hw)
     studio.store.add_image(picture.id, picture.name, digest, image.hw)
     done.images += 1
     done.skipped += [f"{image.name}: {said}" for said in image.problems]
     for one in image.objects:
+        try:
+            label = check_label(one.label or "object")
+        except ValueError as error:
+            done.skipped.append(f"{image.name}: {error}")
+            continue
         mask = one.mask(image.hw)
         if any(_same(studio, old.id, old.box, one.box, mask) for old in there):
             done.skipped.append(f"{image.name}: {one.label!r} at {one.box} is there already")
             continue
         found = {
-            "image": picture.id, "domain": "default", "label": one.label, "iou": 1.0, "version": 0, "clicks": 0,
+            "image": picture.id, "domain": "default", "label": label, "iou": 1.0, "version": 0, "clicks": 0,
             "source": "import",
         }  # fmt: skip
         studio.store.accept(found, mask, {"image_hash": digest, "hw": list(image.hw), "steps": []})

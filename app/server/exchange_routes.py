@@ -32,7 +32,8 @@ def export(studio: Server, format: Format) -> Response:
 @router.get("/decoder/{format}", response_class=Response, responses=FILE)
 def decoder(studio: Server, format: Format, name: DecoderName) -> Response:
     """The decoder that serves, as a file for another program; it is checked against PyTorch first."""
-    return _download(*exchange.decoder_file(studio.decoder(name), studio, format))
+    with studio.using(name) as chosen:
+        return _download(*exchange.decoder_file(chosen, studio, format))
 
 
 @router.post(

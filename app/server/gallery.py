@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import threading
 import time
@@ -11,6 +12,8 @@ from pathlib import Path
 
 from livesam.app.server.problems import NotFound
 from livesam.engine.files.image import SUFFIXES
+
+log = logging.getLogger(__name__)
 
 LOOK_AGAIN_S = 5.0
 
@@ -45,6 +48,7 @@ class Gallery:
         self._lock = threading.Lock()
         self._found: dict[str, Picture] = {}
         self._looked = float("-inf")
+        self._unreadable: set[str] = set()
 
     def pictures(self) -> list[Picture]:
         """All of them by name; the folder is looked at again when 5 s have passed.
@@ -95,10 +99,20 @@ class Gallery:
                 if entry.is_dir(follow_symlinks=False):
                     below = Path(entry.path)
                     if below.resolve() != self._out:
-                        names += self._names(below, f"{prefix}{entry.name}/")
+                        names += self._below(below, f"{prefix}{entry.name}/")
                 elif entry.name.lower().endswith(SUFFIXES) and _is_text(entry.name):
                     names.append(prefix + entry.name)
         return names
+
+    def _below(self, folder: Path, prefix: str) -> list[str]:
+        """As ``_names``; a folder that may not be read, as a disk's lost+found, leaves the others."""
+        try:
+            return self._names(folder, prefix)
+        except OSError as error:
+            if prefix not in self._unreadable:  # once, not every 5 s
+                log.warning("the folder %s is left out: %s", folder, error.strerror)
+                self._unreadable.add(prefix)
+            return []
 
 
 def image_id(name: str) -> str:

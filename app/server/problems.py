@@ -48,6 +48,8 @@ def problem_of(error: Exception) -> Problem:
     """An exception as what a client is told; one that nobody foresaw is logged and keeps its words to itself."""
     for kind, code, status in _KINDS:
         if isinstance(error, kind):
+            if kind is ValueError:  # a client's message as a rule, and a mistake of ours where it is none
+                log.warning("a request was refused: %s", error, exc_info=error)
             return Problem(code, str(error), status)
     if isinstance(error, OSError):
         return Problem("disk", f"the server's disk refused: {error.strerror or 'unknown'}", 507)

@@ -189,23 +189,23 @@ def set_labels(studio: Server, said: list[LabelModel]) -> list[LabelModel]:
 @router.get("/learning")
 def learning(studio: Server, name: DecoderName) -> LearningModel:
     """What is to be seen of the learning."""
-    return LearningModel(**studio.decoder(name).state())
+    return LearningModel(**studio.learning(name))
 
 
 @router.post("/learning")
 def enable(studio: Server, name: DecoderName, said: EnabledModel) -> LearningModel:
     """Learn, or do not."""
-    decoder = studio.decoder(name)
-    decoder.enable(said.enabled)
-    return LearningModel(**decoder.state())
+    with studio.using(name) as decoder:
+        decoder.enable(said.enabled)
+        return LearningModel(**decoder.state())
 
 
 @router.post("/learning/rollback")
 def rollback(studio: Server, name: DecoderName, said: VersionModel) -> LearningModel:
     """Serve an earlier version of the decoder again, and learn on from it; 0 is the model's own."""
-    decoder = studio.decoder(name)
-    decoder.rollback(said.version)
-    return LearningModel(**decoder.state())
+    with studio.using(name) as decoder:
+        decoder.rollback(said.version)
+        return LearningModel(**decoder.state())
 
 
 def _state(done: bool, objects: int) -> Any:

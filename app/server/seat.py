@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
+import sqlite3
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 Said: TypeAlias = Mapping[str, Any]
 Reply: TypeAlias = "dict[str, Any] | bytes"  # JSON, or a frame
 
+log = logging.getLogger(__name__)
+
 QUIET_OPS = frozenset({"preview", "candidates", "compare"})  # change nothing, so they are no part of the click log
 
 
@@ -45,6 +49,7 @@ class Seat:
         self._picture: Picture | None = None
         self._digest = ""
         self._editing: int | None = None
+        self._unlogged = False
         self._proposals: dict[int, tuple[Mask, float, int]] = {}
         self._ops: dict[str, Callable[[Said, memoryview], Reply]] = {
             "open": self._open, "click": self._click, "box": self._box, "undo": self._undo, "redo": self._redo,
@@ -89,9 +94,18 @@ class Seat:
             self._studio.metrics.click_seconds.observe(seconds)
             self._decoder.latencies_ms.append(seconds * 1e3)
         if op not in QUIET_OPS and self._picture is not None:
-            told = {key: value for key, value in said.items() if key not in ("id", "bits")}
-            self._studio.store.note_click(self.id, self._picture.id, {**told, "version": self.session.slot.current})
+            self._note(said, self._picture.id)
         return reply
+
+    def _note(self, said: Said, image: str) -> None:
+        """Into the click log. What was done is answered as done, also where the disk refuses the log."""
+        told = {key: value for key, value in said.items() if key not in ("id", "bits")}
+        try:
+            self._studio.store.note_click(self.id, image, {**told, "version": self.session.slot.current})
+        except (OSError, sqlite3.Error):
+            if not self._unlogged:  # once, not for every click on a full disk
+                log.exception("clicks of session %s cannot be logged", self.id)
+            self._unlogged = True
 
     # The image
 
@@ -107,10 +121,11 @@ class Seat:
 
     def _begin(self, picture: Picture) -> None:
         rgb = self._studio.pictures.load(picture.path).rgb
+        self._studio.store.check_size(picture.id, picture.name, rgb.shape[:2])
         self.session.set_image(rgb)
+        self._forget()  # before anything else may fail: an edit is of the image before
         self._picture, self._digest = picture, self.session.image_digest
         self._studio.store.note_image(picture.id, picture.name, self._digest, (rgb.shape[0], rgb.shape[1]))
-        self._forget()
 
     def _domain(self, said: Said, payload: memoryview) -> Reply:
         decoder = self._studio.decoder(domain_of(text(said, "name"), self._private), sits_down=True)
@@ -186,8 +201,12 @@ class Seat:
                 "version": answer.decoder_version, "clicks": clicks_of(interaction),
                 "source": "paint" if painted else "click",
             }  # fmt: skip
-            log = journal(interaction, self._digest, session.look, session.runtime)
-            kept.append(self._studio.store.accept(found, answer.mask, log, self._editing))
+            how = journal(interaction, self._digest, session.look, session.runtime)
+            try:
+                kept.append(self._studio.store.accept(found, answer.mask, how, self._editing))
+            except NotFound:  # deleted elsewhere: the next accept makes a new one, as the message says
+                self._editing = None
+                raise
 
         session.accept(rough=rough, keep=keep)
         self._studio.metrics.accepted.inc()
@@ -235,8 +254,8 @@ class Seat:
             "image": picture.id, "domain": self.domain, "label": label, "iou": iou, "version": version, "clicks": 0,
             "source": "proposal",
         }  # fmt: skip
-        log = {"image_hash": self._digest, "hw": list(mask.shape), "domain": self.domain, "steps": []}
-        kept = self._studio.store.accept(found, mask, log)
+        how = {"image_hash": self._digest, "hw": list(mask.shape), "domain": self.domain, "steps": []}
+        kept = self._studio.store.accept(found, mask, how)
         self._studio.metrics.accepted.inc()
         del self._proposals[chosen]
         return {"re": said.get("id"), "object": kept.public()}

@@ -47,6 +47,8 @@ class Security:
     def __init__(self, app: App, settings: Settings, metrics: Metrics) -> None:
         self._app, self._settings, self._metrics = app, settings, metrics
         self._names = {"localhost", *(name.lower() for name in settings.hosts)}
+        # A proxy that names itself in Origin, and this server in Host, has the usual ports.
+        self._origins = {f"{scheme}://{name.lower()}" for name in settings.hosts for scheme in ("http", "https")}
         self._local = is_loopback(settings.host)
         if not self._local:
             self._names |= {settings.host.lower(), socket.gethostname().lower(), socket.getfqdn().lower()}
@@ -117,7 +119,8 @@ class Security:
             return False
         if parts.scheme not in ("http", "https"):
             return False
-        return parts.netloc.lower() == host.lower() or (parts.hostname or "") in self._settings.hosts
+        own = parts.netloc.lower() == host.lower()
+        return own or origin.lower() in self._origins
 
     def _is_token(self, given: str | None) -> bool:
         wanted = self._settings.token

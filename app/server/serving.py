@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from livesam.app.server.lock import only_here
 from livesam.app.server.security import is_loopback
@@ -17,6 +19,7 @@ from livesam.engine.values.errors import LivesamError
 if TYPE_CHECKING:
     import uvicorn
 
+TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]+")  # as in Authorization: Bearer, RFC 6750
 SAMPLES = "photos"  # in the output folder
 
 
@@ -25,7 +28,7 @@ def prepared(settings: Settings) -> Iterator[tuple[uvicorn.Server, socket.socket
     """A server that is ready to run, the socket that it listens on, and the address to open; for one ``run``.
 
     Raises:
-        ValueError: the folder does not exist, or it listens elsewhere without a token.
+        ValueError: the folder does not exist, it listens elsewhere without a token, or a cookie cannot hold the token.
         LivesamError: fastapi and uvicorn are not installed, the output folder cannot be used, or the port is taken.
         OSError: the output folder cannot be written to.
     """
@@ -41,6 +44,10 @@ def prepared(settings: Settings) -> Iterator[tuple[uvicorn.Server, socket.socket
 
     if settings.token is None and not is_loopback(settings.host):
         raise ValueError(f"a server on {settings.host} needs a token: others can reach it")
+    if settings.token is not None and not TOKEN.fullmatch(settings.token):
+        raise ValueError(
+            "the token (LIVESAM_TOKEN) has letters that a cookie cannot hold: use letters, digits and ._~+/=- only"
+        )
     if settings.folder is not None and not settings.folder.is_dir():
         raise ValueError(f"there is no folder {str(settings.folder)!r}")
     settings.out.mkdir(parents=True, exist_ok=True)
@@ -63,7 +70,9 @@ def prepared(settings: Settings) -> Iterator[tuple[uvicorn.Server, socket.socket
             limit_concurrency=limits.sessions + 200,
         )
         name = f"[{settings.host}]" if ":" in settings.host else settings.host
-        address = f"http://{name}:{port}/" + ("" if settings.token is None else f"?token={settings.token}")
+        address = f"http://{name}:{port}/" + (
+            "" if settings.token is None else f"?token={quote(settings.token, safe='')}"
+        )
         yield uvicorn.Server(config), listening, address
 
 

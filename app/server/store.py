@@ -15,6 +15,7 @@ from livesam.app.annotations.values import Annotated, AnnotatedImage
 from livesam.app.server.accepted import COLUMNS, Accepted
 from livesam.app.server.database import Database, now
 from livesam.app.server.problems import NotFound
+from livesam.engine.values.errors import SessionError
 from livesam.wire import bits_of, mask_of
 
 
@@ -28,7 +29,8 @@ class Store(Database):
         with self._lock, self._quick as database:
             database.execute(
                 "INSERT INTO images (id, name, hash, width, height) VALUES (?, ?, ?, ?, ?) ON CONFLICT(id) DO UPDATE "
-                "SET hash = excluded.hash, width = excluded.width, height = excluded.height",
+                "SET hash = excluded.hash, width = excluded.width, height = excluded.height "
+                "WHERE NOT EXISTS (SELECT 1 FROM objects WHERE image = excluded.id)",
                 (image, name, digest, hw[1], hw[0]),
             )
             self._set(database, "image", image)
@@ -39,6 +41,24 @@ class Store(Database):
             database.execute(
                 "INSERT OR IGNORE INTO images (id, name, hash, width, height) VALUES (?, ?, ?, ?, ?)",
                 (image, name, digest, hw[1], hw[0]),
+            )
+
+    def check_size(self, image: str, name: str, hw: tuple[int, ...]) -> None:
+        """Before an image is opened or objects are added to it: whether the file still has the size of its objects.
+
+        Raises:
+            SessionError: a file of another size has replaced it.
+        """
+        with self._lock:
+            self._check_size(image, name, hw)
+
+    def _check_size(self, image: str, name: str, hw: tuple[int, ...]) -> None:
+        sql = "SELECT i.height, i.width, count(o.id) FROM images i JOIN objects o ON o.image = i.id WHERE i.id = ?"
+        height, width, count = self._safe.execute(sql, (image,)).fetchone()
+        if count and (height, width) != hw:
+            raise SessionError(
+                f"{name} has {hw[1]} x {hw[0]} pixels now, and its {count} objects are of {width} x {height}: put the "
+                "earlier file back, give this one another name, or delete the objects"
             )
 
     def set_done(self, image: str, done: bool) -> None:
@@ -78,6 +98,7 @@ class Store(Database):
         Raises:
             ValueError: the mask is empty.
             NotFound: the object to replace is gone.
+            SessionError: the mask is of another size than the image's objects.
         """
         box, bits = bits_of(mask)
         if box is None:
@@ -87,6 +108,7 @@ class Store(Database):
             "log": json.dumps(log, allow_nan=False), **dict(zip(("x0", "y0", "x1", "y1"), box, strict=True)),
         }  # fmt: skip
         with self._lock, self._safe as database:
+            self._check_size(row["image"], "the image", (mask.shape[0], mask.shape[1]))
             self.need_label(database, row["label"])
             if replaces is None:
                 names = ", ".join(row)

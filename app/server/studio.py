@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 import secrets
 import threading
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 from livesam.app.server.ahead import Ahead
-from livesam.app.server.decoder import SharedDecoder
+from livesam.app.server.decoder import SharedDecoder, resting
 from livesam.app.server.gallery import Gallery, Picture
 from livesam.app.server.metrics import Metrics
 from livesam.app.server.pictures import Pictures
@@ -82,6 +83,11 @@ class Studio:
         return self._failed or (None if self._opened.is_set() else "the model is being opened")
 
     @property
+    def has_failed(self) -> bool:
+        """Whether the model could not be opened."""
+        return self._failed is not None
+
+    @property
     def engine(self) -> Engine:
         """The engine, once it is open; waits for that.
 
@@ -127,6 +133,22 @@ class Studio:
             self._decoders[domain].users += sits_down
             return self._decoders[domain]
 
+    @contextlib.contextmanager
+    def using(self, domain: str) -> Iterator[SharedDecoder]:
+        """A domain's decoder for a block, in which it is not closed to make room. Errors as ``decoder``."""
+        _ = self.engine  # a request waits a minute for it, and no session's ten
+        decoder = self.decoder(domain, sits_down=True)
+        try:
+            yield decoder
+        finally:
+            self.leave(decoder)
+
+    def learning(self, domain: str) -> dict[str, Any]:
+        """What is to be seen of a domain's learning; looking makes no decoder."""
+        with self._lock:
+            decoder = self._decoders.get(domain)
+        return resting(domain, self.store, self.settings.learning) if decoder is None else decoder.state()
+
     def leave(self, decoder: SharedDecoder) -> None:
         """A session uses this decoder no longer."""
         with self._lock:
@@ -138,6 +160,7 @@ class Studio:
         if idle is None:
             raise AtCapacity(f"{len(self._decoders)} decoders are in use, which is as many as are allowed")
         self._decoders.pop(idle).close()
+        self.metrics.forget(idle)
 
     def decoders(self) -> list[SharedDecoder]:
         """Those that are in use."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -53,6 +53,11 @@ def image_hash(image: npt.NDArray[np.uint8]) -> str:
     return TREE + hashlib.sha256(f"{image.shape}\n".encode() + b"".join(pieces)).hexdigest()
 
 
+def hashes_begun(images: Sequence[npt.NDArray[np.uint8]]) -> Iterator[str]:
+    """The ``image_hash`` of each image, in order: begun now on other threads, and waited for when asked for."""
+    return _threads_of_images().map(image_hash, images)
+
+
 def is_hash_of(digest: str, image: npt.NDArray[np.uint8]) -> bool:
     """Whether this is the image's ``image_hash``, also as it was once made of large images, in old sessions' logs."""
     if digest.startswith(TREE):
@@ -75,5 +80,12 @@ def _threads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(min(16, os.cpu_count() or 1), "livesam-hash")
 
 
+@cache
+def _threads_of_images() -> ThreadPoolExecutor:
+    """Not those of pieces, which an image waits for."""
+    return ThreadPoolExecutor(min(16, os.cpu_count() or 1), "livesam-hash-image")
+
+
 if hasattr(os, "register_at_fork"):  # a child process has none of the threads
     os.register_at_fork(after_in_child=_threads.cache_clear)
+    os.register_at_fork(after_in_child=_threads_of_images.cache_clear)

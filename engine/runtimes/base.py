@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 import numpy.typing as npt
-from livesam.engine.files.hashing import image_hash
+from livesam.engine.files.hashing import hashes_begun, image_hash
 from livesam.engine.serving.weight_copies import require_names
 from livesam.engine.values.embedding import ImageEmbedding
 from livesam.engine.values.errors import CheckpointError, SessionError, SwapError
@@ -82,8 +82,9 @@ class PreparedEncoder:
         if not images or (self.batch is not None and len(images) > self.batch):
             allowed = "1 or more" if self.batch is None else f"1 to {self.batch}"
             raise ValueError(f"this encoder takes {allowed} images at once, got {len(images)}: open it for more")
+        digests = hashes_begun(images)
         found = self._features(images)
-        made = [self._embedding(image, features, None) for image, features in zip(images, found, strict=True)]
+        made = [self._embedding(*one) for one in zip(images, found, digests, strict=True)]
         self._settle()
         return made
 

@@ -22,6 +22,7 @@ from livesam.engine.runtimes.base import Float, GroupedDecoder, WeightBuffers
 from livesam.engine.runtimes.packing import pack_in_parts
 from livesam.engine.runtimes.recent import DECODER_GRAPHS, Recent
 from livesam.engine.runtimes.recorder import CudaRecorder, Recorder, Work, eager
+from livesam.engine.runtimes.streams import OwnStream, own_stream
 from livesam.engine.runtimes.torch_place import DTYPES
 from livesam.engine.runtimes.transfers import Transfers
 from livesam.engine.values.errors import SessionError, SwapError
@@ -102,12 +103,12 @@ class GraphedDecoder(GroupedDecoder):
     ) -> None:
         super().__init__(f"torch:{device}:{precision}")
         self._device, self._exact = device, precision == "fp32"
-        self._stream: Any = None
+        self._own: OwnStream | None = None
         self._caller: Any = None  # the stream of who asks
         if device.type == "cuda":
             with torch.cuda.device(device):
-                self._stream = torch.cuda.Stream(device, priority=-1)  # type: ignore[no-untyped-call]  # before learning
-                record = record or CudaRecorder(self._stream, exact=self._exact)
+                self._own = own_stream(device)
+                record = record or CudaRecorder(self._own.stream, exact=self._exact)
         self._record = record or eager
         with self._here():
             self._model: ServingDecoder | None = ServingDecoder(sam, device, DTYPES[precision])
@@ -139,8 +140,8 @@ class GraphedDecoder(GroupedDecoder):
                 raise
             for shape in list(self._seen)[-DECODER_GRAPHS:]:
                 self._run_of(shape)
-            if self._stream is not None:
-                self._stream.synchronize()
+            if self._own is not None:
+                self._own.stream.synchronize()
 
     def decode(self, embedding: ImageEmbedding, prompts: Sequence[Prompt]) -> DecoderOutput:
         """All four masks of one prompt or many on the same image. Errors as ``decode_masks``."""
@@ -251,8 +252,8 @@ class GraphedDecoder(GroupedDecoder):
         features = embedding.features
         if isinstance(features, np.ndarray):
             features = torch.from_numpy(features)
-        elif self._caller is not None:
-            self._stream.wait_stream(self._caller)  # where an encoder may still be at work
+        elif self._own is not None:
+            self._own.stream.wait_stream(self._caller)  # where an encoder may still be at work
         self._image.copy_(self._model_().features(features))
         self._image_key = embedding.key
 
@@ -271,12 +272,11 @@ class GraphedDecoder(GroupedDecoder):
     @contextlib.contextmanager
     def _here(self) -> Iterator[None]:
         """On the decoder's GPU and stream."""
-        with ExitStack() as stack:
-            stack.enter_context(torch.inference_mode())
-            if self._stream is not None:
+        with torch.inference_mode(), ExitStack() as stack:
+            if self._own is not None:
                 stack.enter_context(torch.cuda.device(self._device))
                 self._caller = torch.cuda.current_stream()
-                stack.enter_context(torch.cuda.stream(self._stream))
+                stack.enter_context(self._own.current())
             yield
 
     def _model_(self) -> ServingDecoder:

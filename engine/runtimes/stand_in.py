@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from livesam.engine.values.errors import SessionError
@@ -22,15 +21,10 @@ class StandIn:
 
     Args:
         encoder: encodes until ``replace``.
-
-    Attributes:
-        after_first: called once, when the first image has been encoded: whoever builds the better one shall not take
-            the processor from the image that the user waits for.
     """
 
     def __init__(self, encoder: ImageEncoder) -> None:
         self._encoder = encoder
-        self.after_first: Callable[[], None] | None = None
         self._lock = threading.Lock()  # for the length of an encode
         self._open = True
 
@@ -51,11 +45,7 @@ class StandIn:
             SessionError: the encoder is closed.
         """
         with self._lock:
-            embedding = self._encoder.encode(image, digest)
-            first, self.after_first = self.after_first, None
-        if first is not None:
-            first()
-        return embedding
+            return self._encoder.encode(image, digest)
 
     def replace(self, encoder: ImageEncoder) -> None:
         """Let another one encode from the next image on; the one before is closed. Waits for an image in work.

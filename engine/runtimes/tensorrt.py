@@ -16,6 +16,7 @@ from livesam.engine.values.errors import RuntimeUnavailable, SessionError
 
 if TYPE_CHECKING:
     import torch
+    from livesam.engine.runtimes.recorder import Work
 
 LIBRARIES = ("tensorrt", "tensorrt_rtx")
 _EXTRA = {"tensorrt": "tensorrt", "tensorrt_rtx": "rtx"}
@@ -206,14 +207,14 @@ class _Run:
             raise SessionError("TensorRT could not run the engine: see its log")
 
 
-def capture(run: Callable[[], None], stream: torch.cuda.Stream) -> torch.cuda.CUDAGraph:
-    """Record ``run`` as a CUDA graph, after one run outside of it."""
+def capture(run: Callable[[], None], stream: torch.cuda.Stream) -> Work:
+    """Record ``run`` on ``stream`` as a CUDA graph, once the current stream has filled what it reads."""
     import torch
+    from livesam.engine.runtimes.recorder import CudaRecorder
 
-    with torch.cuda.stream(stream):
+    def work() -> tuple[torch.Tensor, ...]:
         run()
-    stream.synchronize()
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):  # a learner may allocate meanwhile
-        run()
-    return graph
+        return ()
+
+    torch.cuda.current_stream().synchronize()
+    return CudaRecorder(stream, exact=False)(work)  # TensorRT's engine decides for itself what is TF32

@@ -26,6 +26,7 @@ from livesam.engine.view.points import PromptGroup
 
 if TYPE_CHECKING:
     import torch
+    from livesam.engine.runtimes.recorder import Work
 
 # TensorRT 11.3.0's release notes: a refittable engine may take a GEMM bias for zero. Not in 10.16.1 and 11.4.0.
 DROPS_BIASES = ((11, 3),)
@@ -42,7 +43,7 @@ class _Recorded:
     """Fixed device buffers for one shape of prompts, and the CUDA graph that works on them."""
 
     tensors: dict[str, torch.Tensor]
-    graph: torch.cuda.CUDAGraph
+    graph: Work
     run: object  # holds the execution context that the graph was captured from
 
 
@@ -57,6 +58,7 @@ class _PlanDecoder(PackingDecoder):
 
     def __init__(self, engine: PlanEngine, bound: Mapping[str, torch.Tensor]) -> None:
         import torch
+        from livesam.engine.runtimes.streams import own_stream
 
         super().__init__(engine.runtime)
         self._engine: PlanEngine | None = engine
@@ -64,7 +66,8 @@ class _PlanDecoder(PackingDecoder):
         self._gpu = engine.gpu
         shape = engine.manifest["inputs"]["embedding"]["shape"]
         self._hw = int(shape[2]), int(shape[3])
-        self._stream: Any = torch.cuda.Stream(priority=-1)  # type: ignore[no-untyped-call]  # before the learner's
+        self._own = own_stream()
+        self._stream = self._own.stream
         self._embedding = torch.zeros((1, 256, *self._hw), device="cuda")
         self._embedding_key: str | None = None
         self._recorded: Recent[tuple[int, int, int], _Recorded] = Recent(DECODER_GRAPHS)
@@ -80,10 +83,9 @@ class _PlanDecoder(PackingDecoder):
             return
         import torch
 
-        with torch.cuda.stream(self._stream):
-            features = embedding.features
-            source = torch.from_numpy(features).pin_memory() if isinstance(features, np.ndarray) else features
-            self._embedding.copy_(source, non_blocking=True)
+        features = embedding.features
+        source = torch.from_numpy(features).pin_memory() if isinstance(features, np.ndarray) else features
+        self._embedding.copy_(source, non_blocking=True)
         self._stream.synchronize()
         self._embedding_key = embedding.key
 
@@ -93,15 +95,14 @@ class _PlanDecoder(PackingDecoder):
         """One batch through the engine; ``read`` runs on the decoder's own stream."""
         import torch
 
-        with on_gpu(self._gpu):
+        with on_gpu(self._gpu), self._own.current():
             self._place(embedding)
             feeds = {name: torch.from_numpy(array).pin_memory() for name, array in group.feeds().items()}
             recorded = self._record(group)
-            with torch.cuda.stream(self._stream):
-                for name, value in feeds.items():
-                    recorded.tensors[name].copy_(value, non_blocking=True)
-                recorded.graph.replay()
-                found = read(recorded.tensors["low_res_logits"], recorded.tensors["ious"])
+            for name, value in feeds.items():
+                recorded.tensors[name].copy_(value, non_blocking=True)
+            recorded.graph()
+            found = read(recorded.tensors["low_res_logits"], recorded.tensors["ious"])
             self._stream.synchronize()
             return found
 
@@ -152,7 +153,7 @@ class TrtDecoder(_PlanDecoder):
         import torch
 
         ready = checked_weights(weights, self._inputs)
-        with on_gpu(self._gpu), torch.cuda.stream(self._stream):
+        with on_gpu(self._gpu), self._own.current():
             for name, array in ready.items():
                 self._bound[name].copy_(torch.from_numpy(array))
         self._stream.synchronize()
@@ -219,7 +220,7 @@ class TrtRefitDecoder(_PlanDecoder):
         import torch
 
         ready = checked_weights(weights, self._inputs)
-        with on_gpu(self._gpu), torch.cuda.stream(self._stream):
+        with on_gpu(self._gpu), self._own.current():
             for name, buffer in self._buffers.items():
                 buffer.copy_(torch.from_numpy(ready[name]))
             done = self._refitter.refit_cuda_engine_async(self._stream.cuda_stream)

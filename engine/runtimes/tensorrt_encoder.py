@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ from livesam.engine.view.geometry import resize
 
 if TYPE_CHECKING:
     import torch
+    from livesam.engine.runtimes.recorder import Work
     from livesam.engine.values.embedding import Features
 
 
@@ -29,7 +30,7 @@ class _Upload:
     pixels: torch.Tensor  # uint8 (B, S, S, 3)
     inside: torch.Tensor  # float32 (B, S, S, 1): 1 where there is an image, 0 in the padding
     output: torch.Tensor  # float32 (B, 256, S/16, S/16)
-    graph: torch.cuda.CUDAGraph
+    graph: Work
     kept: tuple[object, ...]  # what else the graph points at
 
 
@@ -49,11 +50,13 @@ class TrtEncoder(PreparedEncoder):
         engine = PlanEngine(plan, library)
         self._plan: PlanEngine | None = engine
         super().__init__(image_size, str(engine.manifest["weights_hash"]), engine.runtime, engine.largest("image")[0])
-        import torch
+        from livesam.engine.runtimes.streams import own_stream
 
-        self._stream: Any = torch.cuda.Stream(priority=-1)  # type: ignore[no-untyped-call]  # before the learner's
+        self._own = own_stream()
+        self._stream = self._own.stream
         self._uploads: Recent[int, _Upload] = Recent(ENCODER_GRAPHS)
-        self._uploads.find(1, lambda: self._capture(engine, 1))
+        with self._own.current():
+            self._uploads.find(1, lambda: self._capture(engine, 1))
 
     def _features(self, images: Sequence[npt.NDArray[np.uint8]]) -> list[Features]:
         """CUDA tensors ``(1, 256, h, w)``, from one upload and one replay."""
@@ -63,17 +66,16 @@ class TrtEncoder(PreparedEncoder):
         if engine is None:
             raise SessionError("the encoder is closed: open a new session")
         resized = [resize(image, self.image_size) for image in images]
-        with on_gpu(engine.gpu):
+        with on_gpu(engine.gpu), self._own.current():
             upload = self._uploads.find(len(images), lambda: self._capture(engine, len(images)))
-            with torch.cuda.stream(self._stream):
-                upload.inside.zero_()
-                for index, small in enumerate(resized):
-                    h, w = small.shape[:2]
-                    upload.host[index, :h, :w] = torch.from_numpy(small)
-                    upload.inside[index, :h, :w] = 1
-                upload.pixels.copy_(upload.host, non_blocking=True)
-                upload.graph.replay()
-                features = [upload.output[index : index + 1].clone() for index in range(len(images))]
+            upload.inside.zero_()
+            for index, small in enumerate(resized):
+                h, w = small.shape[:2]
+                upload.host[index, :h, :w] = torch.from_numpy(small)
+                upload.inside[index, :h, :w] = 1
+            upload.pixels.copy_(upload.host, non_blocking=True)
+            upload.graph()
+            features = [upload.output[index : index + 1].clone() for index in range(len(images))]
             self._stream.synchronize()  # also: the next image may go into the pinned buffer
         return list(features)
 

@@ -14,7 +14,9 @@ from livesam.engine.runtimes.base import Float, PreparedEncoder
 from livesam.engine.runtimes.cuda_graphs import CudaGraphs
 from livesam.engine.runtimes.device_image import DeviceImages
 from livesam.engine.runtimes.recent import ENCODER_GRAPHS
+from livesam.engine.runtimes.recorder import CudaRecorder
 from livesam.engine.runtimes.serving_module import compile_module, serving_module
+from livesam.engine.runtimes.streams import own_stream
 from livesam.engine.runtimes.torch_place import torch_place
 
 if TYPE_CHECKING:
@@ -66,26 +68,26 @@ class TorchEncoder(PreparedEncoder):
             return
         started = time.perf_counter()
         with torch.cuda.device(self._device):
-            self._stream: Any = torch.cuda.Stream(priority=-1)  # type: ignore[no-untyped-call]  # before the learner's
+            self._own = own_stream(self._device)
+            # PyTorch rounds float32 convolutions to TF32 by default: "fp32" would not be what it says.
+            record = CudaRecorder(self._own.stream, exact=True)
             self._module = serving_module(sam.image_encoder, self._device, self._dtype)
         if compile:
             compile_module(self._module)
-        self._graph: CudaGraphs | None = CudaGraphs(self._forward, ENCODER_GRAPHS)
+        self._graph: CudaGraphs | None = CudaGraphs(self._forward, ENCODER_GRAPHS, record)
         self._images = DeviceImages(self.image_size, self._device)
         self._features([np.zeros((self.image_size, self.image_size, 3), np.uint8)])
         self._settle()
         self.prepare_s = time.perf_counter() - started
 
     def _forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        # PyTorch rounds float32 convolutions to TF32 by default: "fp32" would not be what it says.
-        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=False, allow_tf32=False):
-            return (self._module(image),)
+        return (self._module(image),)
 
     def _features(self, images: Sequence[npt.NDArray[np.uint8]]) -> list[Features]:
         """On CUDA the device may still be at work on them: what else there is to do can be done before ``_settle``."""
         if self._device.type == "cpu":
             return super()._features(images)
-        with torch.inference_mode(), torch.cuda.device(self._device), torch.cuda.stream(self._stream):
+        with torch.inference_mode(), torch.cuda.device(self._device), self._own.current():
             side = self.image_size
             inputs = torch.empty((len(images), 3, side, side), device=self._device)
             for image, place in zip(images, inputs, strict=True):
@@ -96,7 +98,7 @@ class TorchEncoder(PreparedEncoder):
 
     def _settle(self) -> None:
         if self._device.type == "cuda":
-            self._stream.synchronize()
+            self._own.stream.synchronize()
 
     def _run(self, prepared: Float) -> Any:
         with torch.inference_mode():

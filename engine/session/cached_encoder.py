@@ -80,5 +80,6 @@ class CachedEncoder:
             return self.encoder.encode(pixels)
 
     def close(self) -> None:
-        """Free the encoder; embeddings stay in the cache."""
-        self.encoder.close()
+        """Free the encoder, once it is not at work; embeddings stay in the cache."""
+        with self._turn:
+            self.encoder.close()

@@ -34,14 +34,14 @@ class Foresight:
         self._wanted: Wanted | None = None
         self._doing: Wanted | None = None
         self._done: tuple[View, Window, View] | None = None
-        self._running = False
+        self._running = self._closed = False
 
     def expect(self, wanted: Wanted | None) -> None:
         """This window of a whole image, or all of it, will be asked for; None for none. Returns at once."""
         with self._changed:
             have = (self._doing, None if self._done is None else self._done[:2])
             self._wanted = wanted
-            if wanted is None or any(one is not None and _same(one, wanted) for one in have):
+            if wanted is None or self._closed or any(one is not None and _same(one, wanted) for one in have):
                 self._wanted = None
             elif not self._running:
                 self._running = True
@@ -57,25 +57,37 @@ class Foresight:
         return whole.part(window, self._encode)
 
     def forget(self) -> None:
-        """Free what was made of the last image."""
+        """Free what was made of the last image; what is being made of it is not kept."""
         with self._changed:
-            self._wanted = self._done = None
+            self._wanted = self._doing = self._done = None
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Make nothing more; returns when the thread has ended."""
+        with self._changed:
+            self._closed = True
+            self._wanted = self._doing = self._done = None
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: not self._running)
 
     def _run(self) -> None:
         while True:
             with self._changed:
                 self._doing, self._wanted = self._wanted, None
-                if self._doing is None:
+                doing = self._doing
+                if doing is None:
                     self._running = False
+                    self._changed.notify_all()
                     return
-                whole, window = self._doing
+                whole, window = doing
             made = None
             with contextlib.suppress(Exception):  # the click that needs the view makes it again, and says what is wrong
                 made = (whole if window == whole.window else whole.part(window, self._encode)).ready()
             with self._changed:
-                self._done = None if made is None else (whole, window, made)
-                self._doing = None
-                self._changed.notify_all()
+                if self._doing is doing:  # not forgotten meanwhile
+                    self._done = None if made is None else (whole, window, made)
+                    self._doing = None
+                    self._changed.notify_all()
 
 
 def _same(one: tuple[object, object], other: tuple[object, object]) -> bool:

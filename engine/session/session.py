@@ -133,6 +133,7 @@ class Session(Corrections):
             self.foresight.forget()
             self.foresight.expect((whole, whole.window) if self.foresight.on and self.look.edges else None)
             self._digest = encoded.digest
+        self.preparing.image_is_there()
         self.listeners.tell(given_up)
         return encoded.embedding
 
@@ -218,12 +219,9 @@ class Session(Corrections):
         record.write(path)
 
     def restore(
-        self,
-        path: Path | str,
-        image: npt.NDArray[Any] | Path | str | None = None,
-        *,
+        self, path: Path | str, image: npt.NDArray[Any] | Path | str | None = None, *,
         bands: Sequence[int] | None = None,
-    ) -> MaskResult | None:
+    ) -> MaskResult | None:  # fmt: skip
         """Take up a saved session, in any process: its image, its clicks, its last answer (None if it had none).
 
         The image is ``image`` (with ``bands``, as ``set_image`` takes them), the one that is set, or one that the cache
@@ -236,8 +234,7 @@ class Session(Corrections):
         """
         if image is None and bands is not None:
             raise ValueError("bands are of an image file: give it, too")
-        path = as_path(path, "a session's file")
-        record = SessionLog.read(path)
+        record = SessionLog.read(path := as_path(path, "a session's file"))
         image = None if image is None else as_image(image, bands=bands)
         with self._lock:
             whole = self._at_hand(record, image, path)
@@ -250,6 +247,7 @@ class Session(Corrections):
             self._digest, self.domain = record.image_hash, record.domain
             self._dialogue.begin_object(next(_numbers), record.steps)
             answer = self.answer()
+        self.preparing.image_is_there()
         self.listeners.tell(given_up)
         return answer
 
@@ -272,6 +270,7 @@ class Session(Corrections):
     def close(self) -> None:
         """Free the encoder and the decoder slot; an engine that is being built is given up."""
         self.preparing.stop()
+        self.foresight.close()  # its thread uses the encoder
         self.encoder.close()
         self.slot.close()
 

@@ -65,6 +65,7 @@ class GraphCache:
         self.root = default_cache_dir() if cache_dir is None else Path(cache_dir)
         self.progress = progress
         self._checkpoint = models.downloaded(model) if checkpoint is None else Path(checkpoint)
+        self.used: set[Path] = set()  # graphs and plans that were asked for
         self._sam: Sam | None = None
         self.weights_key = self._hash_weights()
         name = f"{model}-{self.spec.image_size}-{self.weights_key[:20]}-g{GRAPH_VERSION}-{program_version()}"
@@ -110,6 +111,7 @@ class GraphCache:
             ExportError, CheckpointError, ValueError, LivesamError: as ``encoder`` and ``calibration_photos``.
         """
         path = self.folder / "encoder-int8.xml"
+        self.used.add(path)
         if photos is None and _complete(path):
             return path
         from livesam.export.graphs.int8 import calibration_photos, quantised_encoder
@@ -135,6 +137,7 @@ class GraphCache:
     @contextlib.contextmanager
     def _missing(self, path: Path, what: str) -> Iterator[bool]:
         """Whether a graph has to be exported in the block, by one process at a time."""
+        self.used.add(path)
         if _complete(path):
             yield False
             return

@@ -1,4 +1,4 @@
-"""Whether an export fits into memory, asked before it begins: afterwards the system kills it without a word."""
+"""Whether an engine can be built in the memory there is, asked before: later the system kills it without a word."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NEEDED_MIB = {"nano": 1200, "vit_t": 2000, "vit_b": 5200, "vit_l": 10240, "vit_h
 
 
 def require_memory(model: str) -> None:
-    """Refuse an export for which there is not enough memory; one of an unknown model is let through.
+    """Refuse an export or a build for which there is not enough memory; one of an unknown model is let through.
 
     Raises:
         ExportError: the message says how much it takes, and how much is free.
@@ -20,8 +20,8 @@ def require_memory(model: str) -> None:
     needed, free = NEEDED_MIB.get(model, 0), free_mib()
     if free is not None and free < needed:
         raise ExportError(
-            f"to export {model} takes {needed / 1024:.1f} GiB of memory, {free / 1024:.1f} GiB are free: close other "
-            "programs, export on a larger machine and copy its cache folder, or use the runtime torch"
+            f"to build {model} takes {needed / 1024:.1f} GiB of memory, {free / 1024:.1f} GiB are free: close other "
+            "programs, build it on a larger machine and copy its cache folder, or use the runtime torch"
         )
 
 

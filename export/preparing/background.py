@@ -50,8 +50,9 @@ class Background:
         self._turn = threading.Lock()  # of starting and stopping the child
 
     def start(self) -> None:
-        """Begin; returns at once."""
-        self._preparing.begin(self.stop)
+        """Begin, unless that was done or the session is closed; returns at once."""
+        if not self._preparing.begin(self.stop):
+            return
         threading.Thread(target=self._run, name="livesam-prepare", daemon=True).start()
 
     def stop(self) -> None:

@@ -14,8 +14,6 @@ import threading
 from pathlib import Path
 
 from livesam.engine.values.errors import LivesamError
-from livesam.export.opening import Opening
-from livesam.export.preparing.prepare import prepare
 
 NICE = 19  # clicks, encoding and learning come first
 
@@ -26,6 +24,9 @@ def main(told: str) -> None:
     with contextlib.suppress(OSError, AttributeError):
         os.nice(NICE)
     try:
+        from livesam.export.opening import Opening
+        from livesam.export.preparing.prepare import prepare
+
         raw = json.loads(told)
         for name in ("checkpoint", "cache_dir"):
             raw[name] = None if raw[name] is None else Path(raw[name])

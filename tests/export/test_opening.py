@@ -254,12 +254,13 @@ def test_a_runtime_that_nobody_makes_is_refused(cache, checkpoint):
         ("nano", None, "decoder", "bf16"),
     ],
 )
+@pytest.mark.parametrize("runtime", ["torch", "tensorrt", "onnxruntime"])
 def test_nanos_encoder_is_too_fine_for_bf16(
-    model: str, wish: str | None, kind: str, taken: str, monkeypatch: pytest.MonkeyPatch
+    model: str, wish: str | None, kind: str, taken: str, runtime: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
 
     def on_a_gpu(*_: object, **wishes: str | None) -> opening.Choice:
-        return opening.Choice("torch", wishes["precision"] or "bf16", "cuda")
+        return opening.Choice(runtime, wishes["precision"] or "bf16", "cuda")
 
     monkeypatch.setattr(opening.selection, "select", on_a_gpu)
     assert opening.Opening(model, precision=wish).choice(kind).precision == taken

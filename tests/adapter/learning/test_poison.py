@@ -118,7 +118,7 @@ def frozen_quality(skilled):
     return found
 
 
-@pytest.fixture(params=[("skilled", 0), ("skilled", 10), ("clumsy", 0)], ids=str)
+@pytest.fixture(params=[("skilled", 0), pytest.param(("skilled", 10), marks=pytest.mark.slow), ("clumsy", 0)], ids=str)
 def learned(request):
     """A method that has seen three honest objects of the domain, and how good it was before."""
     model, seed = request.param

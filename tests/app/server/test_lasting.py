@@ -17,6 +17,7 @@ from livesam.app.main import run as livesam_command
 from livesam.app.server.lock import only_here
 from livesam.app.server.store import Store
 from livesam.engine.values.errors import LivesamError
+from PIL import Image
 
 COINS = ((44, 54), (155, 50), (335, 45), (46, 124), (270, 120))
 
@@ -150,4 +151,56 @@ def test_a_failed_write_is_no_accept(photos, tmp_path, run, monkeypatch) -> None
         with monkeypatch.context() as patch:
             patch.setattr(Store, "accept", full)
             assert wire.ask("accept", label="coin")["error"]["code"] == "disk"
-        assert wire.ask("accept", label="coin")["object"]["area"] == mask.sum()  # the object was still there
+        with monkeypatch.context() as patch:  # what is stored is answered as stored, whatever its log does
+            patch.setattr(Store, "note_click", full)
+            assert wire.ask("accept", label="coin")["object"]["area"] == mask.sum()  # the object was still there
+            assert wire.mask("click", x=44, y=54).any()
+
+
+def test_an_edit_ends_with_its_object_and_its_image(photos, tmp_path, run, monkeypatch) -> None:
+    with run(photos, tmp_path / "out") as server, server.wire() as wire:
+        ids = server.images()
+        wire.ask("open", image=ids["coins.png"])
+        wire.mask("click", x=44, y=54)
+        first = wire.ask("accept", label="coin")["object"]["id"]
+        wire.mask("edit", object=first)
+        assert server.http.delete(f"/api/objects/{first}").status_code == 204
+        assert wire.ask("accept", label="coin")["error"]["code"] == "not_found"
+        second = wire.ask("accept", label="coin")["object"]["id"]  # as the message says
+
+        wire.mask("edit", object=second)
+        with monkeypatch.context() as patch:
+
+            def full(*_: object) -> None:
+                raise sqlite3.OperationalError("database or disk is full")
+
+            patch.setattr(Store, "note_image", full)
+            assert wire.ask("open", image=ids["below/cat.jpg"])["error"]["code"] == "disk"
+        assert wire.ask("open", image=ids["below/cat.jpg"])["width"] == 451
+        wire.mask("click", x=210, y=60)
+        third = wire.ask("accept", label="cat")["object"]["id"]
+        assert len({second, third}) == 2
+        assert len(server.http.get(f"/api/images/{ids['coins.png']}").json()["objects"]) == 1
+
+
+def test_a_file_of_another_size_leaves_the_objects_as_they_are(photos, tmp_path, run) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a.png").write_bytes((photos / "coins.png").read_bytes())
+    with run(folder, tmp_path / "out") as server, server.wire() as wire:
+        image = server.images()["a.png"]
+        wire.ask("open", image=image)
+        wire.mask("click", x=270, y=120)
+        number = wire.ask("accept", label="coin")["object"]["id"]
+        Image.fromarray(np.zeros((64, 80, 3), np.uint8)).save(folder / "a.png")
+        refused = wire.ask("open", image=image)["error"]
+        assert refused["code"] == "state"
+        assert "80 x 64 pixels now, and its 1 objects are of 384 x 303" in refused["message"]
+        assert server.studio.store.mask(number).shape == (303, 384)
+        for format in ("coco", "png", "cvat"):
+            assert server.http.get(f"/api/export/{format}").status_code == 200
+        with sqlite3.connect(tmp_path / "out" / "annotations.sqlite") as database:  # as earlier versions left it
+            database.execute("UPDATE images SET width = 80, height = 64")
+        assert server.http.get("/api/export/coco").json()["annotations"] == []
+        server.http.delete(f"/api/objects/{number}")
+        assert wire.ask("open", image=image)["width"] == 80

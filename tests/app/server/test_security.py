@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 import zlib
@@ -10,8 +11,11 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
+from livesam.app.server import connection
 from livesam.app.server.gallery import Gallery, image_id
-from livesam.app.server.settings import Limits
+from livesam.app.server.metrics import Metrics, shown
+from livesam.app.server.security import Security
+from livesam.app.server.settings import Limits, Settings
 from PIL import Image
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
@@ -80,6 +84,43 @@ def test_the_token(guarded) -> None:
 def test_beyond_this_machine_a_token_is_needed(photos, tmp_path, run) -> None:
     with pytest.raises(ValueError, match="token"), run(photos, tmp_path, host="0.0.0.0"):
         pass
+    with pytest.raises(ValueError, match="cookie"), run(photos, tmp_path, token="a; b&c"):
+        pass
+
+
+def test_origins_of_a_proxy_are_whole(tmp_path) -> None:
+    chosen = Settings(None, tmp_path, hosts=("Proxy.example",))
+    security = Security(None, chosen, Metrics())
+    assert security._is_same("https://proxy.example", "127.0.0.1:8300")
+    assert security._is_same("https://proxy.example:444", "proxy.example:444")
+    for origin in ("https://proxy.example:444", "ftp://proxy.example", "https://a.proxy.example"):
+        assert not security._is_same(origin, "127.0.0.1:8300")
+
+
+def test_metrics_keep_private_names_to_themselves() -> None:
+    metrics = Metrics()
+    assert shown("coins") == "coins"
+    metrics.learning["version"].labels(shown("coins@hunter2")).set(3)
+    assert b"hunter2" not in metrics.text()
+    assert b'domain="coins@' in metrics.text()
+    metrics.forget("coins@hunter2")
+    assert b"coins@" not in metrics.text()
+
+
+def test_a_folder_that_may_not_be_read_leaves_the_others(photos, tmp_path, monkeypatch) -> None:
+    (tmp_path / "lost+found").mkdir()
+    (tmp_path / "real.png").write_bytes((photos / "coins.png").read_bytes())
+    real = os.scandir
+
+    def scandir(folder):
+        if Path(folder).name == "lost+found":
+            raise PermissionError(13, "Permission denied")
+        return real(folder)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert [one.name for one in Gallery(tmp_path, tmp_path / "out").pictures()] == ["real.png"]
+    with pytest.raises(PermissionError):
+        Gallery(tmp_path / "lost+found", tmp_path / "out").pictures()
 
 
 def test_ids_are_no_paths(server, photos) -> None:
@@ -147,6 +188,13 @@ def test_frames_are_limited(guarded) -> None:
         assert wire.ask("reset") == {"re": 1}
 
 
+def test_what_waits_is_limited_in_bytes(server, photos, monkeypatch) -> None:
+    monkeypatch.setattr(connection, "WAITING_BYTES", 100)
+    with server.wire("?domain=waiting") as wire:
+        asked = [wire.send("reset", note="x" * 90) for _ in range(20)]
+        assert [wire.receive()[0]["re"] for _ in asked] == asked  # each waits its turn, and none is lost
+
+
 def test_sessions_are_limited(guarded) -> None:
     headers = {"Authorization": f"Bearer {TOKEN}"}
     with guarded.wire(additional_headers=headers) as one, guarded.wire(additional_headers=headers) as two:
@@ -162,7 +210,11 @@ def test_a_decoder_that_nobody_uses_makes_room(photos, tmp_path, run) -> None:
             assert (one.ask("reset"), two.ask("reset")) == ({"re": 1}, {"re": 1})
             with server.wire("?domain=three") as three:
                 assert three.receive()[0]["error"]["code"] == "at_capacity"
+            looked = server.http.get("/api/learning?domain=three").json()
+            assert (looked["version"], looked["domain"], looked["objects"]) == (0, "three", 0)  # looking makes none
             assert two.ask("domain", name="one")["domain"] == "one"  # two is nobody's now
+            with server.studio.using("two"), server.wire("?domain=three") as three:  # but for an export, or a rollback
+                assert three.receive()[0]["error"]["code"] == "at_capacity"
             with server.wire("?domain=three") as three:
                 assert three.ask("reset") == {"re": 1}
         assert sorted(decoder.domain for decoder in server.studio.decoders()) == ["one", "three"]

@@ -218,6 +218,12 @@ def test_export_and_import_go_round(server, photos, tmp_path) -> None:
     one["annotations"][0]["segmentation"] = [[5, 5, 25, 5, 25, 25, 5, 25]]
     found = server.http.post("/api/import/coco", content=json.dumps(one).encode()).json()
     assert found["objects"] == 1
+    for name in ("", "a\x00b"):
+        one["categories"] = [{**category, "name": name} for category in one["categories"]]
+        one["annotations"][0]["segmentation"] = [[7, 7, 27, 7, 27, 27, 7, 27]]
+        found = server.http.post("/api/import/coco", content=json.dumps(one).encode()).json()
+        assert (found["objects"], len(found["skipped"])) == ((1, 0) if not name else (0, 1))
+    assert "object" in {label["name"] for label in server.http.get("/api/info").json()["labels"]}
     for format in ("coco-rle", "png", "labelme", "yolo", "cvat"):
         assert server.http.get(f"/api/export/{format}").status_code == 200
     assert server.http.get("/api/export/nonsense").status_code == 404

@@ -2,7 +2,7 @@ import hashlib
 
 import numpy as np
 import numpy.typing as npt
-from livesam.engine.files.hashing import file_sha256, image_hash, is_hash_of, weights_hash
+from livesam.engine.files.hashing import file_sha256, hashes_begun, image_hash, is_hash_of, weights_hash
 
 
 def test_file_hash_is_the_sha256_of_its_bytes(tmp_path, rng):
@@ -67,3 +67,11 @@ def test_large_images_are_hashed_in_pieces() -> None:
     once = hashlib.sha256(b"(1500, 1000, 3)\n" + data).hexdigest()
     assert is_hash_of(once, image)  # what logs of sessions say that are older than this
     assert image_hash(image[:900]) == hashlib.sha256(b"(900, 1000, 3)\n" + image[:900].tobytes()).hexdigest()
+
+
+def test_hashes_begun_together_are_those_of_each() -> None:
+    sides = [4, 1300, 30, *[1300] * 40]  # more large ones, of 5 MB, than there are threads
+    images = [np.full((side, side, 3), number, np.uint8) for number, side in enumerate(sides)]
+    images.append(images[0][:, ::2])
+    assert list(hashes_begun(images)) == [image_hash(image) for image in images]
+    assert list(hashes_begun([])) == []

@@ -111,7 +111,7 @@ def far(monkeypatch: pytest.MonkeyPatch, tiny_sam: Sam) -> TorchEncoder:
     """The encoder's path for GPUs on torch's meta device, which computes nothing but knows what is where."""
 
     class Uncaptured:
-        def __init__(self, forward: Any, most: int) -> None:
+        def __init__(self, forward: Any, most: int, record: Any) -> None:
             self._forward = forward
 
         def __call__(self, *inputs: torch.Tensor) -> Any:
@@ -122,7 +122,8 @@ def far(monkeypatch: pytest.MonkeyPatch, tiny_sam: Sam) -> TorchEncoder:
     monkeypatch.setattr(serving_module.FoldedViT, "settle", lambda self: {})
     for name in ("device", "stream"):
         monkeypatch.setattr(torch.cuda, name, lambda *_: contextlib.nullcontext())
-    monkeypatch.setattr(torch.cuda, "Stream", lambda **_: None)
+    monkeypatch.setattr(torch.cuda, "Stream", lambda **_: object())
+    monkeypatch.setattr(torch_encoder, "CudaRecorder", lambda *_, **__: None)
     return TorchEncoder(tiny_sam, "cuda", precision="bf16")
 
 

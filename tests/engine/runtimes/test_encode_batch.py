@@ -14,6 +14,7 @@ from livesam.engine.runtimes.cuda_graphs import CudaGraphs
 from livesam.engine.runtimes.onnxruntime import OrtEncoder
 from livesam.engine.runtimes.openvino import OvEncoder
 from livesam.engine.runtimes.recent import Recent
+from livesam.engine.runtimes.recorder import Work
 from livesam.engine.runtimes.torch_encoder import TorchEncoder
 from livesam.engine.values.errors import SessionError
 from livesam.export.graphs.encoder import export_encoder
@@ -85,21 +86,16 @@ def test_the_value_unused_longest_is_dropped() -> None:
         Recent(0)
 
 
-def test_cuda_graphs_are_captured_once_while_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cuda_graphs_are_captured_once_while_kept() -> None:
     """The policy only, with captures that are none: this needs no GPU."""
     captured: list[int] = []
 
-    class Graph:
-        def replay(self) -> None:
-            pass
+    def record(work: Work) -> Work:
+        captured.append(work()[0].shape[0])
+        return work
 
-    def capture(self: CudaGraphs, inputs: tuple[torch.Tensor, ...]) -> tuple[Graph, list[torch.Tensor], tuple[()]]:
-        captured.append(inputs[0].shape[0])
-        return Graph(), [value.clone() for value in inputs], ()
-
-    monkeypatch.setattr(CudaGraphs, "_capture", capture)
-    graphs = CudaGraphs(None, 2)
-    for count in (1, 2, 1, 3, 1, 2):
-        graphs._replay((torch.zeros(count),))
+    graphs = CudaGraphs(lambda value: (2 * value,), 2, record)
+    for place, count in enumerate((1, 2, 1, 3, 1, 2)):
+        assert graphs(torch.full((count,), float(place)))[0].tolist() == [2.0 * place] * count
     assert captured == [1, 2, 3, 2]  # 2 went when 3 came
     assert len(graphs._captured) == 2

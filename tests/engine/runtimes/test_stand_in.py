@@ -72,17 +72,6 @@ def test_embeddings_carry_on() -> None:
     assert not cached.encode(IMAGE).found
 
 
-def test_the_first_image_is_told_once_and_after_it_is_there() -> None:
-    encoder, told = StandIn(Constant(1)), []
-    encoder.after_first = lambda: told.append(encoder._lock.locked())
-    with pytest.raises(ValueError, match="uint8"):
-        encoder.encode(np.zeros((3, 3), np.uint8))
-    assert told == []
-    encoder.encode(IMAGE)
-    encoder.encode(IMAGE)
-    assert told == [False]
-
-
 def test_closed_is_closed() -> None:
     encoder, late = StandIn(Constant(1)), Constant(2)
     encoder.close()

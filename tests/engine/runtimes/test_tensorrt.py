@@ -170,6 +170,7 @@ def decoder_of(monkeypatch):
         decoder = kind.__new__(kind)
         decoder._gpu = 0
         decoder._stream = types.SimpleNamespace(cuda_stream=0, synchronize=lambda: None)
+        decoder._own = types.SimpleNamespace(current=contextlib.nullcontext)
         decoder._inputs = [WeightInput("a", "a", False, (2,))]
         decoder._bound = {"a": torch.zeros(2)}
         decoder._buffers = {"a": torch.zeros(2)}

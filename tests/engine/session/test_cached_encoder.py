@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,7 @@ from livesam.engine.files.hashing import image_hash
 from livesam.engine.runtimes.base import PreparedEncoder
 from livesam.engine.session.cache import EmbeddingCache
 from livesam.engine.session.cached_encoder import CachedEncoder
+from livesam.engine.values.errors import SessionError
 
 
 class Mean(PreparedEncoder):
@@ -57,3 +60,30 @@ def test_without_a_cache_and_for_windows_every_image_is_encoded() -> None:
 def test_what_is_no_image_is_refused_before_it_is_hashed() -> None:
     with pytest.raises(ValueError, match="RGB array"):
         CachedEncoder(Mean()).encode(picture(7)[..., 0])
+
+
+def test_an_encoder_that_is_at_work_is_not_freed() -> None:
+    begun, go, freed = threading.Event(), threading.Event(), threading.Event()
+
+    class Slow(Mean):
+        def _run(self, prepared: np.ndarray) -> np.ndarray:
+            begun.set()
+            assert go.wait(10)
+            assert not freed.is_set()
+            return super()._run(prepared)
+
+        def _free(self) -> None:
+            freed.set()
+
+    encoder = CachedEncoder(Slow())
+    with ThreadPoolExecutor(2) as pool:
+        encoding = pool.submit(encoder.window, picture(7))
+        assert begun.wait(10)
+        closing = pool.submit(encoder.close)
+        assert not freed.wait(0.05)
+        go.set()
+        assert encoding.result(10).original_hw == (20, 30)
+        closing.result(10)
+    assert freed.is_set()
+    with pytest.raises(SessionError, match="closed"):
+        encoder.window(picture(7))

@@ -87,6 +87,38 @@ def test_a_wrong_guess_gives_way_to_the_next_and_keeps_nobody() -> None:
     assert foresight.view(whole(), first).embedding.original_hw == (50, 50)
 
 
+def test_what_was_forgotten_while_it_is_made_is_not_kept() -> None:
+    encode, image, window = Encoder(), whole(), Window(10, 10, 60, 60)
+    encode.go.clear()
+    foresight = Foresight(encode)
+    foresight.expect((image, window))
+    assert encode.begun.wait(10)
+    foresight.forget()
+    encode.go.set()
+    with foresight._changed:
+        assert foresight._changed.wait_for(lambda: not foresight._running, 10)
+    assert foresight._done is None
+    assert foresight.view(image, window).window == window
+    assert len(encode.threads) == 2
+
+
+def test_closing_waits_for_the_encoder_and_nothing_begins_afterwards() -> None:
+    encode, image, window = Encoder(), whole(), Window(10, 10, 60, 60)
+    encode.go.clear()
+    foresight = Foresight(encode)
+    foresight.expect((image, window))
+    assert encode.begun.wait(10)
+    closing = threading.Thread(target=foresight.close)
+    closing.start()
+    closing.join(0.05)
+    assert closing.is_alive()
+    encode.go.set()
+    closing.join(10)
+    assert not closing.is_alive()
+    foresight.expect((image, Window(0, 0, 20, 20)))
+    assert (foresight._running, foresight._done, len(encode.threads)) == (False, None, 1)
+
+
 def test_an_encoder_that_fails_there_fails_for_the_click_that_asks() -> None:
     def broken(pixels: np.ndarray) -> ImageEmbedding:
         raise RuntimeError("out of memory")

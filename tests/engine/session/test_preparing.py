@@ -47,3 +47,24 @@ def test_a_closed_session_stops_it() -> None:
     preparing.end("killed")  # what the builder says of its child
     assert (preparing.state, stopped) == ("stopped", [True])
     assert not preparing.wait()
+
+
+def test_it_begins_once_and_not_in_a_closed_session() -> None:
+    preparing, stopped = Preparing("pending"), []
+    assert preparing.begin(lambda: stopped.append(1))
+    assert not preparing.begin(lambda: stopped.append(2))
+    preparing.stop()
+    assert stopped == [1]
+    closed = Preparing("pending")
+    closed.stop()
+    assert not closed.begin(lambda: stopped.append(3))
+    closed.stop()
+    assert (closed.state, stopped) == ("stopped", [1])
+    assert not closed.wait()
+
+
+def test_nobody_waits_for_what_nobody_builds() -> None:
+    preparing = Preparing("pending")
+    preparing.image_is_there()
+    assert not preparing.wait()
+    assert preparing.state == "pending"

@@ -118,10 +118,33 @@ def test_a_closed_session_ends_the_child(session: Session, children: list[Fake])
     assert not session.preparing.wait(60)
 
 
+def test_a_session_closed_within_its_first_encode_starts_nothing(
+    session: Session, children: list[Fake], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view = session._view
+    monkeypatch.setattr(session, "_view", lambda *given: (session.close(), view(*given))[1])
+    session.set_image(IMAGE)
+    assert (session.preparing.state, children) == ("stopped", [])
+
+
+def test_an_image_that_is_not_encoded_starts_it_too(tmp_path: Path, children: list[Fake]) -> None:
+    embeddings = tmp_path / "embeddings"
+    embeddings.mkdir()
+    for found in (False, True):
+        session = open_session(Opening("nano", cache_dir=tmp_path / "cache"), missing="beside", embeddings=embeddings)
+        if found:
+            session.encoder.encoder.encode = lambda *_: pytest.fail("the image was encoded")
+        session.set_image(IMAGE)
+        assert session.preparing.state == "building"
+        session.close()
+    assert len(list(embeddings.glob("*.safetensors"))) == 1
+
+
 def test_who_wants_one_answer_starts_nothing(tmp_path: Path, children: list[Fake]) -> None:
     session = open_session(Opening("nano", cache_dir=tmp_path), missing="leave")
     session.set_image(IMAGE)
     session.click(3, 3)
+    assert not session.preparing.wait()  # for nothing
     session.close()
     assert children == []
     assert list(tmp_path.rglob("*.onnx")) == []

@@ -31,8 +31,13 @@ def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 def test_stages_are_told_and_noise_is_not(script) -> None:
     script("""
         print("a library says hello")
+        print(3)
+        print(json.dumps({"stage": 1}))
+        print(json.dumps({"error": "of a library", "code": 2}))
         print(json.dumps({"stage": "loading " + json.loads(sys.argv[1])["model"]}))
         print(json.dumps({"done": "yes"}))
+        print([])
+        print(0.5)
     """)
     told: list[str] = []
     Child({"model": "nano"}).follow(told.append)
@@ -44,7 +49,8 @@ def test_stages_are_told_and_noise_is_not(script) -> None:
     [
         ('print(json.dumps({"error": "there is no memory"}))', "there is no memory"),
         ("os.kill(os.getpid(), 9)", "ended with code -9 .killed; is there enough memory"),
-        ("sys.exit(3)", "ended with code 3"),
+        ("sys.exit(3)", "ended with code 3$"),
+        ("sys.stderr.write('x' * 9000)\nraise RuntimeError('no graph')", "ended with code 1: RuntimeError: no graph"),
         ('print(json.dumps({"stage": "loading"}))', "ended with code 0"),
     ],
 )
@@ -64,8 +70,8 @@ def test_it_can_be_ended(script) -> None:
 def test_it_ends_with_its_parent() -> None:
     """The real child's watch, in the middle of something: the other end of its pipe closes when a parent is killed."""
     code = (
-        "import threading, time\nfrom livesam.export.preparing import child_main\n"
-        "child_main.prepare = lambda *_: (child_main._say(stage='building'), time.sleep(60))\n"
+        "import threading, time\nfrom livesam.export.preparing import child_main, prepare\n"
+        "prepare.prepare = lambda *_: (child_main._say(stage='building'), time.sleep(60))\n"
         'child_main.main(\'{"checkpoint": null, "cache_dir": null}\')\n'
     )
     middle = f"import subprocess, sys\nsubprocess.Popen([sys.executable, '-c', {code!r}], stdin=subprocess.PIPE).wait()"

@@ -111,8 +111,8 @@ class RemoteSession:
         self._domain = domain
 
     def learning(self) -> dict[str, Any]:
-        """What is to be seen of the learning, as ``GET /api/learning`` tells it."""
-        found: dict[str, Any] = self._talk.get(f"/api/learning?{self._talk.query}")
+        """What is to be seen of the learning, as ``GET /api/learning`` tells it of ``domain``."""
+        found: dict[str, Any] = self._talk.get(f"/api/learning?{self._talk.query(self._domain)}")
         return found
 
     def close(self) -> None:

@@ -49,11 +49,15 @@ class Talk:
         given = urllib.parse.parse_qs(parts.query).get("token")
         self.token = token or (given[0] if given else None)
         self.base = f"{parts.scheme}://{parts.netloc}"
-        query = {"domain": domain, **({} if private is None else {"private": private})}
-        self.query = urllib.parse.urlencode(query)
-        self.address = f"ws{self.base[4:]}/api/session?{self.query}"
+        self._private = private
+        self.address = f"ws{self.base[4:]}/api/session?{self.query(domain)}"
         self._asked = 0
         self.mask: npt.NDArray[np.bool_] | None = None  # of the last answer
+
+    def query(self, domain: str) -> str:
+        """Says whose decoder is meant."""
+        private = {} if self._private is None else {"private": self._private}
+        return urllib.parse.urlencode({"domain": domain, **private})
 
     @property
     def headers(self) -> dict[str, str]:

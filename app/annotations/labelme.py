@@ -25,12 +25,18 @@ SHAPES = ("mask", "polygon", "rectangle", "circle")
 
 def write(dataset: Dataset, out: IO[bytes]) -> None:
     """Write a zip with a JSON file beside each image's place; objects are labelme's masks, which lose nothing."""
-    write_zip(((_name(image.name), _json(image)) for image in dataset.images), out)
+    taken: set[str] = set()
+    write_zip(((_name(image.name, taken), _json(image)) for image in dataset.images), out)
 
 
-def _name(image: str) -> str:
+def _name(image: str, taken: set[str]) -> str:
+    """``a.json`` for a.jpg, and ``a.png.json`` for an a.png beside it."""
     folder, slash, file = image.rpartition("/")
-    return f"{folder}{slash}{file.rpartition('.')[0] or file}.json"
+    name = f"{folder}{slash}{file.rpartition('.')[0] or file}.json"
+    if name in taken:
+        name = f"{image}.json"
+    taken.add(name)
+    return name
 
 
 def _json(image: AnnotatedImage) -> bytes:

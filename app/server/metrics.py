@@ -37,9 +37,9 @@ class Metrics:
         self.learning = {
             name: Gauge(f"livesam_{name}", said, ["domain"], registry=self.registry)
             for name, said in (
-                ("learned", "Interactions that were learned from"),
-                ("published", "Decoders that were put into service"),
-                ("refused", "Decoders that the guard refused"),
+                ("learned", "Interactions that were learned from since the start"),
+                ("published", "Decoders that learning put into service since the start"),
+                ("refused", "Decoders that the guard refused since the start"),
                 ("waiting", "Interactions that wait to be learned from"),
                 ("version", "The decoder's version that serves"),
             )

@@ -106,7 +106,10 @@ class DetailsModel(BaseModel):
 
 
 class InfoModel(BaseModel):
-    """What this server is. ``image`` is the one that was opened last, ``ready`` whether images can be opened."""
+    """What this server is. ``image`` is the one that was opened last, ``ready`` whether images can be opened.
+
+    ``index`` is the place in the list where to go on: of ``image``, else of the first image that is not done.
+    """
 
     version: str
     model: str
@@ -114,6 +117,7 @@ class InfoModel(BaseModel):
     folder: str
     domain: str
     image: str | None
+    index: int | None
     ready: bool
     learning: bool
     labels: list[LabelModel]

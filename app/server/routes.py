@@ -79,6 +79,7 @@ def info(studio: Server) -> InfoModel:
         folder=studio.gallery.folder.name,
         domain="default",
         image=None if current is None else current.id,
+        index=studio.place(),
         ready=ready,
         learning=settings.learning,
         labels=[LabelModel(name=one.name, color=one.color) for one in studio.store.labels()],

@@ -93,7 +93,7 @@ class Store(Database):
             found: ``image``, ``domain``, ``label``, ``iou``, ``version``, ``clicks`` and ``source``.
             mask: bool ``(H, W)`` of the image.
             log: how it came about, for a replay.
-            replaces: the object whose place it takes.
+            replaces: the object whose place it takes; its clicks count on, and it stays as old as it is.
 
         Raises:
             ValueError: the mask is empty.
@@ -115,7 +115,9 @@ class Store(Database):
                 sql = f"INSERT INTO objects ({names}) VALUES ({', '.join(f':{name}' for name in row)})"
                 number = database.execute(sql, row).lastrowid
             else:
-                sql = f"UPDATE objects SET {', '.join(f'{name} = :{name}' for name in row)} WHERE id = :id"
+                of_old = {"clicks": "clicks + :clicks", "created": "created"}  # both are of the whole object
+                values = ", ".join(f"{name} = {of_old.get(name, f':{name}')}" for name in row)
+                sql = f"UPDATE objects SET {values} WHERE id = :id"
                 number = replaces
                 if database.execute(sql, {**row, "id": replaces}).rowcount == 0:
                     raise NotFound("the object that was edited is gone: accept it as a new one")

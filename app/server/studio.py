@@ -177,6 +177,14 @@ class Studio:
         found = self.store.get("image")
         return next((one for one in self.gallery.pictures() if one.id == found), None)
 
+    def place(self) -> int | None:
+        """Where in the list to go on: at ``current``, else at the first image that is not done; None without images."""
+        pictures, current, states = self.gallery.pictures(), self.current(), self.store.states()
+        if current in pictures:
+            return pictures.index(current)
+        undone = (at for at, one in enumerate(pictures) if not states.get(one.id, (False, 0))[0])
+        return next(undone, 0 if pictures else None)
+
     def close(self) -> None:
         """Stop learning, and close everything."""
         self._opened.wait()

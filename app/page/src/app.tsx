@@ -110,6 +110,20 @@ function Nothing({ store }: { store: Store }) {
 function Busy({ store }: { store: Store }) {
   const { annotator } = store;
   const state = store.socket.state.value;
+  if (state === "lost" && store.socket.turnedAway.value) {
+    const { why } = store.socket;
+    return (
+      <div class="floating floating--bad" role="alert">
+        <span>
+          <strong>The server is running{why.value === "idle" ? "" : ", and turned this page away"}.</strong>{" "}
+          {why.value === "idle" ? "It let this page go because nothing was done here for long." : `It says: ${why.value}.`} What you have accepted is saved.
+        </span>
+        <button type="button" class="button" onClick={() => store.socket.tryAgain()}>
+          Try again
+        </button>
+      </div>
+    );
+  }
   if (state === "lost")
     return (
       <div class="floating floating--bad" role="alert">

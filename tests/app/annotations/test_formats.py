@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import zipfile
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import numpy as np
@@ -141,6 +142,16 @@ def test_yolo_has_a_line_an_object_that_draws_its_mask(dataset) -> None:
         cv2.fillPoly(big, [np.rint(corners).astype(np.int32)], 1)
         drawn = big[4::8, 4::8].astype(bool)
         assert (drawn & mask).sum() == mask.sum()  # a hole is filled, nothing is lost
+
+
+def test_images_that_differ_in_the_suffix_alone_are_both_kept_or_refused(dataset) -> None:
+    (image, *_) = dataset.images
+    twins = Dataset(dataset.labels, [replace(image, name=f"x/a.{suffix}") for suffix in ("jpg", "png")])
+    data = written("labelme", twins)
+    assert zipfile.ZipFile(io.BytesIO(data)).namelist() == ["x/a.json", "x/a.png.json"]
+    assert [one.name for one in IMPORTS["labelme"](data).images] == ["x/a.jpg", "x/a.png"]
+    with pytest.raises(ValueError, match=r"x/a\.jpg and x/a\.png"):
+        written("yolo", twins)
 
 
 def test_cvat_masks_are_runs_of_their_box(dataset) -> None:

@@ -140,6 +140,84 @@ def test_another_mask_a_brush_an_edit_and_a_deletion(served: Served, visitor: Vi
     assert visitor.complaints == []
 
 
+def test_accept_waits_for_the_last_answer_and_the_next_click_for_accept(served: Served, visitor: Visitor) -> None:
+    open_image(visitor, "coins.png")
+    before, page = visitor.objects(), visitor.page
+    places = [visitor.place(x, y) for x, y in ((270.5, 120.5), (330.5, 120.5), (44.5, 54.5))]
+    page.mouse.click(*places[0])
+    page.mouse.click(*places[1])
+    page.keyboard.press("Enter")
+    page.mouse.click(*places[2])
+    visitor.settled()
+    assert visitor.objects() == before + 1
+    assert visitor.steps() == 1
+    saved = objects_of(served, "coins.png")[-1]
+    assert saved["clicks"] == 2
+    visitor.key("Escape")
+    visitor.page.get_by_role("button", name=f"Edit object {before + 1} again").click()
+    visitor.settled()
+    assert iou(visitor.painted(), kept(served, saved["id"])) == 1
+    visitor.key("Enter")
+    (again,) = (one for one in objects_of(served, "coins.png") if one["id"] == saved["id"])
+    assert (again["clicks"], again["created"]) == (2, saved["created"])
+
+
+def test_a_refused_accept_brings_the_object_back_without_the_next_click(served: Served, chrome: Browser) -> None:
+    held: list[Any] = []
+
+    def between(socket: Any) -> None:
+        server = socket.connect_to_server()
+
+        def said(message: Any) -> None:
+            accept = isinstance(message, str) and json.loads(message)["op"] == "accept"
+            held.append((socket, json.loads(message)["id"])) if accept else server.send(message)
+
+        socket.on_message(said)
+
+    with chrome.visit("about:blank") as visitor:
+        visitor.page.route_web_socket("**/api/session**", between)
+        visitor.page.goto(served.url)
+        visitor.settled()
+        open_image(visitor, "coins.png")
+        visitor.click(270, 120)
+        shown = visitor.painted()
+        visitor.page.keyboard.press("Enter")
+        visitor.page.mouse.click(*visitor.place(44.5, 54.5))
+        while not held:
+            visitor.page.wait_for_timeout(10)
+        socket, number = held[0]
+        socket.send(json.dumps({"re": number, "error": {"code": "storage", "message": "the disk is full"}}))
+        visitor.settled()
+        assert visitor.steps() == 1
+        assert iou(visitor.painted(), shown) == 1
+        visitor.click(290, 130)  # the server has the same steps still
+        assert visitor.steps() == 2
+        visitor.key("Escape")
+
+
+def test_a_page_that_is_turned_away_asks_again_when_told(served: Served, chrome: Browser) -> None:
+    calls: list[str] = []
+
+    def full(socket: Any) -> None:
+        calls.append(socket.url)
+        socket.send(json.dumps({"re": None, "error": {"code": "at_capacity", "message": "8 sessions are open"}}))
+        socket.send(json.dumps({"event": "closing", "why": "8 sessions are open"}))
+        socket.close(code=1013, reason="8 sessions are open")
+
+    with chrome.visit("about:blank") as visitor:
+        visitor.page.route_web_socket("**/api/session**", full)
+        visitor.page.goto(served.url)
+        again = visitor.page.get_by_role("button", name="Try again")
+        again.wait_for(timeout=60_000)
+        assert "The server is running" in visitor.page.get_by_role("alert").inner_text()
+        visitor.page.wait_for_timeout(700)  # the first wait was 250 ms
+        assert len(calls) == 1
+        again.click()
+        while len(calls) < 2:
+            visitor.page.wait_for_timeout(10)
+        again.wait_for(timeout=60_000)
+
+
 def test_the_rest_is_proposed_and_decided_by_one_key(served: Served, visitor: Visitor) -> None:
     open_image(visitor, "coins.png")
     visitor.click(155, 50)

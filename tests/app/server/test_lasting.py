@@ -72,7 +72,9 @@ def test_a_killed_server_loses_nothing_and_replay_gives_the_same_masks(photos, t
     process, url = start(photos, out)
     try:
         with livesam.connect(url, domain="coins") as session:
-            image = session._talk.get("/api/info")["image"]
+            info = session._talk.get("/api/info")
+            image = info["image"]
+            assert session._talk.get("/api/images")["items"][info["index"]]["id"] == image
             assert session._talk.get(f"/api/images/{image}")["name"] == "coins.png"
             session.set_image(image)
             assert len(session._talk.get(f"/api/images/{image}")["objects"]) == 5

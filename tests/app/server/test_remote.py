@@ -42,6 +42,7 @@ def test_one_script_on_both(server, photos) -> None:
         assert remote.learning()["objects"] == 1
         remote.domain = "another"
         assert remote.domain == "another"
+        assert (remote.learning()["domain"], remote.learning()["objects"]) == ("another", 0)
     local.close()
 
 

@@ -44,6 +44,11 @@ export class Mask {
     return this.box[3] - this.box[1];
   }
 
+  /** Pixels of the object. */
+  get area(): number {
+    return this.pixels.reduce((sum, one) => sum + one, 0);
+  }
+
   /** One byte a pixel of the whole image. */
   filled(): Uint8Array {
     const whole = new Uint8Array(this.width * this.height);

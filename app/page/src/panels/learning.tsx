@@ -20,13 +20,13 @@ export function LearningPanel({ store }: { store: Store }) {
       </h2>
       <dl class="facts">
         <Fact name="Decoder" value={`v${learning.version}`} title={`Domain ${learning.domain}; ${learning.published} published`} />
-        <Fact name="Objects" value={String(learning.objects)} title={learning.waiting ? `${learning.waiting} more are waiting to be learned from` : "Learned from"} />
-        <Fact name="Clicks" value={String(learning.clicks)} title="Learned from" />
+        <Fact name="Objects" value={String(learning.objects)} title={learning.waiting ? `Accepted; ${learning.waiting} of them are waiting to be learned from` : "Accepted"} />
+        <Fact name="Clicks" value={String(learning.clicks)} title="Of the accepted objects" />
         <Fact name="Refused" value={String(learning.refused.length)} title="Candidates that the guard did not let through" />
       </dl>
       <Falling learning={learning} />
       <Times store={store} learning={learning} />
-      {learning.last_error && <p class="bad">Learning stopped: {learning.last_error}</p>}
+      {learning.last_error && <p class="bad">Trouble with learning: {learning.last_error}</p>}
       {learning.refused.length > 0 && (
         <details class="sub">
           <summary>What the guard refused</summary>

@@ -1,6 +1,6 @@
 /** One user at one image: what was said, what the server answered, what is to be seen. Nothing is drawn here. */
 
-import { batch, computed, signal } from "@preact/signals";
+import { batch, computed, effect, signal } from "@preact/signals";
 import type { Mask } from "../canvas/mask";
 import { type NamedMask, type Reply, maskOf, masksOf } from "../wire/frames";
 import type { AnnotatedObject, Box, ImageDetails, Label } from "../wire/types";
@@ -53,8 +53,12 @@ export class Annotator {
   readonly live = computed(() => this.wire.state.value === "open" && !this.catchingUp.value);
   /** The image is ready, and no answer is outstanding. */
   readonly settled = computed(
-    () => this.live.value && this.ready.value && this.waiting.value === 0 && this.saving.value === null,
+    () =>
+      this.live.value && this.ready.value && this.waiting.value === 0 && this.saving.value === null && this.accepting.value === null,
   );
+  /** An accept that has not been answered. */
+  readonly accepting = signal<Promise<void> | null>(null);
+  private later: (() => void)[] = []; // what is said meanwhile
   readonly started = computed(() => this.steps.value.length > 0 || this.editing.value !== null);
   private latest = 0; // the newest question whose answer is shown
   private hovering: number | null = null;
@@ -81,6 +85,7 @@ export class Annotator {
   }
 
   async open(id: string): Promise<void> {
+    this.later = [];
     batch(() => {
       this.forget();
       this.ready.value = false;
@@ -124,6 +129,7 @@ export class Annotator {
 
   /** @param since when the user did it, on the clock of `performance.now()` */
   click(x: number, y: number, positive: boolean, since: number): void {
+    if (this.postponed(() => this.click(x, y, positive, since))) return;
     const image = this.image.value;
     if (!image || !this.ready.value) return;
     if (x < 0 || y < 0 || x >= image.width || y >= image.height) return;
@@ -133,6 +139,7 @@ export class Annotator {
   }
 
   box(box: Box, since: number): void {
+    if (this.postponed(() => this.box(box, since))) return;
     const image = this.image.value;
     if (!image || !this.ready.value) return;
     const [x0, y0] = [Math.max(0, box[0]), Math.max(0, box[1])];
@@ -141,6 +148,7 @@ export class Annotator {
   }
 
   paint(mask: Mask | null, since: number): void {
+    if (this.postponed(() => this.paint(mask, since))) return;
     if (!this.image.value || !this.ready.value) return;
     if (!mask) return this.say("Nothing would be left of the object: Esc starts it over.");
     const before = this.mask.value;
@@ -162,6 +170,7 @@ export class Annotator {
   }
 
   undo(): void {
+    if (this.postponed(() => this.undo())) return;
     const last = this.steps.value.at(-1);
     if (!last) return this.say("Nothing to undo.");
     batch(() => {
@@ -173,6 +182,7 @@ export class Annotator {
   }
 
   redo(): void {
+    if (this.postponed(() => this.redo())) return;
     const next = this.undone.value.at(-1);
     if (!next) return this.say("Nothing to redo.");
     batch(() => {
@@ -184,6 +194,7 @@ export class Annotator {
   }
 
   reset(): void {
+    if (this.postponed(() => this.reset())) return;
     if (!this.started.value) return;
     this.forget();
     const sent = this.wire.send("reset");
@@ -207,6 +218,7 @@ export class Annotator {
 
   /** The next of the masks that the first click could mean. */
   async cycle(): Promise<void> {
+    if (this.postponed(() => void this.cycle())) return;
     const [first, ...more] = this.steps.value;
     if (!first || more.length > 0 || first.op !== "click")
       return this.say("Other masks are offered after the first click only.");
@@ -256,30 +268,64 @@ export class Annotator {
     if (reply) this.comparison.value = masksOf(reply, image.width, image.height);
   }
 
+  /** Accept what the last answer shows; what is said until that is done comes after it. */
   async accept(rough = false): Promise<void> {
+    if (this.postponed(() => void this.accept(rough))) return;
     const image = this.image.value;
     if (!image || this.saving.value) return;
-    if (!this.mask.value) return this.say("Nothing to accept yet: click on an object.");
     if (!this.live.value) return this.say("The server is away: accept when it is back.", true);
-    const label = this.label.value;
+    const accepting = this.save(image, this.label.value, rough);
+    this.accepting.value = accepting;
+    await accepting;
+    batch(() => {
+      this.accepting.value = null;
+      for (const one of this.later.splice(0)) one();
+    });
+  }
+
+  private async save(image: ImageDetails, label: string, rough: boolean): Promise<void> {
+    await this.answered();
+    if (this.image.value?.id !== image.id || !this.live.value) return; // the link's state says so
     const [mask, editing] = [this.mask.value, this.editing.value];
+    if (!mask) return this.say("Nothing to accept yet: click on an object.");
     this.saving.value = { steps: this.steps.value, mask, editing, known: this.objects.all.value.length };
     const sent = this.wire.send("accept", { label, rough });
     this.latest = sent.id;
     this.forget();
     try {
-      const { header } = await sent.reply;
-      if (header.object && this.image.value?.id === image.id) this.objects.add(header.object, mask, editing);
+      const { object } = (await sent.reply).header;
       this.saving.value = null;
+      if (!object || this.image.value?.id !== image.id) return;
+      this.objects.add(object, object.area === mask.area ? mask : null, editing);
+      void this.objects.loadMasks(); // what the server has, where it is not what was shown
     } catch (error) {
-      if (!(error instanceof LinkLost)) {
-        this.takeBack();
-        this.fail(error);
-      }
+      if (error instanceof LinkLost) return;
+      this.later = []; // it was meant for the next object, and this one is here again
+      this.takeBack();
+      this.fail(error);
     }
   }
 
+  /** While an object is being accepted, what is said waits: it is about the next one. */
+  private postponed(again: () => void): boolean {
+    if (this.accepting.value === null) return false;
+    this.later.push(again);
+    return true;
+  }
+
+  /** No answer is outstanding. */
+  private async answered(): Promise<void> {
+    while (this.waiting.value > 0)
+      await new Promise<void>((done) => {
+        const stop = effect(() => {
+          // in a task of its own: whoever waited for the answer may have another question
+          if (this.waiting.value === 0) setTimeout(() => (stop(), done()));
+        });
+      });
+  }
+
   edit(object: AnnotatedObject): void {
+    if (this.postponed(() => this.edit(object))) return;
     if (this.started.value) return this.say("Accept or reset the current object first.");
     batch(() => {
       this.editing.value = object;

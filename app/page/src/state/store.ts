@@ -86,17 +86,18 @@ export class Store {
     this.done.value = list.done;
   }
 
-  /** The image that was being worked on, else the first that is not done. */
+  /** The image that this browser was at, while it is there; else what the server says. */
   private async firstOpen(): Promise<number> {
-    const remembered = remember.image() || this.info.value?.image;
-    for (let from = 0; from < this.total.value; from += PAGE) {
-      await this.load(from);
-      const here = [...this.items.value].filter(([at]) => at >= from && at < from + PAGE);
-      const found = here.find(([, item]) => (remembered ? item.id === remembered : item.state !== "done"));
-      if (found) return found[0];
-      if (from >= 10 * PAGE) break; // far enough; the list shows the rest
+    const known = remembered(this.folder);
+    if (known && known.at < this.total.value) {
+      await this.load(known.at);
+      for (const [at, item] of this.items.value) if (item.id === known.id) return at;
     }
-    return 0;
+    return this.info.value?.index ?? 0;
+  }
+
+  private get folder(): string {
+    return this.info.value?.folder ?? "";
   }
 
   /** Images around a place in the list. */
@@ -120,17 +121,19 @@ export class Store {
   }
 
   async go(at: number): Promise<void> {
+    await this.annotator.accepting.value;
     if (at < 0 || at >= this.total.value) return this.annotator.say(at < 0 ? "This is the first image." : "This is the last image.");
     await this.load(at).catch((error) => this.annotator.fail(error));
     const item = this.items.value.get(at);
     if (!item) return;
     this.at.value = at;
-    remember.image(item.id);
+    remember(this.folder, { id: item.id, at });
     await this.annotator.open(item.id);
   }
 
   /** @param done mark the image that is left */
   async step(by: number, done = false): Promise<void> {
+    await this.annotator.accepting.value;
     if (this.annotator.started.value && this.annotator.mask.value)
       return this.annotator.say("Accept (Enter) or reset (Esc) the current object first.");
     if (done) await this.setDone(true);
@@ -218,14 +221,24 @@ function backend(wire: Socket): Backend {
   };
 }
 
-/** Which image this browser was at. */
-const remember = {
-  image(id?: string): string {
-    try {
-      if (id !== undefined) localStorage.setItem("livesam.image", id);
-      return localStorage.getItem("livesam.image") ?? "";
-    } catch {
-      return ""; // storage is switched off
-    }
-  },
-};
+type Place = { id: string; at: number };
+
+const keyOf = (folder: string) => `livesam.image:${folder}`;
+
+function remember(folder: string, place: Place): void {
+  try {
+    localStorage.setItem(keyOf(folder), JSON.stringify(place));
+  } catch {
+    // storage is switched off
+  }
+}
+
+/** Which image of a folder this browser was at. */
+function remembered(folder: string): Place | null {
+  try {
+    const { id, at } = JSON.parse(localStorage.getItem(keyOf(folder)) ?? "{}");
+    return typeof id === "string" && Number.isInteger(at) && at >= 0 ? { id, at } : null;
+  } catch {
+    return null;
+  }
+}

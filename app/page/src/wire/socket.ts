@@ -7,11 +7,14 @@ import { type LinkState, type Sent, Waiting, type Wire } from "./wire";
 
 const FIRST_WAIT_MS = 250;
 const LONGEST_WAIT_MS = 4000;
+const POLICY = 1008; // RFC 6455
 
 export class Socket implements Wire {
   readonly state = signal<LinkState>("connecting");
   /** Why the server closed the link, in its own words. */
   readonly why = signal("");
+  /** The server runs and does not want this page now: it is asked again when the user says so. */
+  readonly turnedAway = signal(false);
   onEvent: (header: Header) => void = () => undefined;
   onOpen: (again: boolean) => void = () => undefined;
   private readonly waiting = new Waiting();
@@ -31,20 +34,35 @@ export class Socket implements Wire {
       this.was_open = true;
     };
     socket.onmessage = (message: MessageEvent<string | ArrayBuffer>) => {
-      this.wait_ms = FIRST_WAIT_MS; // it not only took the call but talks
       const reply = decodeFrame(message.data);
+      const { re, error, event, why } = reply.header;
+      if (typeof re === "number" && !error) this.wait_ms = FIRST_WAIT_MS; // it not only took the call but answers
+      if (error?.code === "at_capacity") this.turnedAway.value = true;
       if (this.waiting.settle(reply)) return;
-      if (reply.header.event === "closing") this.why.value = String(reply.header.why ?? "");
+      if (event === "closing") {
+        this.why.value = String(why ?? "");
+        if (why === "idle") this.turnedAway.value = true;
+      }
       this.onEvent(reply.header);
     };
-    socket.onclose = () => {
+    socket.onclose = ({ code }) => {
+      if (code === POLICY) this.turnedAway.value = true;
       this.state.value = "lost";
       this.socket = null;
       this.waiting.failAll();
+      if (this.turnedAway.value) return;
       setTimeout(() => this.open(), this.wait_ms);
       this.wait_ms = Math.min(this.wait_ms * 2, LONGEST_WAIT_MS);
     };
     this.socket = socket;
+  }
+
+  /** After the server turned this page away. */
+  tryAgain(): void {
+    if (!this.turnedAway.value) return;
+    this.turnedAway.value = false;
+    this.state.value = "connecting";
+    this.open();
   }
 
   send(op: string, fields: object = {}, payload?: Uint8Array): Sent {

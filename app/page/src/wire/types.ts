@@ -15,6 +15,8 @@ export interface Info {
   domain: string;
   /** Where the last user was. */
   image: string | null;
+  /** The place in the list where to go on. */
+  index: number | null;
   /** The model is open. */
   ready: boolean;
   learning: boolean;

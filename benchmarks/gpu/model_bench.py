@@ -80,7 +80,9 @@ class ModelBench:
     @property
     def encoder_precision(self) -> str:
         """In which a session's encoder runs here."""
-        return self.opening().choice("encoder").precision
+        from livesam.export.opening import Opening
+
+        return Opening(self.model, runtime="torch", device=self.device).choice("encoder").precision
 
     @cached_property
     def session(self) -> Session:

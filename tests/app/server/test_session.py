@@ -94,7 +94,7 @@ def test_accept_edit_paint_and_forget(server) -> None:
         corrected = wire.mask("click", x=44, y=75, positive=False)  # goes on from the mask
         assert not corrected[75, 44]
         again = wire.ask("accept", label="coin")["object"]
-        assert (again["id"], again["clicks"]) == (object_["id"], 1)
+        assert (again["id"], again["clicks"]) == (object_["id"], 2)  # an edit adds to the clicks
         assert len(server.http.get(f"/api/images/{image}").json()["objects"]) == before + 1
 
         painted = np.zeros((303, 384), bool)

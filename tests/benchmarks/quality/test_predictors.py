@@ -10,6 +10,7 @@ from livesam.benchmarks.quality.datasets import LabelledObject
 from livesam.benchmarks.quality.opening import open_predictor
 from livesam.benchmarks.quality.predictors import DecoderPredictor, MethodPredictor
 from livesam.benchmarks.quality.protocol import evaluate_object
+from livesam.engine.models.loading import load
 from livesam.engine.values.embedding import ImageEmbedding
 from livesam.engine.values.errors import SessionError
 from livesam.engine.values.prompt import Click
@@ -114,14 +115,15 @@ def evaluate(predictor, columns, target=1.0, limit=3):
     return evaluate_object(predictor, "x#1", LabelledObject(IMAGE, truth, None), target, limit)
 
 
-def test_embeddings_of_images_and_windows_are_taken_from_the_folder_in_the_next_run(small_sam, tmp_path):
-    image = np.zeros((300, 400, 3), np.uint8)
+def test_embeddings_of_images_and_windows_are_taken_from_the_folder_in_the_next_run(tmp_path):
+    sam, image = load("nano"), np.full((300, 400, 3), 60, np.uint8)
     image[40:90, 50:110] = 200
-    truth = image[..., 0] > 0
+    truth = np.zeros((300, 400), bool)
+    truth[40:110, 50:110] = True  # more than is to be seen, so that one click does not do
 
     def run(folder):
-        encoder = Counted(SamEncoder(small_sam))
-        predictor = MethodPredictor(create("frozen", small_sam), encoder, look=Look(zoom=True), embeddings=folder)
+        encoder = Counted(SamEncoder(sam))
+        predictor = MethodPredictor(create("frozen", sam), encoder, look=Look(zoom=True), embeddings=folder)
         predictor.begin_set("s", 0)
         record = evaluate_object(predictor, "x#1", LabelledObject(image, truth, None), 1.0, 3)
         return record.ious, encoder.encoded

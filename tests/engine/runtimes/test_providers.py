@@ -219,6 +219,7 @@ def test_tensorrt_builds_and_opens_on_the_gpu_that_is_asked_for(
         spec=specs.spec("nano"),
         root=tmp_path,
         progress=lambda stage: None,
+        used=set(),
         encoder=lambda *_, **__: tmp_path / "e.onnx",
         decoder=lambda *_, **__: tmp_path / "d.onnx",
     )

@@ -69,7 +69,7 @@ def check_plan(path, precision):
     [
         "nano",
         "vit_t",
-        "vit_b",
+        pytest.param("vit_b", marks=pytest.mark.slow),
         pytest.param("vit_l", marks=pytest.mark.slow),
         pytest.param("vit_h", marks=pytest.mark.slow),
     ],

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 SWITCH_S = 0.0005  # Python's own is 5 ms, six times what a whole click takes on a GPU
 
 _counting = threading.Lock()  # of PyTorch's threads, and of learners
-_learners: list[float] = []  # first the interval from before them
+_intervals: list[float] = []  # one for each learner on a GPU; the first is that from before them all
 
 
 def low_priority(device: str) -> Callable[[], contextlib.AbstractContextManager[object]]:
@@ -35,17 +35,15 @@ def low_priority(device: str) -> Callable[[], contextlib.AbstractContextManager[
 def _quick_switches() -> Iterator[None]:
     """While anybody learns on a GPU, a click that comes back from it waits ``SWITCH_S`` for Python, not longer."""
     with _counting:
-        if not _learners:
-            _learners.append(sys.getswitchinterval())
-            sys.setswitchinterval(min(_learners[0], SWITCH_S))
-        _learners.append(0.0)
+        _intervals.append(sys.getswitchinterval())
+        sys.setswitchinterval(min(_intervals[0], SWITCH_S))
     try:
         yield
     finally:
         with _counting:
-            _learners.pop()
-            if len(_learners) == 1:
-                sys.setswitchinterval(_learners.pop())
+            last = _intervals.pop()
+            if not _intervals:
+                sys.setswitchinterval(last)
 
 
 @contextlib.contextmanager

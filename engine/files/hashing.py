@@ -49,13 +49,13 @@ def image_hash(image: npt.NDArray[np.uint8]) -> str:
     if pixels.nbytes <= LARGE:
         return _hash_at_once(pixels)
     data = pixels.reshape(-1).data
-    pieces = _threads().map(_digest, [data[start : start + PIECE] for start in range(0, len(data), PIECE)])
+    pieces = _threads("pieces").map(_digest, [data[start : start + PIECE] for start in range(0, len(data), PIECE)])
     return TREE + hashlib.sha256(f"{image.shape}\n".encode() + b"".join(pieces)).hexdigest()
 
 
 def hashes_begun(images: Sequence[npt.NDArray[np.uint8]]) -> Iterator[str]:
     """The ``image_hash`` of each image, in order: begun now on other threads, and waited for when asked for."""
-    return _threads_of_images().map(image_hash, images)
+    return _threads("images").map(image_hash, images)
 
 
 def is_hash_of(digest: str, image: npt.NDArray[np.uint8]) -> bool:
@@ -76,16 +76,10 @@ def _digest(piece: memoryview) -> bytes:
 
 
 @cache
-def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(min(16, os.cpu_count() or 1), "livesam-hash")
-
-
-@cache
-def _threads_of_images() -> ThreadPoolExecutor:
-    """Not those of pieces, which an image waits for."""
-    return ThreadPoolExecutor(min(16, os.cpu_count() or 1), "livesam-hash-image")
+def _threads(of: str) -> ThreadPoolExecutor:
+    """Those of images are not those of pieces, which an image waits for."""
+    return ThreadPoolExecutor(min(16, os.cpu_count() or 1), f"livesam-hash-{of}")
 
 
 if hasattr(os, "register_at_fork"):  # a child process has none of the threads
     os.register_at_fork(after_in_child=_threads.cache_clear)
-    os.register_at_fork(after_in_child=_threads_of_images.cache_clear)

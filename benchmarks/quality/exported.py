@@ -8,7 +8,6 @@ JSON is written after every set, and a later call with the same settings goes on
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +20,7 @@ from livesam.benchmarks.quality.datasets import objects
 from livesam.benchmarks.quality.metrics import mean_of, summarise
 from livesam.benchmarks.quality.settings import Settings
 from livesam.benchmarks.quality.side_by_side import evaluated
+from livesam.benchmarks.quality.unfinished import read_unfinished
 from livesam.engine.values.errors import LivesamError
 
 if TYPE_CHECKING:
@@ -148,11 +148,7 @@ def run(
         "method": method, "learn": learn, "seed": seed, "target_iou": target_iou, "max_clicks": max_clicks,
         "limit": limit,
     }  # fmt: skip
-    done: dict[str, Any] = {}
-    if json_path is not None and json_path.exists():
-        done = json.loads(json_path.read_text(encoding="utf-8"))
-        if any(done.get(key) != value for key, value in echo.items()):
-            raise ValueError(f"{json_path} holds a result with other settings: remove it, or name another")
+    done = read_unfinished(json_path, echo)
 
     def save(result: dict[str, Any]) -> None:
         if json_path is not None:

@@ -8,7 +8,6 @@ same settings goes on from there.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +19,7 @@ import numpy as np
 import typer
 from livesam.benchmarks.quality.evaluation import run as evaluate
 from livesam.benchmarks.quality.settings import Settings
+from livesam.benchmarks.quality.unfinished import read_unfinished
 from livesam.engine.values.errors import LivesamError
 
 if TYPE_CHECKING:
@@ -140,11 +140,7 @@ def run(
         "method": method, "model": "nano", "seed": seed, "target_iou": target_iou, "max_clicks": max_clicks,
         "limit": limit, "on": [folder.name for folder in measure_on], "decoder": weights_hash(decoder_weights(sam)),
     }  # fmt: skip
-    done: dict[str, Any] = {}
-    if json_path is not None and json_path.exists():
-        done = json.loads(json_path.read_text(encoding="utf-8"))
-        if any(done.get(key) != value for key, value in echo.items()):
-            raise ValueError(f"{json_path} holds a result with other settings or weights: remove it, or name another")
+    done = read_unfinished(json_path, echo)
 
     def save(result: dict[str, Any]) -> None:
         if json_path is not None:

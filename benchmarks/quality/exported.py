@@ -8,20 +8,18 @@ JSON is written after every set, and a later call with the same settings goes on
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from livesam.benchmarks.quality.command import run_command
 from livesam.benchmarks.quality.datasets import objects
 from livesam.benchmarks.quality.metrics import mean_of, summarise
 from livesam.benchmarks.quality.settings import Settings
 from livesam.benchmarks.quality.side_by_side import evaluated
 from livesam.benchmarks.quality.unfinished import read_unfinished
-from livesam.engine.values.errors import LivesamError
 
 if TYPE_CHECKING:
     from livesam.benchmarks.quality.datasets import ObjectRef
@@ -165,13 +163,7 @@ def run(
 
 def main() -> None:
     """``python -m livesam.benchmarks.quality.exported``."""
-    try:
-        typer.run(run)
-    except (LivesamError, ValueError) as error:
-        if os.environ.get("LIVESAM_DEBUG"):
-            raise
-        typer.echo(f"exported: {error}", err=True)
-        sys.exit(1 if isinstance(error, LivesamError) else 2)
+    run_command("exported", run)
 
 
 if __name__ == "__main__":

@@ -8,8 +8,6 @@ same settings goes on from there.
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
@@ -17,10 +15,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
+from livesam.benchmarks.quality.command import run_command
 from livesam.benchmarks.quality.evaluation import run as evaluate
 from livesam.benchmarks.quality.settings import Settings
 from livesam.benchmarks.quality.unfinished import read_unfinished
-from livesam.engine.values.errors import LivesamError
 
 if TYPE_CHECKING:
     from livesam.engine.values.protocols import DecoderWeights
@@ -154,13 +152,7 @@ def run(
 
 def main() -> None:
     """``python -m livesam.benchmarks.quality.forgetting``."""
-    try:
-        typer.run(run)
-    except (LivesamError, ValueError) as error:
-        if os.environ.get("LIVESAM_DEBUG"):
-            raise
-        typer.echo(f"forgetting: {error}", err=True)
-        sys.exit(1 if isinstance(error, LivesamError) else 2)
+    run_command("forgetting", run)
 
 
 if __name__ == "__main__":

@@ -53,7 +53,6 @@ def export(
     """Write a repository, or add a version to one that an earlier export wrote.
 
     ``OUT/NAME-decoder/1/model.onnx``, ``OUT/NAME-encoder/1/model.onnx``, a ``config.pbtxt`` for each and ``README.md``.
-
     A version's folder holds the graph and its manifest and gets its name when both are complete; nothing else changes.
 
     Args:
@@ -61,8 +60,7 @@ def export(
         single: the decoder gives one mask by the official rule instead of four; the same in all versions.
         encoder: write the image encoder too (only when the repository is new).
         uint8_input: the encoder takes one picture a request, uint8 ``(H, W, 3)``, its long side already scaled.
-        backend: of Triton: ``onnxruntime`` or, with a ``model.py`` for CPUs beside each graph, ``python``; the same in
-            all versions. Default: the repository's, ``onnxruntime`` for a new one.
+        backend: ``onnxruntime``, or ``python``: a ``model.py`` for CPUs beside each graph. Default: the repository's.
 
     Returns:
         The manifest of the version that was written.
@@ -248,7 +246,7 @@ def _readme(source: DecoderSource, name: str, encoder: bool, uint8_input: bool, 
     run_by = ""
     if backend == "python":
         run_by = (
-            "\nIts Python backend runs `model.py` of each version in the environment of the first `python3` in `PATH`:\n"
+            "\nIts Python backend runs `model.py` of a version in the environment of the first `python3` in `PATH`:\n"
             "one with onnxruntime and NumPy, of the Python that the backend's stub was built for.\n"
         )
     load = "\n".join(f'client.load_model("{model}", headers=admin)' for model in models)

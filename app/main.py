@@ -25,6 +25,7 @@ from livesam.app.commands.prepare import prepare
 from livesam.app.commands.replay import replay
 from livesam.app.commands.segment import segment
 from livesam.app.commands.serve import serve
+from livesam.app.options import RayCommand
 from livesam.engine.values.errors import LivesamError
 
 # typer carries its own copy of click since 0.20 or so; the base of its public BadParameter is right for both.
@@ -59,7 +60,7 @@ def root(
 
 
 app.command()(doctor)
-app.command()(serve)
+app.command(cls=RayCommand)(serve)
 app.command()(replay)
 app.command()(demo)
 app.command()(download)

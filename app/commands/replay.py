@@ -41,7 +41,8 @@ def replay(
     if not folder.is_dir():
         raise ValueError(f"the images are no longer in {str(folder)!r}: give --images")
     with working(f"opening {model}") as progress:
-        engine = open_engine(opening_of(model, checkpoint, str(runtime), None, device, size), progress=progress)
+        opening, batch = opening_of(model, checkpoint, str(runtime), None, device, size), int(store.get("batch") or 1)
+        engine = open_engine(opening, progress=progress, batch=batch)
     again = Replay(engine, store, WeightFiles(out / FOLDER, engine.base), folder)
     try:
         found = again.run()

@@ -18,8 +18,8 @@ from livesam.app.server.problems import NotFound
 from livesam.export.decoder_export import FORMATS as DECODER_FORMATS
 
 if TYPE_CHECKING:
-    from livesam.app.server.kept_decoder import KeptDecoder
     from livesam.app.server.gallery import Gallery, Picture
+    from livesam.app.server.kept_decoder import KeptDecoder
     from livesam.app.server.store import Store
     from livesam.app.server.studio import Studio
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from livesam.app.server.ahead import Ahead
 from livesam.app.server.decoder import SharedDecoder
-from livesam.app.server.kept_decoder import KeptDecoder, resting
 from livesam.app.server.gallery import Gallery, Picture
+from livesam.app.server.kept_decoder import KeptDecoder, resting
 from livesam.app.server.metrics import Metrics
 from livesam.app.server.pictures import Pictures
 from livesam.app.server.problems import AtCapacity, NotReady

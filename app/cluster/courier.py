@@ -6,7 +6,9 @@ import logging
 import threading
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from concurrent.futures import Future, wait
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from livesam.adapter.learning.waiting_line import WaitingLine
 
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     from livesam.engine.values.interaction import Interaction
 
 log = logging.getLogger(__name__)
+
+Send: TypeAlias = "Callable[..., Future[Any]]"  # of a call's name and its arguments
 
 CAPACITY = 16  # interactions that wait here; accepted objects wait beyond it
 LOOK_S = 1.0  # how often the learner is asked how it is getting on
@@ -25,11 +29,11 @@ class Courier:
 
     Args:
         domain: whose.
-        learners: the domain's actor.
+        send: asks the domain's learner for one of ``livesam.app.cluster.learners.Learners``' calls; returns at once.
     """
 
-    def __init__(self, domain: str, learners: Any) -> None:
-        self._domain, self._learners = domain, learners
+    def __init__(self, domain: str, send: Send) -> None:
+        self._domain, self._send = domain, send
         self._changed = threading.Condition()
         self._line = WaitingLine(CAPACITY, Counter())
         self._orders: list[tuple[str, Any]] = []
@@ -104,20 +108,15 @@ class Courier:
                     self._told = found or self._told
 
     def _ask(self, what: str, value: Any) -> Any:
-        import ray
-
         with self._changed:
             self._since = time.monotonic()
-        call = getattr(self._learners, what).remote
-        asked = call(self._domain) if what == "state" else call(self._domain, value)
         try:
-            while True:
-                done, _ = ray.wait([asked], timeout=LOOK_S)
-                if done:
-                    return ray.get(asked)
+            asked = self._send(what, self._domain, *(() if what == "state" else (value,)))
+            while not wait([asked], timeout=LOOK_S).done:
                 with self._changed:
                     if self._closing:
                         return None
+            return asked.result()
         finally:
             with self._changed:
                 self._since = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from livesam.app.cluster.courier import Courier
+from livesam.app.cluster.courier import Courier, Send
 from livesam.app.registry.registry import Registry
 from livesam.app.server.kept_decoder import KeptDecoder
 from livesam.app.server.problems import NotFound
@@ -28,7 +28,7 @@ class RemoteDecoder(KeptDecoder):
 
     Args:
         registry: where versions come from; their numbers are its.
-        learners: the actor that this domain is of.
+        send: as in ``Courier``.
 
     Attributes:
         retired: it had to make room: nobody new gets it.
@@ -36,13 +36,13 @@ class RemoteDecoder(KeptDecoder):
 
     def __init__(
         self, domain: str, engine: Engine, store: Store, files: WeightFiles, settings: Settings, registry: Registry,
-        learners: Any,
+        send: Send,
     ) -> None:  # fmt: skip
         super().__init__(domain, engine, store, files, settings)
         self._registry, self._seen = registry, 0  # entries of the registry that were acted upon
         self.learning, self.retired = settings.learning, False
         self.follow()
-        self._courier = Courier(domain, learners)
+        self._courier = Courier(domain, send)
 
     def follow(self) -> None:
         """Serve what is stable by now. On one thread at a time; what cannot be served is said, and not tried again."""

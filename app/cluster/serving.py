@@ -23,9 +23,7 @@ if TYPE_CHECKING:
 LOCAL = "local"
 STORE_BYTES = 256 << 20  # images and interactions on their way: a picture of 12 million pixels has 36 MB
 HEAD = {"node:__internal_head__": 0.001}  # the machine of the output folder, whose database is SQLite
-ANSWERS_AT_ONCE = (
-    32  # of an actor of learners: taking an interaction is quick, and a domain that hangs holds one of them
-)
+ANSWERS_AT_ONCE = 32  # of an actor of learners: taking an interaction is quick, and one that hangs holds one
 
 
 def serve(settings: Settings, scale: Scale, tell: Callable[[str], object]) -> None:

@@ -1,4 +1,4 @@
-"""What the sessions of one replica share: the encoder's replicas, the learners' actors, and decoders of the registry."""
+"""What the sessions of one replica share: encoders and learners elsewhere, and decoders of the registry."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import logging
 import threading
 import zlib
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from livesam.app.cluster.encoders import RemoteEncoder
@@ -61,7 +62,11 @@ class ClusterStudio(Studio):
         if self._files is None:
             raise NotReady("the server is closing")
         learners = self._learners[zlib.crc32(domain.encode()) % len(self._learners)]
-        made = RemoteDecoder(domain, self.engine, self.store, self._files, self.settings, self._registry, learners)
+
+        def send(what: str, *arguments: Any) -> Future[Any]:
+            return getattr(learners, what).remote(*arguments).future()  # type: ignore[no-any-return]
+
+        made = RemoteDecoder(domain, self.engine, self.store, self._files, self.settings, self._registry, send)
         with self._lock:
             self._alive.append(made)
         return made

@@ -68,7 +68,8 @@ def serve(
 ) -> None:
     """Annotate a folder of images in the browser, with a decoder that learns from it. Ctrl+C stops it.
 
-    With --ray encoders, sessions and learners are processes of Ray, for many people at once (docs/scale.md). Beyond this machine every request needs a token: LIVESAM_TOKEN, or one that is made up and printed.
+    With --ray encoders, sessions and learners are processes of Ray, for many people at once (docs/scale.md). Beyond
+    this machine every request needs a token: LIVESAM_TOKEN, or one that is made up and printed.
     """
     from livesam.app.opening import look_of, opening_of
     from livesam.app.server.quotas import Quota

@@ -126,8 +126,11 @@ class Learners:
     def __init__(self, settings: Settings, registry: str, out: Path) -> None:
         from livesam.export.opening import open_engine
 
+        import torch
+
         with contextlib.suppress(OSError):
             os.nice(NICE)
+        torch.set_num_threads(1)  # domains learn side by side
         self._settings, self._registry = settings, Registry(registry)
         self._engine = open_engine(settings.opening, encoder=NoEncoder())
         self._files = WeightFiles(out / FOLDER, self._engine.base)

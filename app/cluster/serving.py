@@ -62,6 +62,8 @@ def _asked_to_stop(stop: threading.Event) -> Iterator[None]:
 def _connected(scale: Scale) -> Iterator[Any]:
     # Read when ray is imported: no figures go to its makers.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Ray would give each process one thread, with which PyTorch rounds otherwise than in a replay on this machine.
+    os.environ.setdefault("OMP_NUM_THREADS", str(len(os.sched_getaffinity(0))))
     try:
         import ray
         import ray.serve

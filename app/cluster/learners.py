@@ -124,9 +124,8 @@ class Learners:
     """
 
     def __init__(self, settings: Settings, registry: str, out: Path) -> None:
-        from livesam.export.opening import open_engine
-
         import torch
+        from livesam.export.opening import open_engine
 
         with contextlib.suppress(OSError):
             os.nice(NICE)
@@ -158,7 +157,8 @@ class Learners:
         with self._lock:
             if domain not in self._pupils:
                 if len(self._pupils) >= self._settings.limits.domains:
-                    self._pupils.popitem(last=False)[1].close()
+                    _, oldest = self._pupils.popitem(last=False)
+                    threading.Thread(target=oldest.close, daemon=True).start()  # one that hangs takes two minutes
                 self._pupils[domain] = Pupil(domain, self._engine, self._files, self._registry, self._settings)
             self._pupils.move_to_end(domain)
             return self._pupils[domain]

@@ -61,6 +61,9 @@ class RemoteEncoder(PreparedEncoder):
         asked = [self._handle.encode.remote(image) for image in images]
         return [self._wait(one) for one in asked]
 
+    def _free(self) -> None:
+        """The replicas are everybody's."""
+
     def _wait(self, asked: Any) -> Any:
         try:
             return asked.result(timeout_s=PATIENCE_S)
@@ -70,4 +73,4 @@ class RemoteEncoder(PreparedEncoder):
             cause = getattr(error, "cause", error)
             if isinstance(cause, ValueError | LivesamError):
                 raise cause from error
-            raise LivesamError(f"no encoder has answered: {cause or type(error).__name__}") from error
+            raise LivesamError(f"no encoder has answered: {str(cause) or type(cause).__name__}") from error

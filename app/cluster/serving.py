@@ -114,7 +114,7 @@ def _running(ray: Any, settings: Settings, scale: Scale) -> Iterator[None]:
         )
         serve.run(bound, name=APPLICATION, route_prefix="/")
         yield
-    except RuntimeError as error:
+    except (RuntimeError, TimeoutError, ray.exceptions.RayError) as error:
         raise LivesamError(f"the server did not start: {error}; Ray's logs say more") from error
     finally:
         serve.shutdown()

@@ -73,7 +73,7 @@ def label_of(result: Result) -> str:
     """The method, what else was switched on, and which of its numbers are not the usual ones."""
     details = result.get("details", {})
     looks = [name.replace("_", " ") for name in ("edges", "zoom", "obey", "size_prior") if details.get(name)]
-    size = [f"{details['size']} px"] if details.get("size") else []
+    size = [f"{details['image_size']} px"] if details.get("image_size") else []
     return ", ".join([str(result["method"]), *size, *looks, *_unusual(result["method"], details.get("config", {}))])
 
 

@@ -198,8 +198,9 @@ def _write_encoder(source: DecoderSource, model: Path, uint8_input: bool, backen
 def _add_version(source: DecoderSource, out: Path, name: str, single: bool, backend: str | None) -> Manifest:
     earlier = Manifest.read(out / MANIFEST)
     found = {"backend": BACKENDS[0], **earlier.options}  # repositories from before the Python backend do not say
+    run_by = str(backend or found["backend"])
     wanted = {"format": "triton", "name": name, "single": single, "base_sha256": base_hash(source.base)}
-    wanted["backend"] = backend or found["backend"]
+    wanted["backend"] = run_by
     if earlier.image_size != source.spec.image_size:
         raise ExportError(
             f"{out} is a repository of a {earlier.image_size}-px model, this decoder takes "
@@ -218,7 +219,7 @@ def _add_version(source: DecoderSource, out: Path, name: str, single: bool, back
     except OSError as error:
         raise ExportError(f"cannot write {out}: {error.strerror or error}") from error
     try:
-        decoder = _write_version(source, holder / model.name, version, single, wanted["backend"])
+        decoder = _write_version(source, holder / model.name, version, single, run_by)
         fresh = holder / model.name / str(version)
         sync_tree(fresh)
         os.rename(fresh, model / str(version))  # the only change that a server or a reader sees

@@ -169,7 +169,6 @@ def open_engine(
     ram_mib: int = 512,
     embeddings: Path | None = None,
     progress: Progress = quiet,
-    batch: int = 1,
     encoder: ImageEncoder | None = None,
 ) -> Engine:
     """What any number of sessions and decoder slots share; engines that are missing are built first.
@@ -177,7 +176,6 @@ def open_engine(
     Arguments and errors as ``open_session``, and:
 
     Args:
-        batch: as in ``open_encoder``; an encoder for several images rounds otherwise than one for one image.
         encoder: one that is open already, instead of the opening's own.
     """
     from livesam.engine.session.cache import EmbeddingCache
@@ -186,7 +184,7 @@ def open_engine(
     for_encoder, for_decoder = opening.choice("encoder"), opening.choice("decoder")
     graphs = opening.graphs(progress)
     base = graphs.base_weights()
-    encoder = encoder_for(graphs, for_encoder, batch) if encoder is None else encoder
+    encoder = encoder_for(graphs, for_encoder) if encoder is None else encoder
     return _engine(graphs, base, encoder, cache, for_encoder, for_decoder, "inputs")
 
 

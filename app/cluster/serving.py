@@ -15,6 +15,7 @@ from urllib.parse import quote
 from livesam.app.cluster.names import APPLICATION, ENCODERS, REGISTRY, SESSIONS, Scale
 from livesam.app.server.lock import only_here
 from livesam.app.server.serving import check, free_port, images_of
+from livesam.app.server.store import Store
 from livesam.engine.values.errors import LivesamError
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def serve(settings: Settings, scale: Scale, tell: Callable[[str], object]) -> No
         if settings.port == 0:
             settings = replace(settings, port=free_port(settings))
         settings = replace(settings, out=settings.out.resolve())
+        Store(settings.out).close()  # its tables, before several replicas find none at once
         with _running(ray, settings, scale):
             name = f"[{settings.host}]" if ":" in settings.host else settings.host
             token = "" if settings.token is None else f"?token={quote(settings.token, safe='')}"

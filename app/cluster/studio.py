@@ -38,6 +38,8 @@ class ClusterStudio(Studio):
         multiplexed: a domain's decoder out of Serve's cache, which makes it by ``make`` and drops it by ``retire``.
     """
 
+    batch = BATCH
+
     def __init__(
         self, settings: Settings, gallery: Gallery, encoders: Any, learners: Sequence[Any], registry: str,
         multiplexed: Callable[[str], RemoteDecoder],
@@ -54,7 +56,6 @@ class ClusterStudio(Studio):
         from livesam.export.opening import open_engine
 
         encoder = RemoteEncoder(self._encoders)
-        self.store.set("batch", str(BATCH))  # a replay rounds as this encoder does
         return open_engine(self.settings.opening, encoder=encoder, progress=lambda said: log.info("%s", said))
 
     def make(self, domain: str) -> RemoteDecoder:

@@ -45,7 +45,11 @@ class Studio:
         store: what is kept.
         pictures: reads images.
         metrics: counts what happens.
+        quotas: what one user may have.
+        batch: images that one run of the encoder may take.
     """
+
+    batch = 1
 
     def __init__(self, settings: Settings, gallery: Gallery) -> None:
         self.settings, self.gallery = settings, gallery

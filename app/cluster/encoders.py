@@ -33,7 +33,7 @@ def encoders_class() -> type:
             """Side of the input, hash of the weights, and runtime."""
             return self._encoder.image_size, self._encoder.identity, self._encoder.runtime
 
-        @serve.batch(max_batch_size=BATCH, batch_wait_timeout_s=BATCH_WAIT_S)
+        @serve.batch(max_batch_size=BATCH, batch_wait_timeout_s=BATCH_WAIT_S)  # type: ignore[untyped-decorator]
         async def encode(self, images: list[npt.NDArray[np.uint8]]) -> list[npt.NDArray[np.float32]]:
             """What several callers want at once, in one run."""
             made = await asyncio.to_thread(self._encoder.encode_batch, images)

@@ -36,7 +36,7 @@ def sessions_class(decoders: int) -> type:
 
     @serve.ingress()
     class Sessions:
-        async def __init__(
+        async def __init__(  # type: ignore[misc]  # Ray's wrapper waits for it
             self, settings: Settings, folder: Path, encoders: Any, learners: Sequence[Any], registry: str
         ) -> None:
             from livesam.app.server.gallery import Gallery
@@ -50,7 +50,7 @@ def sessions_class(decoders: int) -> type:
             gallery = Gallery(folder, settings.out)
             self._studio = ClusterStudio(settings, gallery, encoders, learners, registry, multiplexed)
 
-        @serve.multiplexed(max_num_models_per_replica=decoders)
+        @serve.multiplexed(max_num_models_per_replica=decoders)  # type: ignore[untyped-decorator]
         async def kept(self, domain: str) -> Kept:
             """A domain's decoder."""
             return Kept(await asyncio.to_thread(self._studio.make, domain), self._studio)

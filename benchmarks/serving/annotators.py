@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -115,7 +115,7 @@ def _user(url: str, images: Sequence[Image], number: int, end: float, found: Ann
     rng = np.random.default_rng(number)
     try:
         with livesam.connect(url, private=f"user-{number}") as session:
-            while time.monotonic() < end:
+            for _ in _until(end):
                 began = time.perf_counter()
                 name, width, height = images[int(rng.integers(len(images)))]
                 session.set_image(name)
@@ -126,6 +126,13 @@ def _user(url: str, images: Sequence[Image], number: int, end: float, found: Ann
     except Exception as error:
         with seen.lock:
             found.errors.append(f"user {number}: {type(error).__name__}: {error}")
+
+
+def _until(end: float) -> Iterator[None]:
+    """Once, and then again until the time is over."""
+    yield
+    while time.monotonic() < end:
+        yield
 
 
 def _object(

@@ -51,6 +51,7 @@ class Opening:
         device: ``cpu``, ``cuda`` (GPU 0) or ``cuda:N``; None for what the runtime runs on.
         cache_dir: where graphs are kept; None for ``LIVESAM_CACHE`` or ``~/.cache/livesam``.
         size: side of the model's input in pixels, 512 or 1024 for ``nano``; None for the model's usual one.
+        threads: of one run on a CPU, with OpenVINO and ONNX Runtime; 0 for one a core.
     """
 
     model: str = "nano"
@@ -60,6 +61,7 @@ class Opening:
     device: str | None = None
     cache_dir: Path | None = None
     size: int | None = None
+    threads: int = 0
 
     def graphs(self, progress: Progress = quiet) -> GraphCache:
         """The model's exported graphs, made where they are missing."""
@@ -91,7 +93,7 @@ def open_encoder(opening: Opening, *, batch: int = 1, progress: Progress = quiet
     if batch < 1:
         raise ValueError(f"batch must be positive, got {batch}")
     choice = opening.choice("encoder")
-    return encoder_for(opening.graphs(progress), choice, batch)
+    return encoder_for(opening.graphs(progress), choice, batch, opening.threads)
 
 
 def decoder_compiler(opening: Opening, *, swap: Swap = "inputs", progress: Progress = quiet) -> DecoderCompiler:
@@ -105,7 +107,7 @@ def decoder_compiler(opening: Opening, *, swap: Swap = "inputs", progress: Progr
         ValueError: no such way, or ``refit`` with a runtime that has none.
     """
     choice = opening.choice("decoder")
-    return compiler_for(opening.graphs(progress), choice, swap)
+    return compiler_for(opening.graphs(progress), choice, swap, opening.threads)
 
 
 def open_session(
@@ -148,14 +150,16 @@ def open_session(
     base = graphs.base_weights()
     standing_in = missing != "wait" and not is_prepared(graphs.folder, *wanted)
     for_encoder, for_decoder = map(stand_in_for, wanted) if standing_in else wanted
-    encoder = StandIn(encoder_for(graphs, for_encoder)) if standing_in else encoder_for(graphs, for_encoder)
-    engine = _engine(graphs, base, encoder, cache, for_encoder, for_decoder, "inputs" if standing_in else swap)
+    encoder = encoder_for(graphs, for_encoder, threads=opening.threads)
+    encoder = StandIn(encoder) if standing_in else encoder
+    swap_now: Swap = "inputs" if standing_in else swap
+    engine = _engine(graphs, base, encoder, cache, for_encoder, for_decoder, swap_now, opening.threads)
     slot = engine.slot()
     session = engine.session(slot, look=look)
     if isinstance(encoder, StandIn):
         session.preparing = Preparing("pending")
         if missing == "beside":
-            load = partial(_load, graphs, *wanted, swap)
+            load = partial(_load, graphs, *wanted, swap, opening.threads)
             session.preparing.build = Background(asdict(opening), session.preparing, encoder, slot, load).start
     if learned is not None:
         slot.publish(learned.resolve(engine.base), label=STABLE)
@@ -180,17 +184,18 @@ def open_engine(
     for_encoder, for_decoder = opening.choice("encoder"), opening.choice("decoder")
     graphs = opening.graphs(progress)
     base = graphs.base_weights()
-    return _engine(graphs, base, encoder_for(graphs, for_encoder), cache, for_encoder, for_decoder, "inputs")
+    encoder = encoder_for(graphs, for_encoder, threads=opening.threads)
+    return _engine(graphs, base, encoder, cache, for_encoder, for_decoder, "inputs", opening.threads)
 
 
 def _engine(
     graphs: GraphCache, base: DecoderWeights, encoder: ImageEncoder, cache: EmbeddingCache, for_encoder: Choice,
-    for_decoder: Choice, swap: Swap,
+    for_decoder: Choice, swap: Swap, threads: int,
 ) -> Engine:  # fmt: skip
     from livesam.engine.session.cached_encoder import CachedEncoder
     from livesam.engine.session.engine import Engine
 
-    compile, probe = compiler_for(graphs, for_decoder, swap), probe_for(graphs, for_decoder)
+    compile, probe = compiler_for(graphs, for_decoder, swap, threads), probe_for(graphs, for_decoder)
     ahead = for_encoder.device.startswith("cuda")  # on a CPU it would take the learner's time
     return Engine(CachedEncoder(encoder, cache), compile, base, probe, RightOfWay(), graphs, ahead=ahead)
 
@@ -201,6 +206,7 @@ def _folder(embeddings: Path | None) -> Path | None:
     return None if embeddings is None else Path(embeddings)
 
 
-def _load(graphs: GraphCache, encoder: Choice, decoder: Choice, swap: Swap) -> Engines:
+def _load(graphs: GraphCache, encoder: Choice, decoder: Choice, swap: Swap, threads: int) -> Engines:
     """The engines that were prepared."""
-    return Engines(encoder_for(graphs, encoder), compiler_for(graphs, decoder, swap), probe_for(graphs, decoder))
+    compile = compiler_for(graphs, decoder, swap, threads)
+    return Engines(encoder_for(graphs, encoder, threads=threads), compile, probe_for(graphs, decoder))

@@ -57,7 +57,7 @@ class Done:
             *others, last = one.left_out.values()
             for reason in others:
                 typer.echo(f"livesam: left out: {reason}", err=True)
-            raise LivesamError(f"{len(one.left_out)} images were left out: {last}")
+            raise LivesamError(f"{len(one.left_out)} of {one.of} images were left out: {last}")
 
 
 def run_job(work: Work, opening: Opening, given: Sequence[str], out: str, options: JobOptions) -> Done:

@@ -75,7 +75,10 @@ class _Actor:
         self._worker = Worker(job, threads)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
-        shards = [Shard(str(name), tuple(json.loads(images))) for name, images in zip(batch["name"], batch["images"])]
+        shards = [
+            Shard(str(name), tuple(json.loads(images)))
+            for name, images in zip(batch["name"], batch["images"], strict=True)
+        ]
         return {"record": [json.dumps(asdict(self._worker.do(one))) for one in shards]}
 
 
@@ -86,8 +89,9 @@ def connected(cluster: Cluster) -> Iterator[Pool]:
     Raises:
         LivesamError: Ray is not installed, the cluster does not answer, or has no room.
     """
-    ray = _import()
-    started = _start(ray, cluster)
+    with _stderr_aside():
+        ray = _import()
+        started = _start(ray, cluster)
     try:
         yield pool_of([node["Resources"] for node in ray.nodes() if node["Alive"]], cluster)
     finally:
@@ -123,6 +127,19 @@ def run_on_ray(job: Job, shards: Sequence[Shard], pool: Pool) -> Iterator[Record
         raise _told(error) from error
 
 
+@contextlib.contextmanager
+def _stderr_aside() -> Iterator[None]:
+    """Nothing on stderr while Ray starts: its C++ writes there past Python, if only to say which level it logs at."""
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
 def _import() -> Any:
     # Read when ray is imported: no figures go to its makers, GPUs stay hidden from workers that have none, and its C++
     # keeps to itself that a restart needs the arguments of an actor, which this process holds to the end.
@@ -134,6 +151,7 @@ def _import() -> Any:
             warnings.simplefilter("ignore")  # of options of its own that it no longer likes
             import ray
             import ray.data
+
             context = ray.data.DataContext.get_current()
     except ImportError as error:
         raise LivesamError(f"--ray needs Ray Data ({error}): pip install 'livesam[scale]'") from error

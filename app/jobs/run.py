@@ -33,6 +33,11 @@ class Outcome:
     runtime: str
     shards: Sequence[Record]
 
+    @property
+    def of(self) -> int:
+        """All images of the source."""
+        return self.made + self.found + len(self.left_out)
+
 
 @dataclass(frozen=True)
 class Request:

@@ -173,5 +173,3 @@ class Worker:
             raise ImageError(f"cannot read the image {name}: {str(error) or type(error).__name__}") from error
         pixels = decode_image(data, name, bands=self._job.bands)
         return Picture(name, pixels, image_hash(pixels))
-
-

@@ -39,8 +39,8 @@ class Sieve:
     """
 
     side: int = 16
-    iou: float = 0.8
-    stability: float = 0.85
+    iou: float = 0.7
+    stability: float = 0.6
     overlap: float = 0.7
     most: int = 100
 
@@ -59,7 +59,7 @@ class _Answer:
     version: int
 
 
-def propose_everything(session: Session, sieve: Sieve = Sieve()) -> Iterator[Proposal]:  # noqa: B008
+def propose_everything(session: Session, sieve: Sieve = Sieve()) -> Iterator[Proposal]:
     """Masks for whatever a grid of clicks finds, the surest first, each drawn when it is asked for.
 
     No examples, so the ``likeness`` of each is 0. The session stays as it is; its image must, too, until the last.

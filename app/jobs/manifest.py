@@ -8,7 +8,7 @@ import posixpath
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from livesam.app.jobs.shards import FOLDER, Record
+from livesam.app.jobs.shards import RECORDS, Record
 from livesam.app.jobs.source import Source
 from livesam.app.jobs.storage import Target
 
@@ -46,7 +46,7 @@ def _shard(one: Record) -> dict[str, Any]:
         "file": one.file,
         "sha256": one.sha256,
         "images": len(one.images),
-        "record": posixpath.join(FOLDER, f"{one.shard}.json"),  # with the name and the key of each image
+        "record": posixpath.join(RECORDS, f"{one.shard}.json"),  # with the name and the key of each image
     }
 
 

@@ -16,6 +16,7 @@ from livesam.app.jobs.worker import Job, Worker
 from livesam.engine.values.errors import LivesamError
 
 LOCAL = "local"
+FATAL: dict[str, type[Exception]] = {"failure": LivesamError, "usage": ValueError, "system": OSError}
 STORE_BYTES = 128 << 20  # of the local object store: names and records pass through it, never pixels or features
 
 
@@ -69,17 +70,24 @@ def pool_of(nodes: Sequence[Mapping[str, float]], cluster: Cluster) -> Pool:
 
 
 class _Actor:
-    """A worker, as Ray Data calls it."""
+    """A worker, as Ray Data calls it: rows of shards in, rows of their records out.
+
+    What ends the job comes home as a row, too: of what an actor raises Ray keeps a page of text.
+    """
 
     def __init__(self, job: Job, threads: int) -> None:
-        self._worker = Worker(job, threads)
+        self._job, self._threads = job, threads
+        self._worker: Worker | None = None
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
-        shards = [
-            Shard(str(name), tuple(json.loads(images)))
-            for name, images in zip(batch["name"], batch["images"], strict=True)
-        ]
-        return {"record": [json.dumps(asdict(self._worker.do(one))) for one in shards]}
+        shards = [Shard(str(batch["name"][i]), tuple(json.loads(images))) for i, images in enumerate(batch["images"])]
+        try:
+            worker = self._worker = self._worker or Worker(self._job, self._threads)
+            done = [json.dumps(asdict(worker.do(one))) for one in shards]
+        except (LivesamError, ValueError, OSError) as error:
+            kind = next(name for name, one in FATAL.items() if isinstance(error, one))
+            return {"record": [""], "kind": [kind], "said": [str(error)]}
+        return {"record": done, "kind": [""] * len(done), "said": [""] * len(done)}
 
 
 @contextlib.contextmanager
@@ -118,13 +126,16 @@ def run_on_ray(job: Job, shards: Sequence[Shard], pool: Pool) -> Iterator[Record
         num_cpus=pool.cpus,
         num_gpus=pool.gpus or None,
         max_restarts=-1,
-        max_task_retries=-1,
+        max_task_retries=5,  # an image that kills whoever reads it ends the job, not the cluster
     )
     try:
         for table in found.iter_batches(batch_size=None, prefetch_batches=0, batch_format="pyarrow"):
-            yield from (Record(**json.loads(one)) for one in table["record"].to_pylist())
+            for row in table.to_pylist():
+                if row["kind"]:
+                    raise FATAL[row["kind"]](row["said"])
+                yield Record(**json.loads(row["record"]))
     except ray.exceptions.RayError as error:
-        raise _told(error) from error
+        raise LivesamError(f"the job failed on the cluster: {error}") from error
 
 
 @contextlib.contextmanager
@@ -157,7 +168,7 @@ def _import() -> Any:
         raise LivesamError(f"--ray needs Ray Data ({error}): pip install 'livesam[scale]'") from error
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what is an error is raised, and said once
     return ray
 
 
@@ -174,14 +185,3 @@ def _start(ray: Any, cluster: Cluster) -> bool:
     except Exception as error:  # ConnectionError, ValueError, RuntimeError, by what is wrong
         raise LivesamError(f"the Ray cluster {cluster.address} does not answer: {error}") from error
     return True
-
-
-def _told(error: BaseException) -> BaseException:
-    """What a worker raised, out of what Ray made of it."""
-    seen: BaseException | None = error
-    while seen is not None:
-        inner = getattr(seen, "cause", None) or seen.__cause__
-        if isinstance(seen, (LivesamError, OSError, ValueError)) and not hasattr(seen, "as_instanceof_cause"):
-            return seen
-        seen = inner if isinstance(inner, BaseException) else None
-    return LivesamError(f"the job failed on the cluster: {error}")

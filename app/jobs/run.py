@@ -117,5 +117,5 @@ def _sweep(target: Target, known: Sequence[Record]) -> None:
     """Remove files of shards that were never finished: who reads the folder's files would find images twice."""
     named = {one.file for one in known}
     for name in target.names(FOLDER):
-        if not name.endswith(".json") and posixpath.join(FOLDER, name) not in named:
+        if posixpath.join(FOLDER, name) not in named:
             target.remove(posixpath.join(FOLDER, name))

@@ -12,7 +12,7 @@ from typing import Any
 from livesam.app.jobs.storage import Target
 from livesam.engine.values.errors import LivesamError
 
-FOLDER = "shards"
+FOLDER, RECORDS = "shards", "records"  # apart, so that a reader of Parquet takes the folder as it is
 SIZE = 64  # images: 64 MiB of embeddings at 512 px, 256 MiB at 1024, which a worker holds twice while it writes
 
 
@@ -57,13 +57,13 @@ class Record:
         Raises:
             OSError: it cannot be written.
         """
-        target.write(posixpath.join(FOLDER, f"{self.shard}.json"), json.dumps(asdict(self)).encode())
+        target.write(posixpath.join(RECORDS, f"{self.shard}.json"), json.dumps(asdict(self)).encode())
 
 
 def divide(images: Sequence[str], size: int, workers: int = 1) -> list[Shard]:
     """Shards of at most ``size`` images; smaller where workers would have nothing to do.
 
-    Each worker has four of them or more, so that at the end none waits long for the others.
+    Each worker has about four of them, so that at the end none waits long for the others.
 
     Raises:
         ValueError: ``size`` is not positive.
@@ -87,13 +87,13 @@ def records(target: Target) -> list[Record]:
     Raises:
         OSError: one of them cannot be read.
     """
-    read = (parse(data) for data in target.read_all(FOLDER, ".json"))
+    read = (parse(data) for data in target.read_all(RECORDS, ".json"))
     return [one for one in read if one is not None]
 
 
 def record_of(target: Target, shard: Shard) -> Record | None:
     """What is known of this shard, if it was done."""
-    data = target.read(posixpath.join(FOLDER, f"{shard.name}.json"))
+    data = target.read(posixpath.join(RECORDS, f"{shard.name}.json"))
     return None if data is None else parse(data)
 
 

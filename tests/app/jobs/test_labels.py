@@ -129,6 +129,7 @@ def test_examples_of_one_image_find_their_kinds_in_the_others(squares: Path, tmp
     assert np.abs(np.subtract(red, boxes("below/b.png", RED)[0])).max() <= 2
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools on NumPy 2
 def test_parquet_has_a_row_a_mask_and_a_second_run_does_nothing(
     squares: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

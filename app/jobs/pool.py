@@ -135,7 +135,7 @@ def run_on_ray(job: Job, shards: Sequence[Shard], pool: Pool) -> Iterator[Record
                     raise FATAL[row["kind"]](row["said"])
                 yield Record(**json.loads(row["record"]))
     except ray.exceptions.RayError as error:
-        raise LivesamError(f"the job failed on the cluster: {error}") from error
+        raise LivesamError(f"the job failed, what is done is kept: {error}") from error
 
 
 @contextlib.contextmanager

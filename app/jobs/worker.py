@@ -6,7 +6,7 @@ import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -63,7 +63,7 @@ class Maker(Protocol):
 class Work(Protocol):
     """What a maker is opened from, in the process that does the work; travels there by pickle."""
 
-    kind: str  # what it makes, in a word
+    kind: ClassVar[str]  # what it makes, in a word
 
     def open(self, threads: int) -> Maker: ...
 

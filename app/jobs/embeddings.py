@@ -60,7 +60,7 @@ class Embedder:
             ValueError: one of them is too thin.
         """
         if len(pictures) == 1:
-            found = [self._encoder.encode(pictures[0].pixels, pictures[0].digest)]
+            found = [self._encoder.encode(pictures[0].pixels)]
         else:
             encode: Any = self._encoder  # an encoder that was opened for a batch has it
             found = encode.encode_batch([one.pixels for one in pictures])

@@ -75,14 +75,15 @@ class _Actor:
     What ends the job comes home as a row, too: of what an actor raises Ray keeps a page of text.
     """
 
-    def __init__(self, job: Job, threads: int) -> None:
-        self._job, self._threads = job, threads
+    def __init__(self, job: Job, pool: Pool) -> None:
+        self._job, self._threads = job, 0 if pool.gpus else pool.cpus
+        self._readers = pool.cpus + 1  # one waits for the disk while the others decode
         self._worker: Worker | None = None
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
         shards = [Shard(str(batch["name"][i]), tuple(json.loads(images))) for i, images in enumerate(batch["images"])]
         try:
-            worker = self._worker = self._worker or Worker(self._job, self._threads)
+            worker = self._worker = self._worker or Worker(self._job, self._threads, self._readers)
             done = [json.dumps(asdict(worker.do(one))) for one in shards]
         except (LivesamError, ValueError, OSError) as error:
             kind = next(name for name, one in FATAL.items() if isinstance(error, one))
@@ -120,7 +121,7 @@ def run_on_ray(job: Job, shards: Sequence[Shard], pool: Pool) -> Iterator[Record
     rows = [{"name": one.name, "images": json.dumps(one.images)} for one in shards]
     found = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
         _Actor,
-        fn_constructor_args=(job, 0 if pool.gpus else pool.cpus),
+        fn_constructor_args=(job, pool),
         batch_size=1,
         compute=ray.data.ActorPoolStrategy(size=min(pool.workers, len(rows))),
         num_cpus=pool.cpus,

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from livesam.app.jobs.shards import FOLDER, Record, Shard, record_of
 from livesam.app.jobs.source import Source
 from livesam.app.jobs.storage import Target, read
-from livesam.embedding import ahead
+from livesam.embedding import WORKERS, ahead
 from livesam.engine.values.errors import ImageError, LivesamError
 
 Pixels = npt.NDArray[np.uint8]
@@ -21,11 +21,10 @@ Pixels = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Picture:
-    """An image that was read: its name, its pixels as RGB uint8 ``(H, W, 3)``, and their ``image_hash``."""
+    """An image that was read: its name, and its pixels as RGB uint8 ``(H, W, 3)``."""
 
     name: str
     pixels: Pixels
-    digest: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,15 +90,15 @@ class Worker:
     """One process's part of a job.
 
     Args:
-        threads: that the engine, and as many that reading may use; 0 for one a core.
+        threads: of the engine on a CPU; 0 for one a core.
+        readers: images that are read at once, while others are at work.
 
     Raises:
         LivesamError: the model cannot be opened, or is another than the one that made what is there.
     """
 
-    def __init__(self, job: Job, threads: int = 0) -> None:
-        self._job, self._source = job, Source(job.root, ())
-        self._readers = {} if threads == 0 else {"workers": threads + 1}
+    def __init__(self, job: Job, threads: int = 0, readers: int = WORKERS) -> None:
+        self._job, self._source, self._readers = job, Source(job.root, ()), readers
         self._maker = job.work.open(threads)
         if job.made_by not in ("", self._maker.made_by):
             made_by = self._maker.made_by
@@ -141,7 +140,7 @@ class Worker:
     def _make_all(self, shard: Shard, left_out: dict[str, str]) -> list[Made]:
         made: list[Made] = []
         waiting: list[Picture] = []
-        for name, ask in ahead(shard.images, self._read, **self._readers):
+        for name, ask in ahead(shard.images, self._read, self._readers):
             try:
                 waiting.append(ask())
             except ImageError as error:
@@ -162,7 +161,6 @@ class Worker:
         return [made for one in pictures for made in self._make([one], left_out)]
 
     def _read(self, name: str) -> Picture:
-        from livesam.engine.files.hashing import image_hash
         from livesam.engine.files.image import decode_image
 
         try:
@@ -171,5 +169,4 @@ class Worker:
             raise
         except Exception as error:  # each of fsspec's file systems has errors of its own
             raise ImageError(f"cannot read the image {name}: {str(error) or type(error).__name__}") from error
-        pixels = decode_image(data, name, bands=self._job.bands)
-        return Picture(name, pixels, image_hash(pixels))
+        return Picture(name, decode_image(data, name, bands=self._job.bands))

@@ -7,6 +7,7 @@ Single clicks are noted with ``NORMAL``: they outlive a killed process.
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
 import threading
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,10 @@ from typing import Any
 
 from livesam.app.annotations.values import Label
 from livesam.app.server.schema import prepare
+from livesam.app.server.soundness import Damaged, check
 from livesam.engine.values.errors import LivesamError
+
+log = logging.getLogger(__name__)
 
 FILE = "annotations.sqlite"
 COLORS = ("#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#42d4f4", "#f032e6", "#bfef45", "#9a6324", "#469990")
@@ -32,19 +36,31 @@ class Database:
     def __init__(self, out: Path) -> None:
         self.path = out / FILE
         self._lock = threading.RLock()
+        opened: list[sqlite3.Connection] = []
         try:
-            self._safe, self._quick = self._open("FULL"), self._open("NORMAL")
+            for synchronous in ("FULL", "NORMAL"):
+                opened.append(self._open(synchronous))
+            self._safe, self._quick = opened
             prepare(self._safe)
+            for said in check(self._safe):
+                log.error("%s: %s", self.path, said)
         except (sqlite3.Error, ValueError) as error:
-            raise LivesamError(
-                f"{self.path} cannot be used: {error}; give another folder with --out, or move the file away"
-            ) from error
+            for one in opened:
+                one.close()
+            whole = isinstance(error, sqlite3.OperationalError) or not isinstance(error, sqlite3.Error | Damaged)
+            way = "give another folder with --out, or move the file away"
+            way = way if whole else f"`livesam salvage {out}` saves the objects that can still be read"
+            raise LivesamError(f"{self.path} cannot be used: {error}; {way}") from error
 
     def _open(self, synchronous: str) -> sqlite3.Connection:
         database = sqlite3.connect(self.path, check_same_thread=False, timeout=10.0)
         database.row_factory = sqlite3.Row
-        database.execute("PRAGMA journal_mode = WAL")
-        database.execute(f"PRAGMA synchronous = {synchronous}")
+        try:
+            database.execute("PRAGMA journal_mode = WAL")
+            database.execute(f"PRAGMA synchronous = {synchronous}")
+        except BaseException:
+            database.close()
+            raise
         return database
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from livesam.app.server.problems import NotFound
 from livesam.engine.serving.version import STABLE
 from livesam.engine.values.adapted_info import AdaptedInfo
-from livesam.engine.values.errors import AdaptationError, LivesamError
+from livesam.engine.values.errors import AdaptationError, CheckpointError, LivesamError
 from livesam.engine.view.look import Look
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ LAST_LESSONS_S = 5.0  # at a shutdown, for what was accepted last; it is on disk
 class SharedDecoder:
     """A domain's decoder, for any number of sessions. Thread-safe.
 
-    Begins with the version that served last, under its number.
+    Begins with the version that served last, under its number; where its file is lost, with the one before.
 
     Args:
         domain: its name.
@@ -53,20 +53,35 @@ class SharedDecoder:
         self._created: dict[int, tuple[str, str]] = {
             number: (digest, created) for number, digest, created in store.versions(domain)
         }
+        self._failed: str | None = None
         last = max(self._created, default=0)
-        self.slot = engine.slot(first=max(1, last), on_publish=self._published)
+        kept = self._last_readable(files)
+        self.slot = engine.slot(first=max(1, last + (self._failed is not None)), on_publish=self._published)
         self._host = engine.session(self.slot, domain=domain)
-        if last:
-            self.slot.publish(files.read(self._created[last][0]), label=STABLE)
+        if kept is not None:
+            lost = self._failed
+            self.slot.publish(kept, label=STABLE)
+            self._failed = lost or self._failed
             self._host.provenance = AdaptedInfo(model=engine.origin.spec.name, method="live", domain=domain)
         self._lock = threading.Lock()
         self._block = contextlib.ExitStack()
-        self.learner: Learner = self._block.enter_context(learn(self._host, "live", config=settings.loop))
+        self.learner: Learner = self._block.enter_context(
+            learn(self._host, "live", config=settings.loop, patience_s=LAST_LESSONS_S)
+        )
         self.learning, self.users = True, 0
         self.latencies_ms: deque[float] = deque(maxlen=512)
-        self._failed: str | None = None
         if not settings.learning:
             self.enable(False)
+
+    def _last_readable(self, files: WeightFiles) -> DecoderWeights | None:
+        """The newest weights whose file can be read; None for the model's own. Says so where it is not the last one."""
+        for number in sorted(self._created, reverse=True):
+            try:
+                return files.read(self._created[number][0])
+            except CheckpointError as error:
+                self._failed = self._failed or f"version {number} is lost, an earlier decoder serves: {error}"
+                log.error("domain %s: version %s is lost: %s", self.domain, number, error)
+        return None
 
     def session(self) -> Session:
         """A session that this decoder answers, and from which it learns."""
@@ -179,8 +194,6 @@ class SharedDecoder:
 
     def close(self) -> None:
         """Learn what was accepted last, for a few seconds, and stop."""
-        self.learner.loop.finish(LAST_LESSONS_S)
-        self.learner.loop.close(LAST_LESSONS_S)
         try:
             self._block.close()
         except AdaptationError as error:

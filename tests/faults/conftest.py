@@ -43,11 +43,12 @@ class Disk:
 
 
 @pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Disk]:
-    """16 MiB; skipped where nobody may mount one."""
+def disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Disk]:
+    """16 MiB, or as many as a test says; skipped where nobody may mount one."""
+    size = f"size={getattr(request, 'param', 16)}m"
     path = tmp_path / "disk"
     path.mkdir()
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(path)], capture_output=True)
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", str(path)], capture_output=True)
     if made.returncode:
         pytest.skip("a small disk is mounted by root only")
     try:

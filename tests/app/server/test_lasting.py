@@ -140,7 +140,7 @@ def _refused(path: object, *_: object) -> int:
 
 def test_a_damaged_or_later_database_is_said_to_be_one(tmp_path) -> None:
     (tmp_path / "annotations.sqlite").write_bytes(b"no database" * 1000)
-    with pytest.raises(LivesamError, match="cannot be used.*livesam salvage"):
+    with pytest.raises(LivesamError, match=r"cannot be used.*livesam salvage"):
         Store(tmp_path)
     later = tmp_path / "later"
     later.mkdir()

@@ -6,11 +6,15 @@ Single clicks are noted with ``NORMAL``: they outlive a killed process.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import os
+import shutil
 import sqlite3
+import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,17 +31,19 @@ COLORS = ("#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#42d4f4", "#f0
 
 
 class Database:
-    """The database of an output folder. Thread-safe.
+    """The database of an output folder. Thread-safe. In a folder that cannot be written to, a copy of it is read.
 
     Raises:
         LivesamError: it cannot be opened, is damaged, or of a later livesam.
     """
 
     def __init__(self, out: Path) -> None:
-        self.path = out / FILE
-        self._lock = threading.RLock()
+        self.path = self._place = out / FILE
+        self._lock, self._block = threading.RLock(), contextlib.ExitStack()
         opened: list[sqlite3.Connection] = []
         try:
+            if self.path.is_file() and not os.access(out, os.W_OK):
+                self._place = self._block.enter_context(copied(self.path))
             for synchronous in ("FULL", "NORMAL"):
                 opened.append(self._open(synchronous))
             self._safe, self._quick = opened
@@ -47,13 +53,14 @@ class Database:
         except (sqlite3.Error, ValueError) as error:
             for one in opened:
                 one.close()
+            self._block.close()
             whole = isinstance(error, sqlite3.OperationalError) or not isinstance(error, sqlite3.Error | Damaged)
             way = "give another folder with --out, or move the file away"
             way = way if whole else f"`livesam salvage {out}` saves the objects that can still be read"
             raise LivesamError(f"{self.path} cannot be used: {error}; {way}") from error
 
     def _open(self, synchronous: str) -> sqlite3.Connection:
-        database = sqlite3.connect(self.path, check_same_thread=False, timeout=10.0)
+        database = sqlite3.connect(self._place, check_same_thread=False, timeout=10.0)
         database.row_factory = sqlite3.Row
         try:
             database.execute("PRAGMA journal_mode = WAL")
@@ -68,6 +75,7 @@ class Database:
         with self._lock:
             self._quick.close()
             self._safe.close()
+            self._block.close()
 
     # Labels
 
@@ -127,6 +135,16 @@ class Database:
 
     def _set(self, database: sqlite3.Connection, key: str, value: str) -> None:
         database.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (key, value))
+
+
+@contextlib.contextmanager
+def copied(path: Path) -> Iterator[Path]:
+    """A copy with its log, for as long as the block lasts: SQLite reads no write-ahead log where it cannot write."""
+    with tempfile.TemporaryDirectory(prefix="livesam-") as folder:
+        for end in ("-wal", ""):
+            if path.with_name(path.name + end).exists():
+                shutil.copyfile(path.with_name(path.name + end), Path(folder) / (path.name + end))
+        yield Path(folder) / path.name
 
 
 def now() -> str:

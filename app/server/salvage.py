@@ -5,17 +5,15 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import sqlite3
 import struct
-import tempfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from livesam.app.server.database import FILE
+from livesam.app.server.database import FILE, copied
 from livesam.app.server.gallery import Gallery
 from livesam.app.server.lock import only_here
 from livesam.app.server.schema import SEALED, TABLES, VERSION, sum_of
@@ -70,11 +68,7 @@ def salvage(out: Path) -> Salvaged:
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[sqlite3.Connection]:
     """A copy of the database, as long as its header says: one that was cut off SQLite does not open."""
-    with tempfile.TemporaryDirectory(prefix=".salvage-", dir=path.parent) as folder:
-        copy = Path(folder) / path.name
-        for end in ("", "-wal"):
-            if path.with_name(path.name + end).exists():
-                shutil.copyfile(path.with_name(path.name + end), copy.with_name(copy.name + end))
+    with copied(path) as copy:
         with copy.open("r+b") as file:
             head = file.read(32)
             if len(head) == 32:

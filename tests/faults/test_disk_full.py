@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ from livesam.app.server.problems import problem_of
 from livesam.app.server.store import Store
 from livesam.app.server.weights import WeightFiles
 from livesam.engine.files.image import write_mask
-from livesam.engine.models.adapted import read_adapted, write_adapted
+from livesam.engine.models.adapted import write_adapted
 from livesam.engine.session.cache import EmbeddingCache
 from livesam.engine.session.log import SessionLog
 from livesam.engine.values.adapted_info import AdaptedInfo
@@ -142,10 +143,8 @@ def test_an_object_is_accepted_or_refused(disk) -> None:
             refused += 1
             problem = problem_of(error)
             assert (problem.code, problem.status) == ("disk", 507)
-        try:
+        with contextlib.suppress(sqlite3.Error):
             store.note_click("s", "0" * 20, {"op": "click"})
-        except sqlite3.Error:
-            pass
         assert list(objects_of(store)) == known
         if len(known) > 6:
             break

@@ -43,4 +43,6 @@ def test_a_cache_that_cannot_be_written_costs_time_only(disk, caplog: pytest.Log
     assert "Read-only file system" in caplog.text
     assert cache.get("other") is not None
     with pytest.raises(OSError, match="Read-only"):
-        EmbeddingCache(0, disk.path / "cache", required=True).put(ImageEmbedding(embedding.features, (1, 1), (1, 1), "x"))
+        EmbeddingCache(0, disk.path / "cache", required=True).put(
+            ImageEmbedding(embedding.features, (1, 1), (1, 1), "x")
+        )

@@ -68,11 +68,23 @@ def test_learners_do_not_overwrite_each_other(tmp_path: Path) -> None:
     assert (found["a"] == 2).all()
 
 
-def test_two_embeds_into_one_folder_keep_both_indexes(tmp_path: Path) -> None:
+def test_two_embeds_into_one_folder_keep_both_indexes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from livesam.embedding import INDEX, embed_images
+    from livesam.engine.runtimes.base import PreparedEncoder
+    from livesam.export import opening as opens
     from livesam.export.opening import Opening
     from PIL import Image
 
+    class Mean(PreparedEncoder):
+        """The mean of the input as an embedding."""
+
+        def _run(self, prepared: np.ndarray) -> np.ndarray:
+            return np.full((1, 256, 4, 4), prepared.mean(), np.float32)
+
+        def _free(self) -> None:
+            pass
+
+    monkeypatch.setattr(opens, "open_encoder", lambda opening: Mean(64, "mean", "mean:cpu:fp32"))
     paths = [tmp_path / f"{number}.png" for number in range(2)]
     for number, path in enumerate(paths):
         Image.fromarray(np.full((40, 50, 3), 40 * number, np.uint8)).save(path)

@@ -1,7 +1,10 @@
-"""Fuzzing by hand, led by the coverage: ``python tests/faults/fuzz.py --seconds 600 --out benchmarks/results/fuzzing.json``.
+"""Fuzzing by hand, led by the coverage.
 
-Each target of ``fuzzing/targets.py`` runs in a process of its own for its share of the time, with atheris (`pip install
-atheris`). What it finds is a file below ``--work``, and a line of the JSON; numbers add up over runs with one ``--out``.
+``python tests/faults/fuzz.py --seconds 600 --out benchmarks/results/fuzzing.json``
+
+Each target of ``fuzzing/targets.py`` runs in a process of its own for its share of the time, with atheris (`pip
+install atheris`). What it finds is a file below ``--work``, and a line of the JSON; numbers add up over runs with one
+``--out``.
 """
 
 from __future__ import annotations
@@ -40,7 +43,9 @@ def main() -> int:
         }  # fmt: skip
         known["inputs"] = sum(one["inputs"] for one in known["targets"].values())
         write(given.out, known)
-        sys.stdout.write(f"{name}: {found['inputs']} inputs in {found['seconds']} s, {len(found['findings'])} findings\n")
+        sys.stdout.write(
+            f"{name}: {found['inputs']} inputs in {found['seconds']} s, {len(found['findings'])} findings\n"
+        )
         sys.stdout.flush()
     return int(any(one["findings"] for one in known["targets"].values()))
 
@@ -79,7 +84,7 @@ def run(name: str, seconds: float, work: Path) -> dict[str, Any]:
             break
         new = sorted(path.name for path in set(crashes.iterdir()) - before)
         before = set(crashes.iterdir())
-        last = [line for line in said.splitlines() if "Error" in line or "ERROR" in line][:2]
+        last = [line for line in (process.stdout + said).splitlines() if "Error" in line or "ERROR" in line][:3]
         findings.append(f"{' '.join(new)}: {' | '.join(last) or said[-300:]}"[:500])
     return {"inputs": inputs, "seconds": round(time.monotonic() - began, 1), "edges": edges, "findings": findings}
 

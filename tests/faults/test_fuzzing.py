@@ -32,3 +32,30 @@ def test_a_spoilt_file_is_read_or_refused(name: str) -> None:
 
     fuzz()
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < MEMORY_MIB << 10
+
+
+def test_what_was_found_is_refused() -> None:
+    """By the fuzzing: an input of a type that ONNX does not have, and a zip whose entries are damaged."""
+    import io
+    import zipfile
+
+    import onnx
+
+    model = onnx.load_model_from_string(TARGETS["onnx"].seeds()[0])
+    model.graph.input[0].type.tensor_type.elem_type = 43
+    assert not attempt("onnx", model.SerializeToString())
+    model.graph.input[0].type.sequence_type.SetInParent()
+    assert not attempt("onnx", model.SerializeToString())
+
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("a.json", TARGETS["labelme"].seeds()[-1])
+        archive.writestr("b.json", b"x" * 200)
+        archive.writestr("c.json", TARGETS["labelme"].seeds()[-1])
+    data = buffer.getvalue().replace(b"x" * 200, b"y" * 200)  # whose checksum is wrong
+    assert attempt("labelme", data)
+    from livesam.app.annotations.formats import IMPORTS
+
+    images = list(IMPORTS["labelme"](data).images)
+    assert [len(image.objects) for image in images] == [3, 0, 3]
+    assert "CRC" in images[1].problems[0]

@@ -17,7 +17,7 @@ from livesam.benchmarks.serving.served import Served
 from livesam.benchmarks.soak.clicker import Clicker, Photo, Seen, mask_hash
 
 DOMAIN = "killed"
-LONGEST_S = 6.0  # from the first click to the kill
+MOST_CLICKS, LONGEST_S = 24, 1.0  # before the kill, and after the last of them
 
 
 @dataclass(slots=True)
@@ -65,8 +65,9 @@ def killed_often(
             seen = Seen()
             thread = threading.Thread(target=clicker.work, args=(seen, dead.is_set))
             thread.start()
-            while not seen.clicks and thread.is_alive():
-                time.sleep(0.02)
+            clicks = int(rng.integers(1, MOST_CLICKS + 1))
+            while seen.clicks < clicks and thread.is_alive():
+                time.sleep(0.01)
             time.sleep(float(rng.uniform(0, LONGEST_S)))
         finally:
             served.kill()

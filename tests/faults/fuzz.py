@@ -31,15 +31,19 @@ def main() -> int:
     parser.add_argument("--target", choices=list(TARGETS), action="append", help="only these")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--work", type=Path, default=Path("out/fuzzing"))
+    parser.add_argument("--table", type=Path, help="Markdown file whose table of inputs is made anew")
     given = parser.parse_args()
     known = json.loads(given.out.read_text()) if given.out.is_file() else {"targets": {}}
-    names = given.target or list(TARGETS)
+    names = (given.target or list(TARGETS)) if given.seconds else []
+    for name, one in known["targets"].items():
+        look_again(name, one, given.work / name / "crashes")
     for name in names:
         found = run(name, given.seconds / len(names), given.work / name)
-        before = known["targets"].get(name, {"inputs": 0, "seconds": 0.0, "findings": []})
+        before = known["targets"].get(name, {"inputs": 0, "seconds": 0.0, "findings": [], "mended": []})
         known["targets"][name] = {
             "inputs": before["inputs"] + found["inputs"], "seconds": round(before["seconds"] + found["seconds"], 1),
             "edges": found["edges"], "findings": before["findings"] + found["findings"],
+            "mended": before.get("mended", []),
         }  # fmt: skip
         known["inputs"] = sum(one["inputs"] for one in known["targets"].values())
         write(given.out, known)
@@ -47,7 +51,37 @@ def main() -> int:
             f"{name}: {found['inputs']} inputs in {found['seconds']} s, {len(found['findings'])} findings\n"
         )
         sys.stdout.flush()
+    if given.table is not None:
+        put_table(given.table, known)
     return int(any(one["findings"] for one in known["targets"].values()))
+
+
+def look_again(name: str, known: dict[str, Any], crashes: Path) -> None:
+    """Try what was found before once more; what is read or refused now is mended."""
+    from fuzzing.targets import attempt
+
+    for finding in list(known["findings"]):
+        paths = [crashes / word for word in finding.partition(": ")[0].split()]
+        try:
+            for path in paths:
+                attempt(name, path.read_bytes())
+        except Exception:
+            continue
+        if paths:
+            known["findings"].remove(finding)
+            known.setdefault("mended", []).append(finding)
+
+
+def put_table(document: Path, known: dict[str, Any]) -> None:
+    """Between its two marks."""
+    lines = ["| reader | inputs | seconds | findings that are open |", "| --- | --- | --- | --- |"]
+    for name, one in known["targets"].items():
+        lines.append(f"| {name} | {one['inputs']:,} | {one['seconds']:.0f} | {len(one['findings'])} |")
+    lines.append(f"| all | {known['inputs']:,} | {sum(one['seconds'] for one in known['targets'].values()):.0f} | |")
+    text = document.read_text()
+    begin, end = "<!-- fuzzing -->", "<!-- /fuzzing -->"
+    head, _, rest = text.partition(begin)
+    document.write_text(head + begin + "\n" + "\n".join(lines) + "\n" + end + rest.partition(end)[2])
 
 
 def write(out: Path, known: dict[str, Any]) -> None:

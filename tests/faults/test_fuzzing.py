@@ -34,8 +34,42 @@ def test_a_spoilt_file_is_read_or_refused(name: str) -> None:
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < MEMORY_MIB << 10
 
 
+MESSAGES = (
+    {"op": "click", "x": 44, "y": 54, "positive": True}, {"op": "box", "x0": 3, "y0": 4, "x1": 90, "y1": 70.5},
+    {"op": "undo"}, {"op": "preview", "x": 1, "y": 2}, {"op": "choose", "index": 1}, {"op": "reset"},
+    {"op": "paint", "box": [1, 2, 9, 4]}, {"op": "paint", "box": 5}, {"op": "accept", "label": "coin", "rough": False},
+    {"op": "edit", "object": 1}, {"op": "compare"}, {"op": "take", "proposal": 0, "label": "x"},
+    {"op": "domain", "name": "d"}, {"op": "open", "image": "00000000000000000000"},
+)  # fmt: skip
+
+
+def test_spoilt_messages_are_answered_or_refused(studio, client) -> None:
+    """What the WebSocket hands on; no message is a mistake of the server's."""
+    import json
+
+    from livesam.app.server.problems import problem_of
+    from livesam.wire import parse
+
+    seat = client("spoilt messages").seat
+
+    @given(
+        st.sampled_from(MESSAGES), st.integers(0, 2**32), st.lists(st.sampled_from((0, 7, 8)), max_size=2),
+        st.binary(max_size=12),
+    )  # fmt: skip
+    @settings(
+        max_examples=25, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+    )  # fmt: skip
+    def fuzz(message: dict[str, object], seed: int, ways: list[int], payload: bytes) -> None:
+        try:
+            seat.answer(parse(spoilt(json.dumps(message).encode(), seed, ways)), memoryview(payload))
+        except Exception as error:
+            assert problem_of(error).code != "internal", error
+
+    fuzz()
+
+
 def test_what_was_found_is_refused() -> None:
-    """By the fuzzing: an input of a type that ONNX does not have, and a zip whose entries are damaged."""
+    """By the fuzzing."""
     import io
     import zipfile
 
@@ -46,6 +80,11 @@ def test_what_was_found_is_refused() -> None:
     assert not attempt("onnx", model.SerializeToString())
     model.graph.input[0].type.sequence_type.SetInParent()
     assert not attempt("onnx", model.SerializeToString())
+
+    from livesam.wire import pack
+
+    assert not attempt("frame", pack({"op": "paint", "box": 5}, b""))
+    assert not attempt("painted", TARGETS["painted"].seeds()[0].replace(b"box", b"bax"))
 
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:

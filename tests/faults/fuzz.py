@@ -33,10 +33,11 @@ def main() -> int:
     parser.add_argument("--work", type=Path, default=Path("out/fuzzing"))
     parser.add_argument("--table", type=Path, help="Markdown file whose table of inputs is made anew")
     given = parser.parse_args()
-    known = json.loads(given.out.read_text()) if given.out.is_file() else {"targets": {}}
+    known = json.loads(given.out.read_text()) if given.out.is_file() else {"targets": {}, "inputs": 0}
     names = (given.target or list(TARGETS)) if given.seconds else []
     for name, one in known["targets"].items():
         look_again(name, one, given.work / name / "crashes")
+    write(given.out, known)
     for name in names:
         found = run(name, given.seconds / len(names), given.work / name)
         before = known["targets"].get(name, {"inputs": 0, "seconds": 0.0, "findings": [], "mended": []})

@@ -35,7 +35,8 @@ CLICKS = (
     1,
     2,
 )  # an object took, benchmarks/results/page_job.json
-WARM_S = 15.0
+WARM_S = 10.0
+FEW = 16  # people of the run that says what each needs
 BUSY = 0.9  # beyond it windows and images wait longer and longer
 
 
@@ -129,7 +130,7 @@ class Replica:
 
     def _work(self, world: simpy.Environment, lanes: Any, counts: _Counts) -> Generator[Any, Any, None]:
         person, rng = self.person, self._rng
-        yield world.timeout(float(rng.uniform(0, 10)))  # nobody comes at the same moment
+        yield world.timeout(float(rng.uniform(0, 5)))  # nobody comes at the same moment
         while True:
             yield from self._use(world, lanes, counts, ENCODE, self._drawn(self.machine.encode_ms))
             yield world.timeout(self._pause(person.look_s))
@@ -181,9 +182,9 @@ class Capacity:
     """How many people one replica takes, and what ends it.
 
     Attributes:
-        limits: people by resource: ``p99`` of the clicks, lanes that windows and images need, too, ``network``; and
-            where each learns, ``learning`` that keeps up and ``memory``.
-        first: the resource that ends it.
+        limits: people by resource: lanes that clicks, windows and images need, ``network``; and where each learns,
+            ``learning`` that keeps up and ``memory``.
+        first: the resource that ends it, or ``p99`` of the clicks.
         at: what it sees with so many.
     """
 
@@ -194,34 +195,28 @@ class Capacity:
 
 
 def capacity(machine: Machine, person: Person, *, learns: bool, p99_ms: float, seconds: float) -> Capacity:
-    """The largest number of people whose clicks stay below ``p99_ms`` while nothing else overflows."""
+    """The largest number of people whose clicks stay below ``p99_ms`` while nothing else overflows.
+
+    What people need of each resource adds up, so that one run of a few says where it ends; whether clicks are still
+    fast there, only a run with so many does.
+    """
     replica = Replica(machine, person, learns=learns)
-    seen: dict[int, Load] = {}
-
-    def load(people: int) -> Load:
-        if people not in seen:
-            seen[people] = replica.run(people, max(5.0, min(seconds, 20_000 / people)))  # enough clicks for a p99
-        return seen[people]
-
-    rate = load(8).clicks_per_s / 8
+    few = replica.run(FEW, seconds)
     limits = {
-        "p99": _largest(lambda people: load(people).p99_ms <= p99_ms and load(people).busy < 0.99),
-        machine.lane: _largest(lambda people: load(people).busy < BUSY),
-        "network": int(machine.network_mbit * 1e6 / 8 / (rate * MASK_BYTES)),
+        machine.lane: int(FEW * BUSY / few.busy),
+        "network": int(FEW * machine.network_mbit * 1e6 / 8 / (few.clicks_per_s * MASK_BYTES)),
     }
     if learns:  # each has a decoder and lessons of their own
-        limits["learning"] = _largest(lambda people: load(people).busy + load(people).learning < BUSY)
+        limits["learning"] = int(FEW * BUSY / (few.busy + few.learning))
         limits["memory"] = int((machine.memory_mib - machine.base_mib) / machine.per_user_mib)
-    people = max(1, min(limits.values()))
-    return Capacity(people, limits, min(limits, key=lambda name: limits[name]), load(people))
+    people, first = max(1, min(limits.values())), min(limits, key=lambda name: limits[name])
+    at = _at(replica, people, seconds)
+    while at.p99_ms > p99_ms and people > 1:
+        people, first = people * 9 // 10, "p99"
+        at = _at(replica, people, seconds)
+    return Capacity(people, limits, first, at)
 
 
-def _largest(holds: Any, most: int = 20_000) -> int:
-    """The largest number for which something holds that holds for all smaller ones, to 5 %."""
-    low, high = 0, 8
-    while high <= most and holds(high):
-        low, high = high, high * 2
-    while high - low > max(1, low // 20):
-        middle = (low + high) // 2
-        low, high = (middle, high) if holds(middle) else (low, middle)
-    return low
+def _at(replica: Replica, people: int, seconds: float) -> Load:
+    """A run that is as long as a p99 needs."""
+    return replica.run(people, max(8.0, min(seconds, 10_000 / people)))

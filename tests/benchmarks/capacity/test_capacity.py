@@ -40,10 +40,14 @@ def test_learning_falls_behind_before_clicks_are_slow() -> None:
 
 def test_capacity_is_the_smallest_of_its_limits() -> None:
     small = replace(CPU, memory_mib=4000)
-    found = capacity(small, Person(), learns=True, p99_ms=100.0, seconds=10.0)
+    found = capacity(small, Person(), learns=True, p99_ms=100.0, seconds=20.0)
     assert found.people == min(found.limits.values()) == found.limits[found.first]
     assert found.limits["memory"] == int((4000 - small.base_mib) / small.per_user_mib)
-    assert found.limits["learning"] < found.limits["p99"]
+    assert found.limits["learning"] < found.limits["cores"]
+    strict = capacity(small, Person(), learns=False, p99_ms=20.0, seconds=20.0)
+    assert strict.first == "p99"
+    assert strict.people < strict.limits["cores"]
+    assert strict.at.p99_ms <= 20.0
 
 
 def test_embedding_is_linear_until_the_store_ends_it() -> None:

@@ -94,21 +94,23 @@ def _copy(old: sqlite3.Connection, made: sqlite3.Connection, out: Path) -> tuple
             made.execute(f"INSERT OR IGNORE INTO {table} VALUES ({', '.join('?' * len(row))})", row)
     images = {row[0] for row in made.execute("SELECT id FROM images")}
     names = _names_of_images(made, out)
-    whole, lost = 0, []
+    whole = 0
+    lost: list[int] = []
     for number in range(1, _last(old) + 1):
-        row = _object(old, number)
-        if row is None:
+        found = _object(old, number)
+        if found is None:
             continue
-        image = row["image"] if row else None
-        if row and image not in images and image in names:  # its own row is lost
-            made.execute("INSERT INTO images VALUES (?, ?, ?, ?, ?, 0)", (image, names[image], *_from_log(row["log"])))
+        image = found.get("image")
+        if image in names and image not in images:  # its own row is lost
+            values = (image, names[image], *_from_log(found["log"]))
+            made.execute("INSERT INTO images VALUES (?, ?, ?, ?, ?, 0)", values)
             images.add(image)
-        if not row or image not in images:
+        if image not in images:
             lost.append(number)
             continue
-        values = tuple(row[name] for name in COLUMNS)
-        marks = ", ".join("?" * (len(values) + 1))
-        made.execute(f"INSERT INTO objects ({SEALED}, sum) VALUES ({marks})", (*values, sum_of(values)))
+        sealed = tuple(found[name] for name in COLUMNS)
+        marks = ", ".join("?" * (len(sealed) + 1))
+        made.execute(f"INSERT INTO objects ({SEALED}, sum) VALUES ({marks})", (*sealed, sum_of(sealed)))
         whole += 1
     return whole, lost
 

@@ -64,6 +64,7 @@ def embed_images(
         ValueError: ``out`` is a file.
         LivesamError: the model cannot be opened, or an embedding could not be written.
     """
+    from livesam.engine.files.lock import exclusive
     from livesam.engine.session.cache import EmbeddingCache
     from livesam.engine.session.cached_encoder import CachedEncoder
     from livesam.engine.values.errors import ImageError
@@ -89,7 +90,9 @@ def embed_images(
     finally:
         encoder.close()
         if index != before:
-            _write_index(out / INDEX, index)
+            new = {path: entry for path, entry in index.items() if before.get(path) != entry}
+            with exclusive(out / f".{INDEX}.lock"):  # another process may have embedded other images into it meanwhile
+                _write_index(out / INDEX, {**_read_index(out / INDEX), **new})
     return Embedded(encoded, found, left_out, encoder.runtime)
 
 

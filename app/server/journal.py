@@ -55,10 +55,10 @@ def painted_of(step: Mapping[str, Any], hw: tuple[int, int]) -> npt.NDArray[np.b
         ValueError: the log is damaged.
     """
     try:
-        bits = zlib.decompress(base64.b64decode(step["painted"]["bits"], validate=True))
+        box, bits = step["painted"]["box"], zlib.decompress(base64.b64decode(step["painted"]["bits"], validate=True))
     except (zlib.error, KeyError, TypeError) as error:
         raise ValueError(f"a painted mask cannot be read: {error}") from error
-    return mask_of(step["painted"]["box"], bits, hw)
+    return mask_of(box, bits, hw)
 
 
 def _step(step: Step) -> dict[str, Any]:

@@ -6,11 +6,13 @@ import contextlib
 import logging
 import re
 import secrets
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from livesam.app.server.ahead import Ahead
+from livesam.app.server.database import FILE
 from livesam.app.server.decoder import SharedDecoder
 from livesam.app.server.gallery import Gallery, Picture
 from livesam.app.server.kept_decoder import KeptDecoder, resting
@@ -19,6 +21,7 @@ from livesam.app.server.pictures import Pictures
 from livesam.app.server.problems import AtCapacity, NotReady
 from livesam.app.server.quotas import Quotas
 from livesam.app.server.settings import Settings
+from livesam.app.server.soundness import check_log
 from livesam.app.server.store import Store
 from livesam.app.server.weights import FOLDER, WeightFiles
 from livesam.engine.values.errors import LivesamError
@@ -53,8 +56,11 @@ class Studio:
 
     def __init__(self, settings: Settings, gallery: Gallery) -> None:
         self.settings, self.gallery = settings, gallery
+        lost = check_log(settings.out / FILE)
+        if lost is not None:
+            log.error("%s", lost)
         self.store = Store(settings.out)
-        self.store.set("folder", str(gallery.folder))
+        self._note("folder", str(gallery.folder))
         self.pictures, self.metrics, self.quotas = Pictures(), Metrics(), Quotas(settings.quota)
         self.id = secrets.token_hex(8)  # of this run of the server
         self._engine: Engine | None = None
@@ -126,7 +132,6 @@ class Studio:
         Raises:
             ValueError: it is no name for a domain.
             AtCapacity: there are as many as are allowed.
-            CheckpointError: what served last is damaged.
             NotReady: as ``engine``.
         """
         if sits_down:
@@ -208,14 +213,21 @@ class Studio:
             except Exception:  # the rest is to be closed all the same
                 log.exception("could not be closed")
 
+    def _note(self, key: str, value: str) -> None:
+        """On a full disk a server shows and exports all the same."""
+        try:
+            self.store.set(key, value)
+        except sqlite3.Error:
+            log.exception("the %s could not be noted in the database", key)
+
     def _check_model(self, engine: Engine) -> None:
         """Refuse an output folder whose decoders were learned on another model."""
         from livesam.engine.files.hashing import weights_hash
 
         known, found = self.store.get("base"), weights_hash(engine.base)
         if known is None:
-            self.store.set("base", found)
-            self.store.set("model", engine.origin.spec.name)
+            self._note("base", found)
+            self._note("model", engine.origin.spec.name)
         elif known != found:
             raise LivesamError(
                 f"{self.settings.out} was begun with the model {self.store.get('model')} and other weights: serve it "

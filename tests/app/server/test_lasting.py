@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from livesam.app.main import run as livesam_command
 from livesam.app.server.lock import only_here
+from livesam.app.server.schema import seal
 from livesam.app.server.store import Store
 from livesam.engine.values.errors import LivesamError
 from PIL import Image
@@ -106,6 +107,8 @@ def test_a_killed_server_loses_nothing_and_replay_gives_the_same_masks(photos, t
         log = json.loads(database.execute("SELECT log FROM objects WHERE id = 2").fetchone()[0])
         log["steps"][0]["clicks"][0][0] += 3
         database.execute("UPDATE objects SET log = ? WHERE id = 2", (json.dumps(log),))
+        for number in (1, 2):
+            seal(database, number)
     database.close()
     found = replay(out)
     assert found.returncode == 1
@@ -137,7 +140,7 @@ def _refused(path: object, *_: object) -> int:
 
 def test_a_damaged_or_later_database_is_said_to_be_one(tmp_path) -> None:
     (tmp_path / "annotations.sqlite").write_bytes(b"no database" * 1000)
-    with pytest.raises(LivesamError, match="cannot be used"):
+    with pytest.raises(LivesamError, match=r"cannot be used.*livesam salvage"):
         Store(tmp_path)
     later = tmp_path / "later"
     later.mkdir()

@@ -200,6 +200,7 @@ class Screen implements StageHandle {
 
   private draw(): void {
     this.asked = 0;
+    const begun = performance.now();
     if (this.stale.base) this.drawImage();
     this.stale.base = false;
     const context = this.cleared(this.over);
@@ -214,7 +215,7 @@ class Screen implements StageHandle {
     if (this.box) paintBox(context, place, this.box);
     if (this.cross) paintRing(context, place, ...this.cross, 5 / place.scale);
     if (this.pointer && looks.tool.value !== "click") paintRing(context, place, ...this.pointer, looks.brush.value / 2);
-    annotator.latency.drawn();
+    annotator.latency.drawn(begun);
   }
 
   private drawImage(): void {

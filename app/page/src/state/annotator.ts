@@ -375,7 +375,7 @@ export class Annotator {
     this.waiting.value++;
     sent.reply
       .then((reply) => {
-        if (this.latest === sent.id) this.take(reply, since);
+        if (this.latest === sent.id) this.take(reply, since, sent.at);
       })
       .catch((error) => {
         if (!(error instanceof LinkLost)) undo();
@@ -384,13 +384,13 @@ export class Annotator {
       .finally(() => this.waiting.value--);
   }
 
-  private take(reply: Reply, since: number): void {
-    const { iou, version } = reply.header;
+  private take(reply: Reply, since: number, sent: number): void {
+    const { iou, version, stages = {} } = reply.header;
     batch(() => {
       this.mask.value = maskOf(reply);
       this.iou.value = iou ?? null;
       this.version.value = version ?? null;
-      this.latency.expect(since);
+      this.latency.expect({ since, sent, came: reply.came, stages });
     });
   }
 

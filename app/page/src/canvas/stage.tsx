@@ -40,19 +40,22 @@ export function Stage({ annotator, onReady }: { annotator: Annotator; onReady: (
   }, [annotator]);
   const painting = looks.tool.value !== "click";
   return (
-    <div
-      ref={element}
-      class={`stage ${holding.value ? "stage--pan" : painting ? "stage--paint" : ""}`}
-      tabIndex={0}
-      role="application"
-      aria-roledescription="annotation canvas"
-      aria-label={label(annotator)}
-    >
-      <canvas aria-hidden="true" style={{ filter: filter() }} />
-      <canvas aria-hidden="true" />
-      <canvas aria-hidden="true" />
-      <canvas aria-hidden="true" />
-    </div>
+    <>
+      <div
+        ref={element}
+        class={`stage ${holding.value ? "stage--pan" : painting ? "stage--paint" : ""}`}
+        tabIndex={0}
+        role="application"
+        aria-roledescription="annotation canvas"
+        aria-label={label(annotator)}
+      >
+        <canvas aria-hidden="true" style={{ filter: filter() }} />
+        <canvas aria-hidden="true" />
+        <canvas aria-hidden="true" />
+        <canvas aria-hidden="true" />
+      </div>
+      <div class="stage__focus" />
+    </>
   );
 }
 

@@ -3,7 +3,7 @@
 import type { Box } from "../wire/types";
 import type { View } from "./view";
 
-const GRID = 64; // CSS pixels: what moves a little stays on the same canvas
+const GRID = 32; // CSS pixels: what moves a little stays on the same canvas
 
 export class Surface {
   private area: Box = [0, 0, 0, 0];

@@ -1,6 +1,6 @@
 /** Milliseconds from a click to its mask on the screen, as the user has them, and where they went. */
 
-import { computed, signal } from "@preact/signals";
+import { batch, computed, signal } from "@preact/signals";
 
 const KEPT = 200;
 
@@ -22,13 +22,13 @@ export class Latency {
   private readonly totals = computed(() => this.samples.value.map((one) => one.total!));
   readonly p50 = computed(() => quantile(this.totals.value, 0.5));
   readonly p95 = computed(() => quantile(this.totals.value, 0.95));
-  private marks: (Marks & { taken: number }) | null = null;
+  private marks: (Marks & { taken: number; painted: () => void }) | null = null;
   /** A mask has come that is not on the screen yet. */
   readonly painting = signal(false);
 
-  /** The mask that answers is unpacked, and about to be painted. */
-  expect(marks: Marks): void {
-    this.marks = { ...marks, taken: performance.now() };
+  /** The mask that answers is unpacked, and about to be painted; `painted` is called once it is, unless a newer one comes. */
+  expect(marks: Marks, painted: () => void): void {
+    this.marks = { ...marks, painted, taken: performance.now() };
     this.painting.value = true;
   }
 
@@ -40,13 +40,16 @@ export class Latency {
     const drawn = performance.now();
     const channel = new MessageChannel();
     channel.port1.onmessage = () => {
-      const { since, sent, came, taken, stages } = marks;
+      const { since, sent, came, taken, stages, painted } = marks;
       const now = performance.now();
       const server = stages.server ?? 0;
       const page = { send: sent - since, wire: came - sent - server, unpack: taken - came, frame: begun - taken, draw: drawn - begun, paint: now - drawn };
       this.samples.value = [...this.samples.value.slice(1 - KEPT), { ...stages, server, ...page, total: now - since }];
       channel.port1.close();
-      this.painting.value = this.marks !== null;
+      batch(() => {
+        painted();
+        this.painting.value = this.marks !== null;
+      });
     };
     channel.port2.postMessage(null);
   }

@@ -8,6 +8,7 @@ import re
 import secrets
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from livesam.app.server.ahead import Ahead
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 
 PRIVATE = re.compile(r"[A-Za-z0-9_-]{1,64}")
 LONGEST_DOMAIN = 100
+DRAWN_S = 0.06  # in which a browser on this machine has drawn an answer
 PATIENCE_S = 600.0  # a session waits so long for the model, whose engines may have to be built first
 
 
@@ -67,6 +69,8 @@ class Studio:
 
         try:
             engine = open_engine(self.settings.opening, progress=lambda said: log.info("%s", said))
+            if not engine.ahead:  # who annotates looks for a second between two clicks
+                engine = replace(engine, ahead=True, ahead_after_s=DRAWN_S)
             self._check_model(engine)
             self._engine, self._files = engine, WeightFiles(self.settings.out / FOLDER, engine.base)
             self._original = engine.slot()

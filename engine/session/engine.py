@@ -30,6 +30,7 @@ class Engine:
         right_of_way: of all sessions: whoever learns gives way to every click.
         origin: the model.
         ahead: sessions encode the window that zoom will look at next while the user thinks.
+        ahead_after_s: so long after the last answer.
     """
 
     encoder: CachedEncoder
@@ -39,6 +40,7 @@ class Engine:
     right_of_way: RightOfWay
     origin: Origin
     ahead: bool = False
+    ahead_after_s: float = 0.0
 
     def slot(
         self, *, first: int = 1, on_publish: Callable[[int, DecoderWeights], object] = lambda version, weights: None
@@ -51,7 +53,7 @@ class Engine:
         """A session on a slot. Its ``close`` would free what others use: just drop it, and close the engine."""
         way, origin = self.right_of_way, self.origin
         session = Session(self.encoder, slot, right_of_way=way, domain=domain, look=look, origin=origin)
-        session.foresight.on = self.ahead
+        session.foresight.on, session.foresight.quiet_s = self.ahead, self.ahead_after_s
         return session
 
     def close(self) -> None:

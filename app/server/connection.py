@@ -53,7 +53,7 @@ class Connection:
         finally:
             for task in tasks:
                 task.cancel()
-            await asyncio.to_thread(self._stand_up)  # the studio's lock may be held while a decoder is compiled
+            self._stand_up()
             for outcome in await asyncio.gather(*tasks, return_exceptions=True):
                 if isinstance(outcome, Exception) and not isinstance(outcome, WebSocketDisconnect | RuntimeError):
                     log.error("a session ended badly", exc_info=outcome)

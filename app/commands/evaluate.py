@@ -41,6 +41,9 @@ def evaluate(
     max_clicks: Annotated[int, typer.Option(help="The user gives up after so many clicks.")] = 20,
     seed: Annotated[int, typer.Option(help="Decides order and choice of the objects, and what a method draws.")] = 0,
     limit: Annotated[int | None, typer.Option(help="At most so many objects a set.")] = None,
+    only: Annotated[
+        str, typer.Option(help="Objects of one class alone, as a domain of its own.", metavar="CLASS")
+    ] = "",
     token: Annotated[str, typer.Option(help="official: best of 3 at the first click; single: token 0 always.")] = (
         "official"
     ),
@@ -111,7 +114,7 @@ def evaluate(
         )
         predictor, details = opening()
         chosen = Settings(
-            name, "" if name == "grabcut" else model, seed, target_iou, max_clicks, limit, details=details
+            name, "" if name == "grabcut" else model, seed, target_iou, max_clicks, limit, only=only, details=details
         )
         diary = _diary(json_path, name, own, fresh)
         results[name] = _run(folders, predictor, chosen, diary, log, processes, partial(_predictor, opening))

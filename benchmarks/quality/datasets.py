@@ -94,14 +94,23 @@ class ObjectRef:
 
 
 def objects(
-    folder: Path, min_area: float = MIN_AREA, limit: int | None = None, seed: int = 0, rule: MaskRule | None = None
+    folder: Path,
+    min_area: float = MIN_AREA,
+    limit: int | None = None,
+    seed: int = 0,
+    rule: MaskRule | None = None,
+    only: str = "",
 ) -> list[ObjectRef]:
     """The objects of a set that cover at least ``min_area`` of their image, in an order that only the seed decides.
 
     The order sorts by a hash of seed and name, so it is the same on every machine and a lower limit gives a prefix.
 
+    Args:
+        only: the class whose objects are wanted, in a set that names its classes (``RULES``).
+
     Raises:
-        ValueError: the folder is no such set, an image has no mask, or ``limit`` or ``min_area`` is out of range.
+        ValueError: the folder is no such set or has no such class, an image has no mask, or ``limit`` or ``min_area``
+            is out of range.
         ImageError: a mask cannot be read.
     """
     if limit is not None and limit < 1:
@@ -109,8 +118,15 @@ def objects(
     if not 0 <= min_area <= 1:
         raise ValueError(f"min_area is a share of the image, 0 to 1, got {min_area}")
     rule = rule if rule is not None else RULES.get(folder.name, MaskRule())
+    if only and only not in (rule.named or {}):
+        known = ", ".join(rule.named or ()) or "none"
+        raise ValueError(f"{folder.name} has no class {only!r}: its classes are {known}")
     found = [reference for pair in image_mask_pairs(folder) for reference in _objects_of(folder.name, *pair, rule)]
-    kept = [reference for reference in found if reference.area >= max(min_area, 1e-12)]
+    kept = [
+        reference
+        for reference in found
+        if reference.area >= max(min_area, 1e-12) and (not only or reference.name.endswith(f"#{only}"))
+    ]
     kept.sort(key=lambda reference: (hashlib.sha256(f"{seed}:{reference.name}".encode()).digest(), reference.name))
     return kept[:limit]
 

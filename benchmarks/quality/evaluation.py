@@ -66,7 +66,8 @@ def run(
     if not names or len(set(names)) != len(names):
         raise ValueError(f"name at least one set and each once, got {names}")
     store = RecordStore(asdict(settings), records)
-    found = {folder.name: objects(folder, settings.min_area, settings.limit, settings.seed) for folder in sets}
+    chosen = (settings.min_area, settings.limit, settings.seed, None, settings.only)
+    found = {folder.name: objects(folder, *chosen) for folder in sets}
     for name, references in found.items():
         if not references:
             raise ValueError(f"{name} has no object of at least {settings.min_area:.2%} of its image: lower min_area")

@@ -21,6 +21,7 @@ class Settings:
         max_clicks: the user gives up after so many clicks.
         limit: at most so many objects a set.
         min_area: smaller objects are left out; share of the image.
+        only: objects of this class alone; empty for all.
         details: whatever else decides the figures: token rule, runtime, weights' hash, the method's own numbers.
     """
 
@@ -31,4 +32,5 @@ class Settings:
     max_clicks: int = 20
     limit: int | None = None
     min_area: float = MIN_AREA
+    only: str = ""
     details: Mapping[str, Any] = field(default_factory=dict)

@@ -70,12 +70,29 @@ def methods_table(results: Sequence[Result], without: Sequence[str] = ()) -> str
 
 
 def label_of(result: Result) -> str:
-    """The method, and what else was switched on."""
+    """The method, what else was switched on, and which of its numbers are not the usual ones."""
     details = result.get("details", {})
     looks = [name.replace("_", " ") for name in ("edges", "zoom", "obey", "size_prior") if details.get(name)]
-    config = details.get("config", {})
-    off = [f"no {name.replace('_', ' ')}" for name in ("learn", "obey", "size_prior") if config.get(name) is False]
-    return ", ".join([str(result["method"]), *looks, *off])
+    size = [f"{details['image_size']} px"] if details.get("image_size") else []
+    return ", ".join([str(result["method"]), *size, *looks, *_unusual(result["method"], details.get("config", {}))])
+
+
+def _unusual(method: str, config: Mapping[str, Any]) -> list[str]:
+    from livesam.adapter.registry import METHODS, config_of
+
+    if method not in METHODS:  # GrabCut; a preset is its name
+        return []
+    usual = config_of(method)
+    told = {
+        name: value
+        for name, value in config.items()
+        if name not in ("seed", "guard") and value != getattr(usual, name, value)
+    }
+    return [f"no {_words(name)}" if value is False else f"{_words(name)} {value}" for name, value in told.items()]
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def _by_rule(results: Sequence[Result]) -> dict[tuple[float, int], Runs]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from livesam.engine.session.question import Shown, show
-from livesam.engine.values.packed_masks import unpack_masks
+from livesam.engine.values.packed_masks import unpack_each
 from livesam.engine.values.result import MaskResult
 from livesam.engine.view.points import check_prompt, geometry_of
 from livesam.engine.view.selection import select_token
@@ -95,7 +95,8 @@ def _painted(
     if changed:
         drawn = painter.draw(np.stack([corrected[i][0] for i in changed]), geometry_of(view.embedding))
         packed |= dict(zip(changed, drawn, strict=True))
-    found = [view.placed(unpack_masks(packed[i], view.window.hw)) for i in range(len(corrected))]
+    unpacked = unpack_each([packed[i] for i in range(len(corrected))], view.window.hw)
+    found = [view.placed(mask) for mask in unpacked]
     drawing = {"postprocess": (time.perf_counter() - begun) * 1e3}
     return [
         Shown(mask, logits, float(masks.ious[i]), view.window, {**stages, **drawing})

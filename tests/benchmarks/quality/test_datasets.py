@@ -55,6 +55,9 @@ def test_white_blood_cells_are_two_nested_objects(tmp_path):
     assert sorted(loaded) == ["no_nucleus#cell", "x#cell", "x#nucleus"]
     np.testing.assert_array_equal(loaded["x#cell"], ids > 0)
     np.testing.assert_array_equal(loaded["x#nucleus"], ids == 2)
+    assert sorted(names(objects(folder, only="cell"))) == ["no_nucleus#cell", "x#cell"]
+    with pytest.raises(ValueError, match="has no class 'nut': its classes are cell, nucleus"):
+        objects(folder, only="nut")
 
 
 def test_void_border_of_voc_is_ignored_and_no_object(tmp_path):

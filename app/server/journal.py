@@ -73,6 +73,6 @@ def _step(step: Step) -> dict[str, Any]:
         "answer": answer_hash(step.low_res_logits),
     }
     if step.painted is not None:
-        box, bits = bits_of(step.painted)
+        box, bits = bits_of(step.painted.mask())
         said["painted"] = {"box": box, "bits": base64.b64encode(zlib.compress(bits, 1)).decode()}
     return said

@@ -61,7 +61,7 @@ def root(
 
 
 app.command()(doctor)
-app.command()(serve)
+app.command(cls=RayCommand)(serve)
 app.command()(replay)
 app.command()(demo)
 app.command()(download)

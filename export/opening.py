@@ -173,10 +173,14 @@ def open_engine(
     ram_mib: int = 512,
     embeddings: Path | None = None,
     progress: Progress = quiet,
+    encoder: ImageEncoder | None = None,
 ) -> Engine:
     """What any number of sessions and decoder slots share; engines that are missing are built first.
 
-    Arguments and errors as ``open_session``.
+    Arguments and errors as ``open_session``, and:
+
+    Args:
+        encoder: one that is open already, instead of the opening's own.
     """
     from livesam.engine.session.cache import EmbeddingCache
 
@@ -184,7 +188,7 @@ def open_engine(
     for_encoder, for_decoder = opening.choice("encoder"), opening.choice("decoder")
     graphs = opening.graphs(progress)
     base = graphs.base_weights()
-    encoder = encoder_for(graphs, for_encoder, threads=opening.threads)
+    encoder = encoder_for(graphs, for_encoder, threads=opening.threads) if encoder is None else encoder
     return _engine(graphs, base, encoder, cache, for_encoder, for_decoder, "inputs", opening.threads)
 
 

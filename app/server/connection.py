@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from livesam.app.server.problems import problem_of
+from livesam.app.server.problems import OverQuota, problem_of
 from livesam.app.server.seat import Reply, Seat
 from livesam.app.server.studio import Studio
 from livesam.wire import parse, unpack
@@ -34,8 +34,8 @@ class Connection:
     at it any more.
     """
 
-    def __init__(self, socket: WebSocket, studio: Studio, take_seat: Callable[[], Seat]) -> None:
-        self._socket, self._studio, self._take_seat = socket, studio, take_seat
+    def __init__(self, socket: WebSocket, studio: Studio, user: str, take_seat: Callable[[], Seat]) -> None:
+        self._socket, self._studio, self._user, self._take_seat = socket, studio, user, take_seat
         self._seat: asyncio.Future[Seat] = asyncio.get_running_loop().create_future()
         self._waiting: asyncio.Queue[Message | None] = asyncio.Queue(studio.settings.limits.waiting)
         self._bytes, self._room = 0, asyncio.Event()  # of what waits, and set when some of it is taken
@@ -117,7 +117,8 @@ class Connection:
                 await self._send({"re": said.get("id"), "error": {"code": "superseded", "message": "something newer"}})
                 continue
             try:
-                reply = await asyncio.to_thread(seat.answer, said, payload)
+                with self._studio.quotas.asking(self._user, said.get("op")):
+                    reply = await asyncio.to_thread(seat.answer, said, payload)
             except Exception as error:
                 await self._refuse(said.get("id"), error)
             else:
@@ -165,11 +166,15 @@ class Connections:
         if len(self._open) >= limit:
             await turn_away(socket, "at_capacity", f"{limit} sessions are open, as many as are allowed: close one")
             return
-        connection = Connection(socket, self._studio, lambda: Seat(self._studio, domain, private))
+        user = private or (socket.client.host if socket.client else "")
+        connection = Connection(socket, self._studio, user, lambda: Seat(self._studio, domain, private))
         self._open.add(connection)
         self._studio.metrics.sessions.set(len(self._open))
         try:
-            await connection.run()
+            with self._studio.quotas.session(user):
+                await connection.run()
+        except OverQuota as error:
+            await turn_away(socket, "at_capacity", str(error))  # the page asks again by a button, not by itself
         finally:
             self._open.discard(connection)
             self._studio.metrics.sessions.set(len(self._open))

@@ -23,6 +23,10 @@ class AtCapacity(LivesamError):
     """As many sessions or decoders as are allowed are open."""
 
 
+class OverQuota(LivesamError):
+    """A user has as much as one user may."""
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """What a client is told."""
@@ -36,6 +40,7 @@ _KINDS: tuple[tuple[type[Exception], str, int], ...] = (
     (NotFound, "not_found", 404),
     (NotReady, "not_ready", 503),
     (AtCapacity, "at_capacity", 503),
+    (OverQuota, "over_quota", 429),
     (ImageError, "image", 422),
     (SessionError, "state", 409),
     (RuntimeUnavailable, "unavailable", 501),

@@ -201,7 +201,7 @@ class Seat:
                 "version": answer.decoder_version, "clicks": clicks_of(interaction),
                 "source": "paint" if painted else "click",
             }  # fmt: skip
-            how = journal(interaction, self._digest, session.look, session.runtime)
+            how = journal(interaction, self._digest, session.look, session.runtime, self._studio.batch)
             try:
                 kept.append(self._studio.store.accept(found, answer.mask, how, self._editing))
             except NotFound:  # deleted elsewhere: the next accept makes a new one, as the message says

@@ -11,11 +11,13 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from livesam.app.server.ahead import Ahead
-from livesam.app.server.decoder import SharedDecoder, resting
+from livesam.app.server.decoder import SharedDecoder
 from livesam.app.server.gallery import Gallery, Picture
+from livesam.app.server.kept_decoder import KeptDecoder, resting
 from livesam.app.server.metrics import Metrics
 from livesam.app.server.pictures import Pictures
 from livesam.app.server.problems import AtCapacity, NotReady
+from livesam.app.server.quotas import Quotas
 from livesam.app.server.settings import Settings
 from livesam.app.server.store import Store
 from livesam.app.server.weights import FOLDER, WeightFiles
@@ -43,30 +45,32 @@ class Studio:
         store: what is kept.
         pictures: reads images.
         metrics: counts what happens.
+        quotas: what one user may have.
+        batch: images that one run of the encoder may take.
     """
+
+    batch = 1
 
     def __init__(self, settings: Settings, gallery: Gallery) -> None:
         self.settings, self.gallery = settings, gallery
         self.store = Store(settings.out)
         self.store.set("folder", str(gallery.folder))
-        self.pictures, self.metrics = Pictures(), Metrics()
+        self.pictures, self.metrics, self.quotas = Pictures(), Metrics(), Quotas(settings.quota)
         self.id = secrets.token_hex(8)  # of this run of the server
         self._engine: Engine | None = None
         self._files: WeightFiles | None = None
         self._original: DecoderSlot | None = None
         self._ahead: Ahead | None = None
         self._failed: str | None = None
-        self._decoders: dict[str, SharedDecoder] = {}
+        self._decoders: dict[str, KeptDecoder] = {}
         self._lock = threading.Lock()
         self._opened = threading.Event()
         self._closed = False
 
     def open(self) -> None:
         """Open the model and warm it up; ``why_not`` says what came of it."""
-        from livesam.export.opening import open_engine
-
         try:
-            engine = open_engine(self.settings.opening, progress=lambda said: log.info("%s", said))
+            engine = self._open_engine()
             self._check_model(engine)
             self._engine, self._files = engine, WeightFiles(self.settings.out / FOLDER, engine.base)
             self._original = engine.slot()
@@ -77,6 +81,11 @@ class Studio:
             self._failed = f"the model could not be opened: {error}"
         finally:
             self._opened.set()
+
+    def _open_engine(self) -> Engine:
+        from livesam.export.opening import open_engine
+
+        return open_engine(self.settings.opening, progress=lambda said: log.info("%s", said))
 
     def why_not(self) -> str | None:
         """Why no image can be opened yet; None where it can."""
@@ -108,7 +117,7 @@ class Studio:
             raise NotReady("the server is closing")
         return self._original
 
-    def decoder(self, domain: str, *, sits_down: bool = False) -> SharedDecoder:
+    def decoder(self, domain: str, *, sits_down: bool = False) -> KeptDecoder:
         """The decoder of a domain, made when it is first asked for; one that nobody uses makes room where it is needed.
 
         Args:
@@ -130,11 +139,12 @@ class Studio:
                 if len(self._decoders) >= self.settings.limits.domains:
                     self._make_room()
                 self._decoders[domain] = SharedDecoder(domain, engine, self.store, self._files, self.settings)
+            self._decoders[domain] = self._decoders.pop(domain)  # the last in line to make room
             self._decoders[domain].users += sits_down
             return self._decoders[domain]
 
     @contextlib.contextmanager
-    def using(self, domain: str) -> Iterator[SharedDecoder]:
+    def using(self, domain: str) -> Iterator[KeptDecoder]:
         """A domain's decoder for a block, in which it is not closed to make room. Errors as ``decoder``."""
         _ = self.engine  # a request waits a minute for it, and no session's ten
         decoder = self.decoder(domain, sits_down=True)
@@ -149,20 +159,20 @@ class Studio:
             decoder = self._decoders.get(domain)
         return resting(domain, self.store, self.settings.learning) if decoder is None else decoder.state()
 
-    def leave(self, decoder: SharedDecoder) -> None:
+    def leave(self, decoder: KeptDecoder) -> None:
         """A session uses this decoder no longer."""
         with self._lock:
             decoder.users -= 1
 
     def _make_room(self) -> None:
-        """Close the oldest decoder that no session uses; what it has learned is on the disk."""
+        """Close the decoder that nobody has asked for longest and no session uses; what it learned is on the disk."""
         idle = next((name for name, decoder in self._decoders.items() if decoder.users == 0), None)
         if idle is None:
             raise AtCapacity(f"{len(self._decoders)} decoders are in use, which is as many as are allowed")
         self._decoders.pop(idle).close()
         self.metrics.forget(idle)
 
-    def decoders(self) -> list[SharedDecoder]:
+    def decoders(self) -> list[KeptDecoder]:
         """Those that are in use."""
         with self._lock:
             return list(self._decoders.values())

@@ -23,12 +23,15 @@ def test_commands_parse(line: str) -> None:
     command.make_context(name, words)
 
 
-def test_the_example_reads_what_the_command_wrote(
+def test_the_examples_read_what_the_command_wrote(
     photos: Path, tmp_path: Path, toy: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert run(["embed", "photos", "--out", "embeddings", "--format", "parquet"]) == 0
     names: dict[str, object] = {}
-    exec(next(block for kind, block in BLOCKS if kind == "python"), names)
+    for block in (block for kind, block in BLOCKS if kind == "python"):
+        exec(block, names)
     assert names["features"].shape == (9, 256, 4, 4)  # type: ignore[attr-defined]
+    assert names["shape"] == (1, 256, 4, 4)
+    assert names["problems"] == []
     assert {path.name for path in Path("embeddings").iterdir()} == {"manifest.json", "shards", "records"}

@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 FOLDER ?=
-EXTRAS ?= cpu,int8,rtx,app,serve,train,dev
+EXTRAS ?= cpu,int8,rtx,app,serve,scale,train,dev
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check

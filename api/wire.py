@@ -81,7 +81,11 @@ def mask_of(box: Sequence[int] | None, bits: bytes | memoryview, hw: tuple[int, 
         if len(bits):
             raise ValueError(f"a mask without a box has no bits, got {len(bits)} bytes")
         return mask
-    if len(box) != 4 or not all(isinstance(side, int) and not isinstance(side, bool) for side in box):
+    if (
+        not isinstance(box, list | tuple)
+        or len(box) != 4
+        or not all(isinstance(side, int) and not isinstance(side, bool) for side in box)
+    ):
         raise ValueError(f"a mask's box is four whole numbers, got {box!r}")
     x0, y0, x1, y1 = box
     if not (0 <= x0 < x1 <= hw[1] and 0 <= y0 < y1 <= hw[0]):

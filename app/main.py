@@ -21,8 +21,10 @@ from livesam.app.commands.embed import embed
 from livesam.app.commands.evaluate import evaluate
 from livesam.app.commands.export import export
 from livesam.app.commands.inspect import import_, inspect, merge
+from livesam.app.commands.label import label
 from livesam.app.commands.prepare import prepare
 from livesam.app.commands.replay import replay
+from livesam.app.commands.salvage import salvage
 from livesam.app.commands.segment import segment
 from livesam.app.commands.serve import serve
 from livesam.app.options import RayCommand
@@ -62,11 +64,13 @@ def root(
 app.command()(doctor)
 app.command(cls=RayCommand)(serve)
 app.command()(replay)
+app.command()(salvage)
 app.command()(demo)
 app.command()(download)
 app.command()(prepare)
 app.command()(segment)
-app.command()(embed)
+app.command(cls=RayCommand)(embed)
+app.command(cls=RayCommand)(label)
 app.command("eval")(evaluate)
 app.add_typer(bench, name="bench")
 app.add_typer(export, name="export")
@@ -116,6 +120,8 @@ def _explain(error: Exception) -> int:
     if isinstance(error, OSError):
         where = f": {error.filename}" if error.filename else ""
         return _say(f"{error.strerror or error}{where}", 1)
+    if type(error).__module__ == "sqlite3":  # not imported for this
+        return _say(f"the database refused: {error}", 1)
     if isinstance(error, MemoryError):
         return _say("not enough memory for this", 1)
     return _say(f"unexpected {type(error).__name__}: {error} (set LIVESAM_DEBUG=1 for the traceback)", 1)

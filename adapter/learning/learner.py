@@ -124,11 +124,13 @@ def learn(
     keep: Path | None = None,
     device: str | None = None,
     config: LoopConfig | None = None,
+    patience_s: float = CLOSING_S,
 ) -> Iterator[Learner]:
     """Learn from everything that the session is told, and publish to its slot, for the length of the block.
 
     It begins with what the session serves now. When the block ends without an exception, what was accepted is learned
-    first, for up to two minutes. ``livesam.learn`` has the arguments and errors.
+    first, for up to ``patience_s``, and a step that hangs is waited for as long again. ``livesam.learn`` has the other
+    arguments and errors.
 
     Where ``live`` learns, the session meanwhile obeys clicks (``engine/view/obey.py``) and, if it zooms, looks at first
     clicks in windows of the objects' size (``engine/view/size_prior.py``).
@@ -164,23 +166,23 @@ def learn(
     try:
         loop.start()
         yield learner
-        finished = loop.finish(CLOSING_S)
+        finished = loop.finish(patience_s)
     finally:
         session.detach()
-        finished &= loop.close(timeout=CLOSING_S)
+        finished &= loop.close(timeout=patience_s)
         learner.over = True
         if session.slot.current != began_with:
             session.provenance = learner.info()
     if not finished or (store is not None and store.pending):
-        raise AdaptationError(_left_over(loop, store))
+        raise AdaptationError(_left_over(loop, store, patience_s))
 
 
-def _left_over(loop: AdaptationLoop, store: DecoderStore | None) -> str:
+def _left_over(loop: AdaptationLoop, store: DecoderStore | None, patience_s: float) -> str:
     """What the end of a block has to say of what is not in service or not saved."""
     stats = loop.stats()
     unsaved = [] if store is None else store.pending
     what = f"{', '.join(unsaved)} could not be saved" if unsaved else "what was learned last is not in service"
-    why = stats.last_error or f"it took more than {CLOSING_S:.0f} s"
+    why = stats.last_error or f"it took more than {patience_s:.0f} s"
     return f"{what}: {why}; the decoder of before goes on serving"
 
 

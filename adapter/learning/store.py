@@ -69,6 +69,7 @@ class DecoderStore:
         self._pending: dict[str, Learned] = {}
         self._tried_at: dict[str, float] = {}
         self._started = clock()
+        self._known = {path: _stamp(path) for path in folder.glob(f"*{SUFFIX}")}  # as this process read or wrote them
 
     def path(self, domain: str) -> Path:
         """The domain's file. Names that are not plain get a hash, so none can leave the folder or meet another."""
@@ -83,6 +84,7 @@ class DecoderStore:
 
         Raises:
             ValueError: the weights are not finite; the earlier file stays.
+            CheckpointError: another process has written the file meanwhile; it stays.
             OSError: the disk is full or the folder is gone; the earlier file stays, and the offer stays pending.
         """
         self.put(domain, learned)
@@ -96,7 +98,7 @@ class DecoderStore:
         """Save what is due; call it at least as often as the interval. Returns the domains that were saved.
 
         Raises:
-            ValueError, OSError: as ``offer``.
+            ValueError, CheckpointError, OSError: as ``offer``.
         """
         now = self._clock()
         due = [d for d in self._pending if now - self._tried_at.get(d, self._started) >= self.interval_s]
@@ -106,7 +108,7 @@ class DecoderStore:
         """Save everything that is pending, due or not.
 
         Raises:
-            ValueError, OSError: as ``offer``.
+            ValueError, CheckpointError, OSError: as ``offer``.
         """
         return self._save_all(list(self._pending))
 
@@ -128,7 +130,8 @@ class DecoderStore:
         path = self.path(domain)
         if not path.exists():
             return None
-        decoder = read_adapted(path)
+        stamp, decoder = _stamp(path), read_adapted(path)
+        self._known[path] = stamp
         if decoder.info.domain != domain or decoder.info.model != self._info.model:
             raise CheckpointError(
                 f"{path} holds domain {decoder.info.domain!r} of model {decoder.info.model}, wanted {domain!r} of "
@@ -166,6 +169,22 @@ class DecoderStore:
         info = replace(
             self._info, domain=domain, counts=learned.counts, metrics=learned.metrics, versions=learned.versions
         )
-        write_adapted(self.path(domain), learned.weights(), self.base, info, precision=self._precision)
+        path = self.path(domain)
+        if _stamp(path) != self._known.get(path):
+            raise CheckpointError(
+                f"{path} was written by another process since it was read here, and is left as it is: let one process "
+                "at a time learn a domain in a folder, or give each a folder of its own"
+            )
+        write_adapted(path, learned.weights(), self.base, info, precision=self._precision)
+        self._known[path] = _stamp(path)
         del self._pending[domain]
         self.saved += 1
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    """What tells a file from another of the same name; None where there is none. Every save makes a new file."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size

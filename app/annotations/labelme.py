@@ -79,7 +79,7 @@ def read(data: bytes) -> Dataset:
     try:
         archive = zipfile.ZipFile(io.BytesIO(data))
         files = [one for one in archive.infolist() if one.filename.endswith(".json") and not one.is_dir()]
-    except zipfile.BadZipFile as error:
+    except Exception as error:  # beside BadZipFile, NotImplementedError, struct.error, UnicodeDecodeError...
         raise ValueError(f"this zip is damaged: {error}") from error
     if not files or len(files) > MAX_FILES:
         raise ValueError(f"a zip of labelme has 1 to {MAX_FILES} JSON files, got {len(files)}")
@@ -89,9 +89,13 @@ def read(data: bytes) -> Dataset:
     def found() -> Iterator[AnnotatedImage]:
         with archive:
             for one in files:
-                with archive.open(one) as file:
-                    content = file.read(MAX_JSON + 1)  # what the header says need not be so
-                yield _image(content[:MAX_JSON], one.filename.rpartition("/")[0])
+                try:
+                    with archive.open(one) as file:
+                        content = file.read(MAX_JSON + 1)  # what the header says need not be so
+                    image = _image(content[:MAX_JSON], one.filename.rpartition("/")[0])
+                except Exception as error:  # one damaged file leaves the others
+                    image = AnnotatedImage.unread(one.filename, str(error) or type(error).__name__)
+                yield image
 
     return Dataset((), found())
 

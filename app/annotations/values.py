@@ -68,6 +68,11 @@ class AnnotatedImage:
     path: Path | None = None
     problems: tuple[str, ...] = ()
 
+    @classmethod
+    def unread(cls, name: str, problem: str) -> AnnotatedImage:
+        """What stands for a file that could not be read: it has no size."""
+        return cls(name, (0, 0), problems=(problem[:300],))
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Dataset:

@@ -68,7 +68,7 @@ class ClusterStudio(Studio):
             return getattr(learners, what).remote(*arguments).future()  # type: ignore[no-any-return]
 
         made = RemoteDecoder(domain, self.engine, self.store, self._files, self.settings, self._registry, send)
-        with self._lock:
+        with self._changed:
             self._alive.append(made)
         return made
 
@@ -79,7 +79,7 @@ class ClusterStudio(Studio):
         _ = self.engine
         while True:
             decoder = self._multiplexed(domain)
-            with self._lock:
+            with self._changed:
                 if self._closed:
                     raise NotReady("the server is closing")
                 if not decoder.slot.closed:
@@ -94,7 +94,7 @@ class ClusterStudio(Studio):
 
     def tidy(self, decoder: RemoteDecoder) -> None:
         """Close a decoder that made room, where nobody uses it any more."""
-        with self._lock:
+        with self._changed:
             if not decoder.retired or decoder.users or decoder not in self._alive:
                 return
             self._alive.remove(decoder)
@@ -108,7 +108,7 @@ class ClusterStudio(Studio):
 
     def decoders(self) -> list[KeptDecoder]:
         """Those that are open."""
-        with self._lock:
+        with self._changed:
             return list(self._alive)
 
     def close(self) -> None:
@@ -116,7 +116,7 @@ class ClusterStudio(Studio):
         self._opened.wait()
         self._over.set()
         self._follower.join(10.0)
-        with self._lock:
+        with self._changed:
             alive, self._alive = self._alive, []
         for decoder in alive:
             with contextlib.suppress(Exception):  # the rest is to be closed all the same

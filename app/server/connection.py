@@ -24,7 +24,7 @@ AWAY, TRY_AGAIN, POLICY = 1001, 1013, 1008  # close codes of RFC 6455
 
 WAITING_BYTES = 32 << 20  # of the messages of one client that wait; it is not read from meanwhile
 
-Message = tuple[dict[str, Any], memoryview, int]  # what was said, its payload, and how long it came
+Message = tuple[dict[str, Any], memoryview, int, float]  # what was said, its payload, its bytes, and when it came
 
 
 class Connection:
@@ -53,7 +53,7 @@ class Connection:
         finally:
             for task in tasks:
                 task.cancel()
-            await asyncio.to_thread(self._stand_up)  # the studio's lock may be held while a decoder is compiled
+            self._stand_up()
             for outcome in await asyncio.gather(*tasks, return_exceptions=True):
                 if isinstance(outcome, Exception) and not isinstance(outcome, WebSocketDisconnect | RuntimeError):
                     log.error("a session ended badly", exc_info=outcome)
@@ -86,7 +86,7 @@ class Connection:
             if event["type"] == "websocket.disconnect":
                 await self._waiting.put(None)
                 return
-            self._heard = time.monotonic()
+            self._heard, came = time.monotonic(), time.perf_counter()
             try:
                 data = event.get("bytes")
                 said, payload = unpack(data) if data is not None else (parse(event["text"]), memoryview(b""))
@@ -98,7 +98,7 @@ class Connection:
                 self._room.clear()
                 await self._room.wait()
             self._bytes += size
-            await self._waiting.put((said, payload, size))
+            await self._waiting.put((said, payload, size, came))
 
     async def _work(self) -> None:
         # Not before it is read from: a socket with an unread message answers no ping, and a model may take minutes.
@@ -110,7 +110,7 @@ class Connection:
             return
         self._seat.set_result(seat)
         while (message := await self._waiting.get()) is not None:
-            said, payload, size = message
+            said, payload, size, came = message
             self._bytes -= size
             self._room.set()
             if said.get("op") == "preview" and not self._waiting.empty():
@@ -118,7 +118,7 @@ class Connection:
                 continue
             try:
                 with self._studio.quotas.asking(self._user, said.get("op")):
-                    reply = await asyncio.to_thread(seat.answer, said, payload)
+                    reply = await asyncio.to_thread(seat.answer, said, payload, came)
             except Exception as error:
                 await self._refuse(said.get("id"), error)
             else:

@@ -6,45 +6,68 @@ Single clicks are noted with ``NORMAL``: they outlive a killed process.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
+import os
+import shutil
 import sqlite3
+import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from livesam.app.annotations.values import Label
 from livesam.app.server.schema import prepare
+from livesam.app.server.soundness import Damaged, check
 from livesam.engine.values.errors import LivesamError
+
+log = logging.getLogger(__name__)
 
 FILE = "annotations.sqlite"
 COLORS = ("#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#42d4f4", "#f032e6", "#bfef45", "#9a6324", "#469990")
 
 
 class Database:
-    """The database of an output folder. Thread-safe.
+    """The database of an output folder. Thread-safe. In a folder that cannot be written to, a copy of it is read.
 
     Raises:
         LivesamError: it cannot be opened, is damaged, or of a later livesam.
     """
 
     def __init__(self, out: Path) -> None:
-        self.path = out / FILE
-        self._lock = threading.RLock()
+        self.path = self._place = out / FILE
+        self._lock, self._block = threading.RLock(), contextlib.ExitStack()
+        opened: list[sqlite3.Connection] = []
         try:
-            self._safe, self._quick = self._open("FULL"), self._open("NORMAL")
+            if self.path.is_file() and not os.access(out, os.W_OK):
+                self._place = self._block.enter_context(copied(self.path))
+            for synchronous in ("FULL", "NORMAL"):
+                opened.append(self._open(synchronous))
+            self._safe, self._quick = opened
             prepare(self._safe)
+            for said in check(self._safe):
+                log.error("%s: %s", self.path, said)
         except (sqlite3.Error, ValueError) as error:
-            raise LivesamError(
-                f"{self.path} cannot be used: {error}; give another folder with --out, or move the file away"
-            ) from error
+            for one in opened:
+                one.close()
+            self._block.close()
+            whole = isinstance(error, sqlite3.OperationalError) or not isinstance(error, sqlite3.Error | Damaged)
+            way = "give another folder with --out, or move the file away"
+            way = way if whole else f"`livesam salvage {out}` saves the objects that can still be read"
+            raise LivesamError(f"{self.path} cannot be used: {error}; {way}") from error
 
     def _open(self, synchronous: str) -> sqlite3.Connection:
-        database = sqlite3.connect(self.path, check_same_thread=False, timeout=10.0)
+        database = sqlite3.connect(self._place, check_same_thread=False, timeout=10.0)
         database.row_factory = sqlite3.Row
-        database.execute("PRAGMA journal_mode = WAL")
-        database.execute(f"PRAGMA synchronous = {synchronous}")
+        try:
+            database.execute("PRAGMA journal_mode = WAL")
+            database.execute(f"PRAGMA synchronous = {synchronous}")
+        except BaseException:
+            database.close()
+            raise
         return database
 
     def close(self) -> None:
@@ -52,6 +75,7 @@ class Database:
         with self._lock:
             self._quick.close()
             self._safe.close()
+            self._block.close()
 
     # Labels
 
@@ -111,6 +135,16 @@ class Database:
 
     def _set(self, database: sqlite3.Connection, key: str, value: str) -> None:
         database.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (key, value))
+
+
+@contextlib.contextmanager
+def copied(path: Path) -> Iterator[Path]:
+    """A copy with its log, for as long as the block lasts: SQLite reads no write-ahead log where it cannot write."""
+    with tempfile.TemporaryDirectory(prefix="livesam-") as folder:
+        for end in ("-wal", ""):
+            if path.with_name(path.name + end).exists():
+                shutil.copyfile(path.with_name(path.name + end), Path(folder) / (path.name + end))
+        yield Path(folder) / path.name
 
 
 def now() -> str:

@@ -11,7 +11,7 @@ from livesam.app.server.kept_decoder import KeptDecoder
 from livesam.app.server.problems import NotFound
 from livesam.engine.serving.version import STABLE
 from livesam.engine.values.adapted_info import AdaptedInfo
-from livesam.engine.values.errors import AdaptationError, LivesamError
+from livesam.engine.values.errors import AdaptationError, CheckpointError, LivesamError
 
 if TYPE_CHECKING:
     from livesam.adapter.learning.learner import Learner
@@ -29,19 +29,27 @@ LAST_LESSONS_S = 5.0  # at a shutdown, for what was accepted last; it is on disk
 
 
 class SharedDecoder(KeptDecoder):
-    """Begins with the version that served last, under its number. Arguments as ``KeptDecoder``."""
+    """Begins with the version that served last, under its number; where its file is lost, with the one before.
+
+    Arguments as ``KeptDecoder``.
+    """
 
     def __init__(self, domain: str, engine: Engine, store: Store, files: WeightFiles, settings: Settings) -> None:
         from livesam.adapter.learning.learner import learn
 
-        super().__init__(domain, engine, store, files, settings)
-        last = max(self._created, default=0)
+        kept, lost = _last_readable(domain, store, files)
+        last = max((number for number, _, _ in store.versions(domain)), default=0)
+        super().__init__(domain, engine, store, files, settings, first=max(1, last + (lost is not None)))
+        self._failed = lost
         self._host = engine.session(self.slot, domain=domain)
-        if last:
-            self.slot.publish(files.read(self._created[last][0]), label=STABLE)
+        if kept is not None:
+            self.slot.publish(kept, label=STABLE)
+            self._failed = lost or self._failed
             self._host.provenance = AdaptedInfo(model=engine.origin.spec.name, method="live", domain=domain)
         self._block = contextlib.ExitStack()
-        self.learner: Learner = self._block.enter_context(learn(self._host, "live", config=settings.loop))
+        self.learner: Learner = self._block.enter_context(
+            learn(self._host, "live", config=settings.loop, patience_s=LAST_LESSONS_S)
+        )
         if not settings.learning:
             self.enable(False)
 
@@ -117,10 +125,20 @@ class SharedDecoder(KeptDecoder):
 
     def close(self) -> None:
         """Learn what was accepted last, for a few seconds, and stop."""
-        self.learner.loop.finish(LAST_LESSONS_S)
-        self.learner.loop.close(LAST_LESSONS_S)
         try:
             self._block.close()
         except AdaptationError as error:
             log.warning("domain %s: %s", self.domain, error)
         self.slot.close()
+
+
+def _last_readable(domain: str, store: Store, files: WeightFiles) -> tuple[DecoderWeights | None, str | None]:
+    """The newest weights whose file can be read, None for the model's own; and what is lost if that is not the last."""
+    lost: str | None = None
+    for number, digest, _ in sorted(store.versions(domain), reverse=True):
+        try:
+            return files.read(digest), lost
+        except CheckpointError as error:
+            lost = lost or f"version {number} is lost, an earlier decoder serves: {error}"
+            log.error("domain %s: version %s is lost: %s", domain, number, error)
+    return None, lost

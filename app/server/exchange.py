@@ -82,6 +82,9 @@ def _take_in(studio: Studio, format: str, data: bytes) -> Imported:
     for one in studio.gallery.pictures():
         by_base.setdefault(one.name.rsplit("/", 1)[-1], one)
     for image in found.images:
+        if image.hw == (0, 0):
+            done.skipped += [f"{image.name}: {said}" for said in image.problems]
+            continue
         picture = studio.gallery.named(image.name) or by_base.get(image.name.replace("\\", "/").rsplit("/", 1)[-1])
         if picture is None:
             done.skipped.append(f"{image.name}: there is no such image in the folder")

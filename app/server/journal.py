@@ -55,10 +55,10 @@ def painted_of(step: Mapping[str, Any], hw: tuple[int, int]) -> npt.NDArray[np.b
         ValueError: the log is damaged.
     """
     try:
-        bits = zlib.decompress(base64.b64decode(step["painted"]["bits"], validate=True))
+        box, bits = step["painted"]["box"], zlib.decompress(base64.b64decode(step["painted"]["bits"], validate=True))
     except (zlib.error, KeyError, TypeError) as error:
         raise ValueError(f"a painted mask cannot be read: {error}") from error
-    return mask_of(step["painted"]["box"], bits, hw)
+    return mask_of(box, bits, hw)
 
 
 def _step(step: Step) -> dict[str, Any]:
@@ -73,6 +73,6 @@ def _step(step: Step) -> dict[str, Any]:
         "answer": answer_hash(step.low_res_logits),
     }
     if step.painted is not None:
-        box, bits = bits_of(step.painted)
+        box, bits = bits_of(step.painted.mask())
         said["painted"] = {"box": box, "bits": base64.b64encode(zlib.compress(bits, 1)).decode()}
     return said

@@ -31,6 +31,7 @@ class KeptDecoder:
     Args:
         domain: its name.
         settings: of the server: the sessions' look.
+        first: number of the first version that is published; None for that of the last one kept.
 
     Attributes:
         slot: serves it.
@@ -39,12 +40,22 @@ class KeptDecoder:
         users: sessions that it answers.
     """
 
-    def __init__(self, domain: str, engine: Engine, store: Store, files: WeightFiles, settings: Settings) -> None:
+    def __init__(
+        self,
+        domain: str,
+        engine: Engine,
+        store: Store,
+        files: WeightFiles,
+        settings: Settings,
+        *,
+        first: int | None = None,
+    ) -> None:
         self.domain, self._engine, self._store, self._files, self._look = domain, engine, store, files, settings.look
         self._created: dict[int, tuple[str, str]] = {
             number: (digest, created) for number, digest, created in store.versions(domain)
         }
-        self.slot = engine.slot(first=max(self._created, default=1), on_publish=self._published)
+        first = max(self._created, default=1) if first is None else first
+        self.slot = engine.slot(first=first, on_publish=self._published)
         self._lock = threading.Lock()
         self.learning, self.users = True, 0
         self.latencies_ms: deque[float] = deque(maxlen=512)

@@ -19,6 +19,7 @@ from livesam.engine.session.cache import EmbeddingCache
 from livesam.engine.session.cached_encoder import CachedEncoder
 from livesam.engine.session.question import show
 from livesam.engine.values.errors import LivesamError
+from livesam.engine.values.painted import Painted
 from livesam.engine.values.prompt import Box, Click, Prompt
 from livesam.engine.values.step import Step
 from livesam.engine.values.window import Window
@@ -130,7 +131,7 @@ class Replay:
         if "painted" in said:
             painted = painted_of(said, whole.hw)
             logits = logits_of(painted, whole.image_size, whole.low_res_hw)
-            return Step(Prompt(mask_logits=logits), logits, 1.0, version, window, painted=painted), painted
+            return Step(Prompt(mask_logits=logits), logits, 1.0, version, window, painted=Painted.of(painted)), painted
         view = whole if window == whole.window else whole.part(window, self._encoder.window)
         clicks = tuple(Click(*click) for click in said["clicks"])
         prompt = Prompt(clicks, None if said["box"] is None else Box(*said["box"]))
@@ -161,7 +162,7 @@ class Replay:
         if digest is None:
             raise LivesamError(f"version {version} of domain {domain!r} was not kept: its objects cannot be replayed")
         if self._decoder is None:
-            self._decoder = self._engine.compile(self._files.read(digest))
+            self._decoder = self._engine.slots.decoder(self._files.read(digest))
         elif self._loaded != digest:
             self._decoder.load_weights(self._files.read(digest))
         self._loaded = digest

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,11 @@ from livesam.app.annotations.values import Annotated, AnnotatedImage
 from livesam.app.server.accepted import COLUMNS, Accepted
 from livesam.app.server.database import Database, now
 from livesam.app.server.problems import NotFound
-from livesam.engine.values.errors import SessionError
+from livesam.app.server.schema import seal
+from livesam.engine.values.errors import LivesamError, SessionError
 from livesam.wire import bits_of, mask_of
+
+log = logging.getLogger(__name__)
 
 
 class Store(Database):
@@ -121,6 +125,7 @@ class Store(Database):
                 number = replaces
                 if database.execute(sql, {**row, "id": replaces}).rowcount == 0:
                     raise NotFound("the object that was edited is gone: accept it as a new one")
+            seal(database, int(number or 0))
             return self._object(database, int(number or 0))
 
     def object(self, number: int) -> Accepted:
@@ -151,6 +156,7 @@ class Store(Database):
 
         Raises:
             NotFound: there is no such object.
+            LivesamError: it was damaged since the database was opened.
         """
         sql = (
             "SELECT o.x0, o.y0, o.x1, o.y1, o.bits, i.height, i.width FROM objects o JOIN images i ON i.id = o.image "
@@ -160,7 +166,7 @@ class Store(Database):
             row = self._safe.execute(sql, (_small(number),)).fetchone()
         if row is None:
             raise NotFound(f"there is no object {number}")
-        return mask_of(list(row[:4]), zlib.decompress(row[4]), (row[5], row[6]))
+        return _mask(number, list(row[:4]), row[4], (row[5], row[6]))
 
     def logs(self) -> Iterator[tuple[Accepted, dict[str, Any]]]:
         """Every object with its log."""
@@ -189,6 +195,7 @@ class Store(Database):
             self.need_label(database, label)
             if database.execute("UPDATE objects SET label = ? WHERE id = ?", (label, _small(number))).rowcount == 0:
                 raise NotFound(f"there is no object {number}")
+            seal(database, number)
             return self._object(database, number)
 
     def annotated(self, image: sqlite3.Row, path: Path | None = None) -> AnnotatedImage:
@@ -200,7 +207,11 @@ class Store(Database):
         for row in rows:
             box = (row["x0"], row["y0"], row["x1"], row["y1"])
             size = (box[3] - box[1], box[2] - box[0])
-            crop = mask_of((0, 0, size[1], size[0]), zlib.decompress(row["bits"]), size)
+            try:
+                crop = _mask(row["id"], (0, 0, size[1], size[0]), row["bits"], size)
+            except LivesamError as error:
+                log.error("%s: %s", image["name"], error)
+                continue
             objects.append(Annotated(row["label"], box, crop, row["id"]))
         return AnnotatedImage(image["name"], (image["height"], image["width"]), tuple(objects), path)
 
@@ -209,6 +220,13 @@ class Store(Database):
         if row is None:
             raise NotFound(f"there is no object {number}")
         return Accepted.of(row)
+
+
+def _mask(number: int, box: Sequence[int], bits: bytes, hw: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    try:
+        return mask_of(box, zlib.decompress(bits), hw)
+    except (zlib.error, ValueError) as error:
+        raise LivesamError(f"object {number} is damaged on the disk: delete it, and click it anew") from error
 
 
 def _small(number: int) -> int:

@@ -227,11 +227,11 @@ class DecoderSlot:
 
     def close(self) -> None:
         """Free both decoders once the clicks in flight are answered; later leases raise ``SessionError``."""
-        with self._swapping:
-            if self._closed:
-                return
-            self._closed = True
-            self._free((self._active, self._idle))
+        with contextlib.ExitStack() as stack:
+            idle = self._swapping.acquire(timeout=self._wait_s)  # a publish that hangs keeps its decoders
+            stack.callback(self._swapping.release if idle else _go_on)
+            before, self._closed = self._closed, True
+            self._free(() if before or not idle else (self._active, self._idle))
 
     def _switch(self, version: int, weights: Mapping[str, npt.NDArray[np.float32]]) -> None:
         """Put weights into the idle decoder and let it take over; ``_swapping`` is held."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+from livesam.engine.files.finite import all_finite
 from livesam.engine.files.hashing import image_hash
+from livesam.engine.values.errors import RuntimeUnavailable
 from livesam.engine.view.geometry import require_rgb
 
 if TYPE_CHECKING:
@@ -60,6 +63,7 @@ class CachedEncoder:
 
         Raises:
             ValueError: the image is not uint8 ``(H, W, 3)``, empty, or too thin.
+            RuntimeUnavailable: the encoder's values are not finite; nothing is kept of them.
             OSError: it could not be written to a cache's folder that is ``required``.
         """
         require_rgb(image)
@@ -69,7 +73,7 @@ class CachedEncoder:
             return Encoded(found, digest, True)
         with self._turn:
             # The hash is computed once: on a 12 Mpx image a second one would cost as much as a click.
-            embedding = self.encoder.encode(image, digest)
+            embedding = self._sound(self.encoder.encode(image, digest))
         if self.cache is not None:
             self.cache.put(embedding)
         return Encoded(embedding, digest, False)
@@ -77,7 +81,18 @@ class CachedEncoder:
     def window(self, pixels: npt.NDArray[np.uint8]) -> ImageEmbedding:
         """The embedding of a part of an image, RGB uint8 ``(H, W, 3)``. Not kept: hardly any is asked for twice."""
         with self._turn:
-            return self.encoder.encode(pixels)
+            return self._sound(self.encoder.encode(pixels))
+
+    def _sound(self, embedding: ImageEmbedding) -> ImageEmbedding:
+        """An embedding whose values are finite: of others every mask would be empty, and nobody be told why."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            total = float(embedding.features.sum())  # 0.1 ms for a MiB, on whichever device it is
+        if not math.isfinite(total) and not all_finite(embedding.numpy()):
+            raise RuntimeUnavailable(
+                f"the image encoder on {self.runtime} gave values that are not finite for this image: take another "
+                "--runtime or --precision, or get the checkpoint again"
+            )
+        return embedding
 
     def close(self) -> None:
         """Free the encoder, once it is not at work; embeddings stay in the cache."""

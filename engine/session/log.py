@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -10,15 +11,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from livesam.engine.files.atomic import atomic_write
+from livesam.engine.files.hashing import weights_hash
 from livesam.engine.values.errors import SessionError
 from livesam.engine.values.interaction import check_domain
+from livesam.engine.values.painted import Painted
 from livesam.engine.values.prompt import Box, Click, Prompt
 from livesam.engine.values.step import Step
 from livesam.engine.values.window import Window
 from livesam.engine.view.view import View
 
-FORMAT = "livesam-session-3"
-EARLIER = ("livesam-session-1", "livesam-session-2")  # without windows; without painted masks and chosen ones
+FORMAT = "livesam-session-4"
+# Without windows; without painted masks and chosen ones; without a sum.
+EARLIER = ("livesam-session-1", "livesam-session-2", "livesam-session-3")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,7 +52,7 @@ class SessionLog:
             if mask is not None and not fed_back:
                 tensors[f"mask.{i}"] = np.ascontiguousarray(mask)
             if step.painted is not None:
-                tensors[f"painted.{i}"] = np.packbits(step.painted, axis=1)
+                tensors[f"painted.{i}"] = np.packbits(step.painted.mask(), axis=1)
             steps.append(
                 {
                     "clicks": [[click.x, click.y, click.positive] for click in step.prompt.clicks],
@@ -69,7 +73,8 @@ class SessionLog:
             "steps": steps,
         }
         with atomic_write(path) as file:
-            file.write(save(tensors, {"livesam": json.dumps(head)}))
+            text = json.dumps(head)
+            file.write(save(tensors, {"livesam": text, "sum": _sum(tensors, text)}))
 
     def check(self, view: View) -> None:
         """Refuse steps that this image and model cannot have had.
@@ -91,11 +96,14 @@ class SessionLog:
 
         try:
             with safe_open(path, framework="numpy") as file:
-                head = json.loads((file.metadata() or {}).get("livesam", "{}"))
+                metadata = file.metadata() or {}
+                head = json.loads(metadata.get("livesam", "{}"))
                 names = list(file.keys())
                 tensors = {name: file.get_tensor(name) for name in names}
             if head.get("format") not in (FORMAT, *EARLIER):
                 raise ValueError(f"its format is {head.get('format')!r}, not {FORMAT!r}")
+            if head["format"] == FORMAT and metadata.get("sum") != _sum(tensors, metadata["livesam"]):
+                raise ValueError("it holds other values than were written")
             height, width = (int(n) for n in head["original_hw"])
             steps: list[Step] = []
             for i, raw in enumerate(head["steps"]):
@@ -107,6 +115,11 @@ class SessionLog:
         except Exception as error:  # safetensors raises its own types for damage
             raise SessionError(f"{path} is not a saved session that can be read: {error}") from error
         return cls(image_hash, (height, width), embedding_key, domain, tuple(steps))
+
+
+def _sum(tensors: dict[str, npt.NDArray[Any]], head: str) -> str:
+    """Over all that the file holds."""
+    return hashlib.sha256(f"{weights_hash(tensors)}\n{head}".encode()).hexdigest()
 
 
 def _step(
@@ -124,7 +137,7 @@ def _step(
     box = None if raw["box"] is None else Box(*(float(value) for value in raw["box"]))
     window = Window(*(int(value) for value in raw["window"]))
     token = None if raw.get("token") is None else int(raw["token"])
-    painted = None if f"painted.{index}" not in tensors else _painted(tensors[f"painted.{index}"], hw)
+    painted = None if f"painted.{index}" not in tensors else Painted.of(_painted(tensors[f"painted.{index}"], hw))
     iou, version = float(raw["iou"]), int(raw["decoder_version"])
     return Step(Prompt(clicks, box, mask), answer, iou, version, window, token, painted)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -52,8 +53,23 @@ def staged(path: Path) -> Iterator[Path]:
             os.replace(file, path.parent / file.name)
     except OSError as error:
         raise ExportError(f"cannot write {path}: {error.strerror or error}") from error
+    except Exception as error:  # torch and OpenVINO have words of their own for a full disk
+        full = refusal_of(folder)
+        if full is None:
+            raise
+        raise ExportError(f"cannot write {path}: {full} ({error})") from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def refusal_of(folder: Path) -> str | None:
+    """What the system says to 64 MiB more in a folder; None where it takes them, or cannot be asked."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            os.posix_fallocate(file.fileno(), 0, 64 << 20)
+    except OSError as error:
+        return error.strerror if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS) else None
+    return None
 
 
 def save_graph(model: onnx.ModelProto, path: Path) -> list[Path]:

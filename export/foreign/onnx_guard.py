@@ -69,6 +69,9 @@ def read_onnx(path: Path) -> onnx.ModelProto:
     if strange:
         raise ExportError(f"{path} uses operators that are not allowed: {', '.join(strange[:3])}")
     _check_tensors(path, _tensors(graph))
+    for value in (*graph.input, *graph.output):
+        if value.type.WhichOneof("value") != "tensor_type" or not _is_known(value.type.tensor_type.elem_type):
+            raise ExportError(f"{path} has the input or output {value.name[:80]!r}, which is no tensor of a known type")
     return model
 
 
@@ -109,6 +112,16 @@ def _external(tensor: onnx.TensorProto) -> dict[str, str]:
     return {"location": "", **{entry.key: entry.value for entry in tensor.external_data}}
 
 
+def _is_known(kind: int) -> bool:
+    import onnx
+
+    try:
+        onnx.helper.tensor_dtype_to_np_dtype(kind)
+    except (KeyError, TypeError, ValueError):
+        return False
+    return True
+
+
 def _check_tensors(path: Path, tensors: Iterable[onnx.TensorProto]) -> None:
     import onnx
 
@@ -117,10 +130,9 @@ def _check_tensors(path: Path, tensors: Iterable[onnx.TensorProto]) -> None:
         dims = list(tensor.dims)
         if len(dims) > MAX_DIMS or any(d < 0 for d in dims):
             raise ExportError(f"{path} declares {name} with the impossible shape {dims[:8]}")
-        try:
-            item = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
-        except (KeyError, TypeError, ValueError) as error:
-            raise ExportError(f"{path} declares {name} with an unknown type") from error
+        if not _is_known(tensor.data_type):
+            raise ExportError(f"{path} declares {name} with an unknown type")
+        item = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
         count = math.prod(dims)
         external = _external(tensor)
         if external:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from livesam.engine.files.hashing import file_sha256
 from livesam.engine.values.errors import ExportError
+from livesam.export.files.staging import refusal_of
 
 MANIFEST = "manifest"  # Manifest.write adds ".json"
 
@@ -45,6 +46,11 @@ def staged_folder(path: Path) -> Iterator[Path]:
             raise
     except OSError as error:
         raise ExportError(f"cannot write {path}: {error.strerror or error}") from error
+    except Exception as error:  # torch and OpenVINO have words of their own for a full disk
+        full = refusal_of(holder)
+        if full is None:
+            raise
+        raise ExportError(f"cannot write {path}: {full} ({error})") from error
     finally:
         shutil.rmtree(holder, ignore_errors=True)
 

@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import json
 import shutil
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -151,13 +152,15 @@ class GraphCache:
 
     def base_weights(self) -> Weights:
         """The checkpoint's own 120 decoder tensors, float32."""
-        from safetensors import SafetensorError
-        from safetensors.numpy import load_file, save
+        from safetensors import SafetensorError, safe_open
+        from safetensors.numpy import save
 
         path = self.folder / "decoder-weights.safetensors"
         try:
-            found: Weights = load_file(str(path))
-            if len(found) == DECODER_TENSORS:
+            with safe_open(path, framework="numpy") as stored:
+                found: Weights = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+                told = (stored.metadata() or {}).get("sum")
+            if len(found) == DECODER_TENSORS and told == _sum(found):
                 return found
         except (OSError, SafetensorError):
             pass  # not there yet, or damaged: made again
@@ -165,7 +168,8 @@ class GraphCache:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with atomic_write(path) as file:
-                file.write(save({name: np.ascontiguousarray(value) for name, value in weights.items()}))
+                plain = {name: np.ascontiguousarray(value) for name, value in weights.items()}
+                file.write(save(plain, {"sum": _sum(plain)}))
         except OSError as error:
             raise ExportError(
                 f"cannot write {path}: {error.strerror or error}; set LIVESAM_CACHE to a folder that can be written"
@@ -198,6 +202,14 @@ class GraphCache:
             with atomic_write(note) as file:
                 file.write(key.encode())
         return key
+
+
+def _sum(weights: Weights) -> str:
+    """A CRC-32 over names and values: 16 MB take 6 ms at every start, where a SHA-256 takes 30."""
+    found = 0
+    for name in sorted(weights):
+        found = zlib.crc32(np.ascontiguousarray(weights[name]).data.cast("B"), zlib.crc32(name.encode(), found))
+    return f"{found:08x}"
 
 
 def _complete(path: Path) -> bool:

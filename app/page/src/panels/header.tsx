@@ -29,7 +29,7 @@ export function Header({ store, onHelp, onPanel }: { store: Store; onHelp: () =>
       )}
       <Link store={store} />
       <div class="group group--end">
-        <Menu icon="out" label="Import and export annotations" text="Export">
+        <Menu icon="out" label="Import and export annotations" text="Import, export">
           {(info?.export_formats ?? []).map((format) => (
             <a key={format} role="menuitem" href={`/api/export/${format}`} download>
               {NAMES[format] ?? format}

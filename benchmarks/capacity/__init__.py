@@ -1,0 +1,1 @@
+"""How many machines so many people need, by simulation."""

@@ -1,0 +1,1 @@
+"""Hours of use, and kills in the middle of it, on a real `livesam serve`."""

@@ -1,0 +1,1 @@
+"""What reads foreign bytes, and valid files to spoil."""

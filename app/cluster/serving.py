@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 LOCAL = "local"
 STORE_BYTES = 256 << 20  # images and interactions on their way: a picture of 12 million pixels has 36 MB
+TRIES = 3  # to start Ray on this machine
 HEAD = {"node:__internal_head__": 0.001}  # the machine of the output folder, whose database is SQLite
 ANSWERS_AT_ONCE = 32  # of an actor of learners: taking an interaction is quick, and one that hangs holds one
 
@@ -64,6 +65,7 @@ def _asked_to_stop(stop: threading.Event) -> Iterator[None]:
 def _connected(scale: Scale) -> Iterator[Any]:
     # Read when ray is imported: no figures go to its makers.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "30")  # its 5 s end one on a crowded machine
     # Ray would give each process one thread, with which PyTorch rounds otherwise than in a replay on this machine.
     os.environ.setdefault("OMP_NUM_THREADS", str(len(os.sched_getaffinity(0))))
     try:
@@ -72,15 +74,18 @@ def _connected(scale: Scale) -> Iterator[Any]:
     except ImportError as error:
         raise LivesamError(f"--ray needs Ray Serve ({error}): pip install 'livesam[scale]'") from error
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "namespace": APPLICATION}
-    try:
-        if scale.address == LOCAL:
-            # Processes here share what cores there are; what Ray counts must not keep one from starting.
-            cpus = max(os.cpu_count() or 1, scale.encoders + scale.ingresses)
-            ray.init(address=LOCAL, num_cpus=cpus, include_dashboard=False, object_store_memory=STORE_BYTES, **quiet)
-        else:
+    if scale.address == LOCAL:
+        # Processes here share what cores there are; what Ray counts must not keep one from starting.
+        cpus = max(os.cpu_count() or 1, scale.encoders + scale.ingresses)
+        quiet |= {"num_cpus": cpus, "include_dashboard": False, "object_store_memory": STORE_BYTES}
+    for left in reversed(range(TRIES)):
+        try:
             ray.init(address=scale.address, **quiet)
-    except (ConnectionError, ValueError, RuntimeError, OSError) as error:
-        raise LivesamError(f"Ray at {scale.address} cannot be used: {error}") from error
+            break
+        except Exception as error:  # Ray raises Exception itself where a crowded machine took more than its 30 s
+            ray.shutdown()
+            if left == 0 or scale.address != LOCAL:
+                raise LivesamError(f"Ray at {scale.address} cannot be used: {error}") from error
     try:
         yield ray
     finally:

@@ -13,13 +13,17 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from livesam.app.cluster.names import APPLICATION, ENCODERS, REGISTRY, SESSIONS, Scale
+from livesam.app.server.database import FILE
 from livesam.app.server.lock import only_here
 from livesam.app.server.serving import check, free_port, images_of
+from livesam.app.server.soundness import check_log
 from livesam.app.server.store import Store
 from livesam.engine.values.errors import LivesamError
 
 if TYPE_CHECKING:
     from livesam.app.server.settings import Settings
+
+log = logging.getLogger(__name__)
 
 LOCAL = "local"
 STORE_BYTES = 256 << 20  # images and interactions on their way: a picture of 12 million pixels has 36 MB
@@ -43,6 +47,9 @@ def serve(settings: Settings, scale: Scale, tell: Callable[[str], object]) -> No
         if settings.port == 0:
             settings = replace(settings, port=free_port(settings))
         settings = replace(settings, out=settings.out.resolve())
+        lost = check_log(settings.out / FILE)
+        if lost is not None:
+            log.error("%s", lost)
         Store(settings.out).close()  # its tables, before several replicas find none at once
         with _running(ray, settings, scale):
             name = f"[{settings.host}]" if ":" in settings.host else settings.host

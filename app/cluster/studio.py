@@ -52,6 +52,9 @@ class ClusterStudio(Studio):
         self._follower = threading.Thread(target=self._follow, name="livesam-follower", daemon=True)
         self._follower.start()
 
+    def _check_log(self) -> None:
+        """Done by the command, before other replicas write."""
+
     def _open_engine(self) -> Engine:
         from livesam.export.opening import open_engine
 
@@ -98,8 +101,9 @@ class ClusterStudio(Studio):
             if not decoder.retired or decoder.users or decoder not in self._alive:
                 return
             self._alive.remove(decoder)
-        decoder.close()
         self.metrics.forget(decoder.domain)
+        # A session leaves on the replica's loop, and the courier may need two seconds.
+        threading.Thread(target=decoder.close, name="livesam-closing", daemon=True).start()
 
     def learning(self, domain: str) -> dict[str, Any]:
         """What is to be seen of a domain's learning; looking makes no decoder."""

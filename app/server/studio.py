@@ -58,9 +58,7 @@ class Studio:
 
     def __init__(self, settings: Settings, gallery: Gallery) -> None:
         self.settings, self.gallery = settings, gallery
-        lost = check_log(settings.out / FILE)
-        if lost is not None:
-            log.error("%s", lost)
+        self._check_log()
         self.store = Store(settings.out)
         self._note("folder", str(gallery.folder))
         self.pictures, self.metrics, self.quotas = Pictures(), Metrics(), Quotas(settings.quota)
@@ -93,6 +91,11 @@ class Studio:
             self._failed = f"the model could not be opened: {error}"
         finally:
             self._opened.set()
+
+    def _check_log(self) -> None:
+        lost = check_log(self.settings.out / FILE)
+        if lost is not None:
+            log.error("%s", lost)
 
     def _open_engine(self) -> Engine:
         from livesam.export.opening import open_engine

@@ -1,0 +1,86 @@
+"""What the sessions of one replica share: decoders make room in Serve's order, and none while somebody uses it."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import Future
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+pytest.importorskip("fsspec")
+pytest.importorskip("fastapi")
+from livesam.app.cluster.studio import ClusterStudio
+from livesam.app.server.gallery import Gallery
+from livesam.app.server.settings import Settings
+from livesam.export.opening import Opening
+
+SIDE = 512
+
+
+class Elsewhere:
+    """Encoders and learners: these never answer, those at once."""
+
+    def __getattr__(self, name):
+        if name == "about":
+            return SimpleNamespace(remote=lambda: answer((SIDE, "weights", "torch:cpu:fp32")))
+        if name == "encode":
+            return SimpleNamespace(remote=lambda image: answer(np.zeros((1, 256, SIDE // 16, SIDE // 16), np.float32)))
+        return SimpleNamespace(remote=lambda *said: SimpleNamespace(future=Future))
+
+
+def answer(value):
+    return SimpleNamespace(result=lambda timeout_s: value)
+
+
+@pytest.fixture
+def studio(tmp_path):
+    kept = {}
+
+    def multiplexed(domain):
+        """As Serve's cache of one model."""
+        if domain not in kept:
+            for name in list(kept):
+                kept[name].retired = True
+                made.tidy(kept.pop(name))
+            kept[domain] = made.make(domain)
+        return kept[domain]
+
+    settings = Settings(tmp_path, tmp_path, Opening("nano", runtime="torch"))
+    args = (Elsewhere(), [Elsewhere()], str(tmp_path / "registry"), multiplexed)
+    made = ClusterStudio(settings, Gallery(tmp_path, tmp_path), *args)
+    made.open()
+    assert made.why_not() is None
+    yield made
+    made.close()
+
+
+def test_a_decoder_that_is_used_makes_room_when_it_is_left(studio):
+    cells = studio.decoder("cells", sits_down=True)
+    with studio.using("roads") as roads:
+        assert [one.domain for one in studio.decoders()] == ["cells", "roads"]
+        session = cells.session()
+        session.set_image(np.zeros((64, 64, 3), np.uint8))
+        assert session.click(32, 32).decoder_version == 0  # out of the cache, and answering
+        assert studio.decoder("cells") is not cells  # a new session gets a new one
+        assert studio.learning("cells")["domain"] == "cells"
+    studio.leave(cells)
+    deadline = time.monotonic() + 30
+    while not (cells.slot.closed and roads.slot.closed) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert cells.slot.closed
+    assert roads.slot.closed
+    assert [one.domain for one in studio.decoders()] == ["cells"]
+
+
+def test_versions_are_followed(studio):
+    with studio.using("cells") as decoder:
+        base = studio.engine.base
+        late = "iou_prediction_head.layers.2.bias"
+        learned = {**base, late: base[late] * np.float32(1.001)}
+        decoder._registry.publish("cells", decoder._files.pack(learned), ("stable",))
+        deadline = time.monotonic() + 60
+        while decoder.slot.current == 0 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert decoder.slot.current == 1

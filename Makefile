@@ -3,13 +3,13 @@
 PYTHON ?= python3
 VENV ?= .venv
 FOLDER ?=
-EXTRAS ?= cpu,int8,rtx,app,serve,train,dev
+EXTRAS ?= cpu,int8,rtx,app,serve,scale,train,dev
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 FOLDERS := api engine export adapter benchmarks app
 
-.PHONY: run test lint venv browser clean FORCE
+.PHONY: run test lint venv browser triton clean FORCE
 .DELETE_ON_ERROR:
 
 run: venv
@@ -24,6 +24,13 @@ browser:
 	@command -v chromium chromium-browser google-chrome >/dev/null \
 		|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get -qq update && apt-get -qq install -y --no-install-recommends chromium >/dev/null; } \
 		|| echo "no Chromium here: the tests of the page will be skipped"
+
+# A real Triton server for the test of the exported repository (55 MB, Linux; CPU is enough). nvidia-pytriton carries it, with
+# a stub of its Python backend for each Python; its Python packages are not wanted, so it goes into a folder of its own.
+triton: venv
+	$(PIP) install --quiet --no-deps --upgrade --target $(VENV)/triton "nvidia-pytriton==0.7.0"
+	cd $(VENV)/triton/pytriton/tritonserver && cp python_backend_stubs/$$($(CURDIR)/$(BIN)/python -c \
+		'import sys; print("%d.%d" % sys.version_info[:2])')/triton_python_backend_stub backends/python/
 
 lint: venv
 	$(BIN)/ruff check .

@@ -6,10 +6,10 @@ import hashlib
 import json
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 INDEX = "index.json"
 WORKERS = min(4, (os.cpu_count() or 1) + 1)  # images at once; the largest that is read takes 200 MB
 
+Item = TypeVar("Item")
 T = TypeVar("T")
 
 
@@ -77,7 +78,7 @@ def embed_images(
     before = dict(index)
     encoded, found, left_out = 0, 0, {}
     try:
-        for done, (path, ask) in enumerate(_ahead(images, lambda path: _embed_one(encoder, path, out, bands)), 1):
+        for done, (path, ask) in enumerate(ahead(images, lambda path: _embed_one(encoder, path, out, bands)), 1):
             try:
                 key, was_there = ask()
             except ImageError as error:
@@ -109,9 +110,8 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
     found: dict[Path, None] = {}
     for path in paths:
         if path.is_dir():
-            inside = (p for p in sorted(path.rglob("*")) if p.suffix.lower() in SUFFIXES and p.is_file())
-            seen = (p for p in inside if not any(part.startswith(".") for part in p.relative_to(path).parts))
-            found.update(dict.fromkeys(seen))
+            inside = (p for p in sorted(path.rglob("*")) if is_image_name(p.relative_to(path)) and p.is_file())
+            found.update(dict.fromkeys(inside))
         elif path.exists():
             found[path] = None
         else:
@@ -121,14 +121,23 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
     return list(found)
 
 
-def _ahead(images: Sequence[Path], embed: Callable[[Path], T]) -> Iterator[tuple[Path, Callable[[], T]]]:
-    """Each image in turn with what asks for its result; meanwhile threads are at work on the next few."""
-    with ThreadPoolExecutor(WORKERS) as pool:
-        waiting: deque[tuple[Path, Future[T]]] = deque()
+def is_image_name(path: PurePath) -> bool:
+    """Whether a file that lies so below a folder is one of its images, by its name alone."""
+    from livesam.engine.files.image import SUFFIXES
+
+    return path.suffix.lower() in SUFFIXES and not any(part.startswith(".") for part in path.parts)
+
+
+def ahead(
+    items: Iterable[Item], work: Callable[[Item], T], workers: int = WORKERS
+) -> Iterator[tuple[Item, Callable[[], T]]]:
+    """Each item in turn with what asks for its result; meanwhile threads are at work on the next few."""
+    with ThreadPoolExecutor(workers) as pool:
+        waiting: deque[tuple[Item, Future[T]]] = deque()
         try:
-            for path in images:
-                waiting.append((path, pool.submit(embed, path)))
-                if len(waiting) > WORKERS:
+            for item in items:
+                waiting.append((item, pool.submit(work, item)))
+                if len(waiting) > workers:
                     done, future = waiting.popleft()
                     yield done, future.result
             while waiting:

@@ -70,7 +70,15 @@ def open_session(
     opening = Opening(model, _path(checkpoint, "checkpoint"), runtime, device=device, size=size)
     learned, folder = _path(adapted, "adapted"), _path(embeddings, "embeddings")
     missing = missing_for(model, runtime, "beside")
-    return open_it(opening, look=look, adapted=learned, embeddings=folder, missing=missing)
+    session = open_it(opening, look=look, adapted=learned, embeddings=folder, missing=missing)
+    session.canvas = _widget
+    return session
+
+
+def _widget(session: Session, image: Picture, labels: Sequence[str]) -> Any:
+    from livesam.canvas import widget
+
+    return widget(session, image, labels)
 
 
 def missing_for(model: str, runtime: str, otherwise: Missing) -> Missing:

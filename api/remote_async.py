@@ -6,9 +6,12 @@ import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
+import numpy.typing as npt
 from livesam.engine.values.errors import LivesamError, SessionError
 from livesam.engine.values.result import MaskResult
 from livesam.talk import RemoteObject, Talk, there, unreachable
+from livesam.wire import bits_of
 
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection as AsyncSocket
@@ -17,8 +20,8 @@ if TYPE_CHECKING:
 class AsyncRemoteSession:
     """``RemoteSession`` for asyncio: every call is awaited. Made by ``livesam.connect_async``."""
 
-    def __init__(self, talk: Talk, socket: AsyncSocket) -> None:
-        self._talk, self._socket, self._lock = talk, socket, asyncio.Lock()
+    def __init__(self, talk: Talk, socket: AsyncSocket, domain: str) -> None:
+        self._talk, self._socket, self._lock, self._domain = talk, socket, asyncio.Lock(), domain
 
     @classmethod
     async def open(cls, url: str, token: str | None, domain: str, private: str | None) -> Self:
@@ -31,7 +34,7 @@ class AsyncRemoteSession:
             socket = await connect(talk.address, **talk.options)
         except (OSError, WebSocketException) as error:
             raise LivesamError(unreachable(talk.base, error)) from error
-        return cls(talk, socket)
+        return cls(talk, socket, domain)
 
     async def __aenter__(self) -> Self:
         return self
@@ -68,9 +71,47 @@ class AsyncRemoteSession:
         await self._ask("reset")
         self._talk.mask = None
 
+    async def candidates(self) -> tuple[MaskResult, ...]:
+        """The masks that the decoder has for the last click, the likeliest first; ``choose`` takes one."""
+        return tuple(result for _, result in self._talk.results(*await self._ask("candidates")))
+
+    async def choose(self, index: int) -> MaskResult:
+        """Take one of ``candidates`` instead of the last answer."""
+        return there(await self._mask("choose", index=index))
+
+    async def paint(self, mask: npt.NDArray[np.bool_]) -> MaskResult:
+        """Take a mask as it was painted, bool ``(H, W)`` of the image."""
+        box, bits = bits_of(np.asarray(mask, bool))
+        return there(self._talk.result(*await self._ask("paint", bits, box=box)))
+
     async def accept(self, *, rough: bool = False, label: str = "object") -> RemoteObject:
         """The mask is right."""
         return self._talk.accepted((await self._ask("accept", label=label, rough=rough))[0])
+
+    async def propose(self, label: str | None = None, *, most: int = 50) -> list[tuple[int, MaskResult]]:
+        """Masks of what looks like the objects that were accepted on this image, by numbers for ``take``."""
+        said = {"most": most} if label is None else {"most": most, "label": label}
+        return [(one["id"], result) for one, result in self._talk.results(*await self._ask("propose", **said))]
+
+    async def take(self, proposal: int, label: str) -> int:
+        """Accept a proposal; the object's id."""
+        return int((await self._ask("take", proposal=proposal, label=label))[0]["object"]["id"])
+
+    @property
+    def domain(self) -> str:
+        """Whose decoder answers; ``set_domain`` takes another."""
+        return self._domain
+
+    async def set_domain(self, domain: str) -> None:
+        """Take the decoder of that domain, and begin a new object."""
+        await self._ask("domain", name=domain)
+        self._domain = domain
+
+    async def learning(self) -> dict[str, Any]:
+        """What is to be seen of the learning, as ``GET /api/learning`` tells it of ``domain``."""
+        path = f"/api/learning?{self._talk.query(self._domain)}"
+        found: dict[str, Any] = await asyncio.to_thread(self._talk.get, path)
+        return found
 
     async def close(self) -> None:
         """End the session."""
@@ -79,12 +120,12 @@ class AsyncRemoteSession:
     async def _mask(self, op: str, **said: Any) -> MaskResult | None:
         return self._talk.result(*await self._ask(op, **said))
 
-    async def _ask(self, op: str, **said: Any) -> tuple[dict[str, Any], memoryview]:
+    async def _ask(self, op: str, payload: bytes | None = None, **said: Any) -> tuple[dict[str, Any], memoryview]:
         from websockets.exceptions import ConnectionClosed
 
         async with self._lock:
             try:
-                await self._socket.send(self._talk.message(op, said, None))
+                await self._socket.send(self._talk.message(op, said, payload))
                 while (found := self._talk.heard(await self._socket.recv())) is None:
                     pass
             except ConnectionClosed as error:

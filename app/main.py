@@ -21,11 +21,13 @@ from livesam.app.commands.embed import embed
 from livesam.app.commands.evaluate import evaluate
 from livesam.app.commands.export import export
 from livesam.app.commands.inspect import import_, inspect, merge
+from livesam.app.commands.label import label
 from livesam.app.commands.prepare import prepare
 from livesam.app.commands.replay import replay
 from livesam.app.commands.salvage import salvage
 from livesam.app.commands.segment import segment
 from livesam.app.commands.serve import serve
+from livesam.app.options import RayCommand
 from livesam.engine.values.errors import LivesamError
 
 # typer carries its own copy of click since 0.20 or so; the base of its public BadParameter is right for both.
@@ -60,14 +62,15 @@ def root(
 
 
 app.command()(doctor)
-app.command()(serve)
+app.command(cls=RayCommand)(serve)
 app.command()(replay)
 app.command()(salvage)
 app.command()(demo)
 app.command()(download)
 app.command()(prepare)
 app.command()(segment)
-app.command()(embed)
+app.command(cls=RayCommand)(embed)
+app.command(cls=RayCommand)(label)
 app.command("eval")(evaluate)
 app.add_typer(bench, name="bench")
 app.add_typer(export, name="export")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import typer
+from typer.core import TyperCommand
 
 CHECKPOINT_HELP = "Weights file of that model; not needed for nano, nor after `livesam download`."
 RUNTIME_HELP = "What runs it; onnxruntime:tensorrt is ONNX Runtime with its own TensorRT provider."
@@ -70,3 +72,33 @@ BandsOption: TypeAlias = Annotated[
         metavar="N[,N,N]",
     ),
 ]
+RayOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        help="Let Ray do it: on this machine, or on the cluster at auto, HOST:PORT or ray://HOST:PORT.",
+        metavar="[ADDRESS]",
+    ),
+]
+WorkersOption: TypeAlias = Annotated[
+    int | None,
+    typer.Option("--workers", help="With --ray, at most so many workers.  [one a GPU, or one a core]", metavar="N"),
+]
+ShardOption: TypeAlias = Annotated[
+    int | None, typer.Option("--shard", help="Images of a shard at most.  [64]", metavar="N")
+]
+RAY_ADDRESS = re.compile(r"local|auto|ray://.+|[\w.-]+:\d+")
+
+
+class RayCommand(TyperCommand):
+    """A command whose ``--ray`` may stand without a value, which is ``local``; typer's options always take one."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        end = args.index("--") if "--" in args else len(args)
+        said: list[str] = []
+        for i, word in enumerate(args):
+            said.append(word)
+            following = args[i + 1] if i + 1 < end else ""
+            if word == "--ray" and i < end and not RAY_ADDRESS.fullmatch(following):
+                said.append("local")
+        return super().parse_args(ctx, said)

@@ -35,8 +35,8 @@ def fetching(what: str, size: int) -> Iterator[Callable[[int, int], None]]:
 
 
 @contextlib.contextmanager
-def counting(what: str, total: int) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on stderr with rate and time left; the function takes (done, all)."""
+def counting(what: str, total: int | None) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on stderr with rate and time left; the function takes (done, all). None: not known yet."""
     if not sys.stderr.isatty():
         yield lambda done, all_: None
         return

@@ -46,7 +46,7 @@ def probe_for(graphs: GraphCache, choice: Choice) -> Probe:
     return Probe.standard(graphs.spec.embedding_hw, _Reference(graphs), tolerance)
 
 
-def encoder_for(graphs: GraphCache, choice: Choice, batch: int = 1) -> ImageEncoder:
+def encoder_for(graphs: GraphCache, choice: Choice, batch: int = 1, threads: int = 0) -> ImageEncoder:
     if choice.name == "torch":
         from livesam.engine.runtimes.torch_encoder import TorchEncoder
 
@@ -55,18 +55,18 @@ def encoder_for(graphs: GraphCache, choice: Choice, batch: int = 1) -> ImageEnco
         from livesam.engine.runtimes.onnxruntime import OrtEncoder
 
         graph = graphs.encoder(choice.precision, one=batch == 1)
-        return OrtEncoder(graph, provider=_provider(choice), gpu=choice.gpu)
+        return OrtEncoder(graph, provider=_provider(choice), threads=threads, gpu=choice.gpu)
     if choice.name == "openvino":
         from livesam.engine.runtimes.openvino import OvEncoder
 
         if choice.precision == "int8":
             if batch > 1:
                 raise RuntimeUnavailable(f"int8 takes one image at a time, got a batch of {batch}: take fp32 or bf16")
-            return OvEncoder(graphs.int8_encoder(), cache_dir=graphs.folder / "openvino")
+            return OvEncoder(graphs.int8_encoder(), threads=threads, cache_dir=graphs.folder / "openvino")
         # OpenVINO takes the precision as a hint; its CPU plugin would convert a low-precision graph back.
         graph = graphs.encoder("fp32", one=batch == 1)
         graphs.progress(f"building the encoder of {graphs.spec.name} with openvino")
-        return OvEncoder(graph, precision=choice.precision, cache_dir=graphs.folder / "openvino")
+        return OvEncoder(graph, precision=choice.precision, threads=threads, cache_dir=graphs.folder / "openvino")
     if choice.name in ("tensorrt", TENSORRT_RTX):
         return _tensorrt_encoder(graphs, choice, batch)
     raise ValueError(f"no encoder is made for the runtime {choice.name!r}: say how in export/engines.py")
@@ -76,7 +76,7 @@ def _provider(choice: Choice) -> str:
     return "tensorrt" if choice.name == ORT_TENSORRT else choice.device.partition(":")[0]
 
 
-def compiler_for(graphs: GraphCache, choice: Choice, swap: Swap) -> DecoderCompiler:
+def compiler_for(graphs: GraphCache, choice: Choice, swap: Swap, threads: int = 0) -> DecoderCompiler:
     if swap not in ("inputs", "refit"):
         raise ValueError(f"unknown way to swap {swap!r}: choose inputs or refit")
     if swap == "refit" and choice.name not in ("tensorrt", TENSORRT_RTX):
@@ -88,11 +88,12 @@ def compiler_for(graphs: GraphCache, choice: Choice, swap: Swap) -> DecoderCompi
     if choice.name in ("onnxruntime", ORT_TENSORRT):
         from livesam.engine.runtimes.onnxruntime import OrtGraph
 
-        return OrtGraph(graphs.decoder(choice.precision), provider=_provider(choice), gpu=choice.gpu)
+        return OrtGraph(graphs.decoder(choice.precision), provider=_provider(choice), threads=threads, gpu=choice.gpu)
     if choice.name == "openvino":
         from livesam.engine.runtimes.openvino import OvGraph
 
-        return OvGraph(graphs.decoder("fp32"), precision=choice.precision, cache_dir=graphs.folder / "openvino")
+        kept = graphs.folder / "openvino"
+        return OvGraph(graphs.decoder("fp32"), precision=choice.precision, threads=threads, cache_dir=kept)
     if choice.name in ("tensorrt", TENSORRT_RTX):
         return _tensorrt_compiler(graphs, choice, swap)
     raise ValueError(f"no decoder is made for the runtime {choice.name!r}: say how in export/engines.py")

@@ -16,6 +16,7 @@ from livesam.engine.runtimes import selection
 from livesam.engine.runtimes.selection import Choice
 from livesam.engine.runtimes.stand_in import StandIn
 from livesam.engine.serving.right_of_way import RightOfWay
+from livesam.engine.serving.slots import Slots
 from livesam.engine.serving.version import STABLE
 from livesam.engine.session.preparing import Preparing
 from livesam.engine.view.look import PLAIN, Look
@@ -25,10 +26,9 @@ from livesam.export.preparing.background import Background, Engines
 from livesam.export.preparing.record import is_prepared, stand_in_for
 
 if TYPE_CHECKING:
-    from livesam.engine.session.cache import EmbeddingCache
     from livesam.engine.session.engine import Engine
     from livesam.engine.session.session import Session
-    from livesam.engine.values.protocols import DecoderCompiler, DecoderWeights, ImageEncoder
+    from livesam.engine.values.protocols import DecoderCompiler, ImageEncoder
 
 # What to do about engines that were not prepared: build them first; let PyTorch answer and build them beside it; let
 # PyTorch answer and build nothing.
@@ -51,6 +51,7 @@ class Opening:
         device: ``cpu``, ``cuda`` (GPU 0) or ``cuda:N``; None for what the runtime runs on.
         cache_dir: where graphs are kept; None for ``LIVESAM_CACHE`` or ``~/.cache/livesam``.
         size: side of the model's input in pixels, 512 or 1024 for ``nano``; None for the model's usual one.
+        threads: of one run on a CPU, with OpenVINO and ONNX Runtime; 0 for one a core.
     """
 
     model: str = "nano"
@@ -60,6 +61,7 @@ class Opening:
     device: str | None = None
     cache_dir: Path | None = None
     size: int | None = None
+    threads: int = 0
 
     def graphs(self, progress: Progress = quiet) -> GraphCache:
         """The model's exported graphs, made where they are missing."""
@@ -91,7 +93,7 @@ def open_encoder(opening: Opening, *, batch: int = 1, progress: Progress = quiet
     if batch < 1:
         raise ValueError(f"batch must be positive, got {batch}")
     choice = opening.choice("encoder")
-    return encoder_for(opening.graphs(progress), choice, batch)
+    return encoder_for(opening.graphs(progress), choice, batch, opening.threads)
 
 
 def decoder_compiler(opening: Opening, *, swap: Swap = "inputs", progress: Progress = quiet) -> DecoderCompiler:
@@ -105,7 +107,7 @@ def decoder_compiler(opening: Opening, *, swap: Swap = "inputs", progress: Progr
         ValueError: no such way, or ``refit`` with a runtime that has none.
     """
     choice = opening.choice("decoder")
-    return compiler_for(opening.graphs(progress), choice, swap)
+    return compiler_for(opening.graphs(progress), choice, swap, opening.threads)
 
 
 def open_session(
@@ -137,26 +139,13 @@ def open_session(
         SwapError: the adapted decoder was not taken.
     """
     from livesam.engine.models.adapted import read_adapted
-    from livesam.engine.session.cache import EmbeddingCache
 
-    cache = EmbeddingCache(ram_mib << 20, _folder(embeddings))
-    wanted = opening.choice("encoder"), opening.choice("decoder")
     learned = None if adapted is None else read_adapted(Path(adapted))
     if learned is not None:
         opening = replace(opening, size=learned.info.size_for(opening.model, opening.size))
-    graphs = opening.graphs(progress)
-    base = graphs.base_weights()
-    standing_in = missing != "wait" and not is_prepared(graphs.folder, *wanted)
-    for_encoder, for_decoder = map(stand_in_for, wanted) if standing_in else wanted
-    encoder = StandIn(encoder_for(graphs, for_encoder)) if standing_in else encoder_for(graphs, for_encoder)
-    engine = _engine(graphs, base, encoder, cache, for_encoder, for_decoder, "inputs" if standing_in else swap)
+    engine = open_engine(opening, swap=swap, ram_mib=ram_mib, embeddings=embeddings, missing=missing, progress=progress)
     slot = engine.slot()
     session = engine.session(slot, look=look)
-    if isinstance(encoder, StandIn):
-        session.preparing = Preparing("pending")
-        if missing == "beside":
-            load = partial(_load, graphs, *wanted, swap)
-            session.preparing.build = Background(asdict(opening), session.preparing, encoder, slot, load).start
     if learned is not None:
         slot.publish(learned.resolve(engine.base), label=STABLE)
         session.provenance = learned.info
@@ -166,33 +155,39 @@ def open_session(
 def open_engine(
     opening: Opening,
     *,
+    swap: Swap = "inputs",
     ram_mib: int = 512,
     embeddings: Path | None = None,
+    missing: Missing = "wait",
     progress: Progress = quiet,
+    encoder: ImageEncoder | None = None,
 ) -> Engine:
-    """What any number of sessions and decoder slots share; engines that are missing are built first.
+    """What any number of sessions and decoder slots share. Arguments and errors as ``open_session``, and:
 
-    Arguments and errors as ``open_session``.
+    Args:
+        encoder: one that is open already, instead of the opening's own.
     """
     from livesam.engine.session.cache import EmbeddingCache
-
-    cache = EmbeddingCache(ram_mib << 20, _folder(embeddings))
-    for_encoder, for_decoder = opening.choice("encoder"), opening.choice("decoder")
-    graphs = opening.graphs(progress)
-    base = graphs.base_weights()
-    return _engine(graphs, base, encoder_for(graphs, for_encoder), cache, for_encoder, for_decoder, "inputs")
-
-
-def _engine(
-    graphs: GraphCache, base: DecoderWeights, encoder: ImageEncoder, cache: EmbeddingCache, for_encoder: Choice,
-    for_decoder: Choice, swap: Swap,
-) -> Engine:  # fmt: skip
     from livesam.engine.session.cached_encoder import CachedEncoder
     from livesam.engine.session.engine import Engine
 
-    compile, probe = compiler_for(graphs, for_decoder, swap), probe_for(graphs, for_decoder)
+    cache, threads = EmbeddingCache(ram_mib << 20, _folder(embeddings)), opening.threads
+    wanted = opening.choice("encoder"), opening.choice("decoder")
+    graphs = opening.graphs(progress)
+    base = graphs.base_weights()
+    standing_in = missing != "wait" and not is_prepared(graphs.folder, *wanted)
+    for_encoder, for_decoder = map(stand_in_for, wanted) if standing_in else wanted
+    encoder = encoder_for(graphs, for_encoder, threads=threads) if encoder is None else encoder
+    compile = compiler_for(graphs, for_decoder, "inputs" if standing_in else swap, threads)
+    way, preparing = RightOfWay(), Preparing("pending" if standing_in else "ready")
+    slots = Slots(compile, probe_for(graphs, for_decoder), way.give_way)
+    if standing_in:
+        encoder = stand_in = StandIn(encoder)
+        if missing == "beside":
+            load = partial(_load, graphs, *wanted, swap, threads)
+            preparing.build = Background(asdict(opening), preparing, stand_in, slots, load).start
     ahead = for_encoder.device.startswith("cuda")  # on a CPU it would take the learner's time
-    return Engine(CachedEncoder(encoder, cache), compile, base, probe, RightOfWay(), graphs, ahead=ahead)
+    return Engine(CachedEncoder(encoder, cache), slots, base, way, graphs, ahead=ahead, preparing=preparing)
 
 
 def _folder(embeddings: Path | None) -> Path | None:
@@ -201,6 +196,7 @@ def _folder(embeddings: Path | None) -> Path | None:
     return None if embeddings is None else Path(embeddings)
 
 
-def _load(graphs: GraphCache, encoder: Choice, decoder: Choice, swap: Swap) -> Engines:
+def _load(graphs: GraphCache, encoder: Choice, decoder: Choice, swap: Swap, threads: int) -> Engines:
     """The engines that were prepared."""
-    return Engines(encoder_for(graphs, encoder), compiler_for(graphs, decoder, swap), probe_for(graphs, decoder))
+    compile = compiler_for(graphs, decoder, swap, threads)
+    return Engines(encoder_for(graphs, encoder, threads=threads), compile, probe_for(graphs, decoder))

@@ -34,6 +34,9 @@ EXTRAS = {
     "scipy",
     "playwright",
     "anywidget",
+    "ray",
+    "pyarrow",
+    "fsspec",
 }
 
 

@@ -63,19 +63,38 @@ def _tools() -> Any:
     try:
         from pycocotools import mask
     except ImportError:
-        raise LivesamError("COCO needs pycocotools, which is not installed: pip install 'livesam[serve]'") from None
+        raise LivesamError("COCO needs pycocotools, which is not installed: pip install 'livesam[scale]'") from None
     return mask
 
 
 def _segmentation(one: Annotated, hw: tuple[int, int], polygons: bool) -> Any:
-    tools, mask = _tools(), one.mask(hw)
-    rle = tools.encode(np.asfortranarray(mask.astype(np.uint8)))
+    counts = counts_of(one.mask(hw))
     if polygons:
+        tools = _tools()
         outer, holes = rings(one.crop)
         parts = [(ring + one.box[:2]).astype(float).ravel().tolist() for ring in outer]
-        if not holes and tools.merge(tools.frPyObjects(parts, *hw))["counts"] == rle["counts"]:
+        if not holes and tools.merge(tools.frPyObjects(parts, *hw))["counts"].decode("ascii") == counts:
             return parts
-    return {"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode("ascii")}
+    return {"size": list(hw), "counts": counts}
+
+
+def counts_of(mask: Mask) -> str:
+    """COCO's compressed RLE of a mask, bool ``(H, W)``.
+
+    Raises:
+        LivesamError: pycocotools is not installed.
+    """
+    counts: bytes = _tools().encode(np.asfortranarray(mask.astype(np.uint8)))["counts"]
+    return counts.decode("ascii")
+
+
+def mask_of(counts: str, hw: tuple[int, int]) -> Mask:
+    """The mask, bool ``(H, W)``, of compressed RLE.
+
+    Raises:
+        ValueError: it is none, or of another size.
+    """
+    return _filled(_runs(counts), hw)
 
 
 def read(data: bytes) -> Dataset:

@@ -51,6 +51,10 @@ def decoder(
     uint8_input: Annotated[
         bool, typer.Option("--uint8-input", help="The encoder takes one uint8 picture, already resized (triton).")
     ] = False,
+    backend: Annotated[
+        str | None,
+        typer.Option("--backend", help="onnxruntime, or python for servers without it (triton).", metavar="NAME"),
+    ] = None,
     difference: Annotated[
         bool, typer.Option("--difference", help="Only what was learned, as float16 (safetensors).")
     ] = False,
@@ -81,7 +85,8 @@ def decoder(
             options[key] = True
     if precision is not None:
         options["precision"] = precision.value
-    for key, value in (("opset", opset), ("capabilities", capability), ("library", library), ("name", name)):
+    given = {"opset": opset, "capabilities": capability, "library": library, "name": name, "backend": backend}
+    for key, value in given.items():
         if value:
             options[key] = value
 

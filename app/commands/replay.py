@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -31,7 +32,7 @@ def replay(
     from livesam.app.server.store import Store
     from livesam.app.server.weights import FOLDER, WeightFiles
     from livesam.engine.values.errors import LivesamError
-    from livesam.export.opening import open_engine
+    from livesam.export.opening import open_encoder, open_engine
 
     out = log if log.is_dir() else log.parent
     if not (out / FILE).is_file():
@@ -41,8 +42,9 @@ def replay(
     if not folder.is_dir():
         raise ValueError(f"the images are no longer in {str(folder)!r}: give --images")
     with working(f"opening {model}") as progress:
-        engine = open_engine(opening_of(model, checkpoint, str(runtime), None, device, size), progress=progress)
-    again = Replay(engine, store, WeightFiles(out / FOLDER, engine.base), folder)
+        opening = opening_of(model, checkpoint, str(runtime), None, device, size)
+        engine = open_engine(opening, progress=progress)
+    again = Replay(engine, store, WeightFiles(out / FOLDER, engine.base), folder, partial(open_encoder, opening))
     try:
         found = again.run()
     finally:

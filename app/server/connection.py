@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from livesam.app.server.problems import problem_of
+from livesam.app.server.problems import OverQuota, problem_of
 from livesam.app.server.seat import Reply, Seat
 from livesam.app.server.studio import Studio
 from livesam.wire import parse, unpack
@@ -24,7 +24,7 @@ AWAY, TRY_AGAIN, POLICY = 1001, 1013, 1008  # close codes of RFC 6455
 
 WAITING_BYTES = 32 << 20  # of the messages of one client that wait; it is not read from meanwhile
 
-Message = tuple[dict[str, Any], memoryview, int]  # what was said, its payload, and how long it came
+Message = tuple[dict[str, Any], memoryview, int, float]  # what was said, its payload, its bytes, and when it came
 
 
 class Connection:
@@ -34,8 +34,8 @@ class Connection:
     at it any more.
     """
 
-    def __init__(self, socket: WebSocket, studio: Studio, take_seat: Callable[[], Seat]) -> None:
-        self._socket, self._studio, self._take_seat = socket, studio, take_seat
+    def __init__(self, socket: WebSocket, studio: Studio, user: str, take_seat: Callable[[], Seat]) -> None:
+        self._socket, self._studio, self._user, self._take_seat = socket, studio, user, take_seat
         self._seat: asyncio.Future[Seat] = asyncio.get_running_loop().create_future()
         self._waiting: asyncio.Queue[Message | None] = asyncio.Queue(studio.settings.limits.waiting)
         self._bytes, self._room = 0, asyncio.Event()  # of what waits, and set when some of it is taken
@@ -53,7 +53,7 @@ class Connection:
         finally:
             for task in tasks:
                 task.cancel()
-            await asyncio.to_thread(self._stand_up)  # the studio's lock may be held while a decoder is compiled
+            self._stand_up()
             for outcome in await asyncio.gather(*tasks, return_exceptions=True):
                 if isinstance(outcome, Exception) and not isinstance(outcome, WebSocketDisconnect | RuntimeError):
                     log.error("a session ended badly", exc_info=outcome)
@@ -86,7 +86,7 @@ class Connection:
             if event["type"] == "websocket.disconnect":
                 await self._waiting.put(None)
                 return
-            self._heard = time.monotonic()
+            self._heard, came = time.monotonic(), time.perf_counter()
             try:
                 data = event.get("bytes")
                 said, payload = unpack(data) if data is not None else (parse(event["text"]), memoryview(b""))
@@ -98,7 +98,7 @@ class Connection:
                 self._room.clear()
                 await self._room.wait()
             self._bytes += size
-            await self._waiting.put((said, payload, size))
+            await self._waiting.put((said, payload, size, came))
 
     async def _work(self) -> None:
         # Not before it is read from: a socket with an unread message answers no ping, and a model may take minutes.
@@ -110,14 +110,15 @@ class Connection:
             return
         self._seat.set_result(seat)
         while (message := await self._waiting.get()) is not None:
-            said, payload, size = message
+            said, payload, size, came = message
             self._bytes -= size
             self._room.set()
             if said.get("op") == "preview" and not self._waiting.empty():
                 await self._send({"re": said.get("id"), "error": {"code": "superseded", "message": "something newer"}})
                 continue
             try:
-                reply = await asyncio.to_thread(seat.answer, said, payload)
+                with self._studio.quotas.asking(self._user, said.get("op")):
+                    reply = await asyncio.to_thread(seat.answer, said, payload, came)
             except Exception as error:
                 await self._refuse(said.get("id"), error)
             else:
@@ -165,11 +166,15 @@ class Connections:
         if len(self._open) >= limit:
             await turn_away(socket, "at_capacity", f"{limit} sessions are open, as many as are allowed: close one")
             return
-        connection = Connection(socket, self._studio, lambda: Seat(self._studio, domain, private))
+        user = private or (socket.client.host if socket.client else "")
+        connection = Connection(socket, self._studio, user, lambda: Seat(self._studio, domain, private))
         self._open.add(connection)
         self._studio.metrics.sessions.set(len(self._open))
         try:
-            await connection.run()
+            with self._studio.quotas.session(user):
+                await connection.run()
+        except OverQuota as error:
+            await turn_away(socket, "at_capacity", str(error))  # the page asks again by a button, not by itself
         finally:
             self._open.discard(connection)
             self._studio.metrics.sessions.set(len(self._open))

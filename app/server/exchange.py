@@ -18,8 +18,8 @@ from livesam.app.server.problems import NotFound
 from livesam.export.decoder_export import FORMATS as DECODER_FORMATS
 
 if TYPE_CHECKING:
-    from livesam.app.server.decoder import SharedDecoder
     from livesam.app.server.gallery import Gallery, Picture
+    from livesam.app.server.kept_decoder import KeptDecoder
     from livesam.app.server.store import Store
     from livesam.app.server.studio import Studio
 
@@ -135,7 +135,7 @@ def _same(studio: Studio, old: int, old_box: tuple[int, ...], box: tuple[int, ..
     return old_box == box and np.array_equal(studio.store.mask(old), mask)
 
 
-def decoder_file(decoder: SharedDecoder, studio: Studio, format: str) -> tuple[str, bytes]:
+def decoder_file(decoder: KeptDecoder, studio: Studio, format: str) -> tuple[str, bytes]:
     """The decoder that serves, in another program's format: a file's name and content, a zip where there are several.
 
     Raises:

@@ -17,7 +17,7 @@ from livesam.engine.view.look import Look
 from livesam.wire import bits_of, mask_of
 
 
-def journal(interaction: Interaction, digest: str, look: Look, runtime: str) -> dict[str, Any]:
+def journal(interaction: Interaction, digest: str, look: Look, runtime: str, batch: int = 1) -> dict[str, Any]:
     """The log of an object that was accepted.
 
     Args:
@@ -25,6 +25,7 @@ def journal(interaction: Interaction, digest: str, look: Look, runtime: str) -> 
         digest: the image's hash.
         look: how its answers were looked for and drawn.
         runtime: what answered.
+        batch: of the encoder; one for several images rounds otherwise than one for one.
     """
     return {
         "image_hash": digest,
@@ -32,6 +33,7 @@ def journal(interaction: Interaction, digest: str, look: Look, runtime: str) -> 
         "domain": interaction.domain,
         "look": asdict(look),
         "runtime": runtime,
+        "batch": batch,
         "steps": [_step(step) for step in interaction.steps],
     }
 
@@ -71,6 +73,6 @@ def _step(step: Step) -> dict[str, Any]:
         "answer": answer_hash(step.low_res_logits),
     }
     if step.painted is not None:
-        box, bits = bits_of(step.painted)
+        box, bits = bits_of(step.painted.mask())
         said["painted"] = {"box": box, "bits": base64.b64encode(zlib.compress(bits, 1)).decode()}
     return said

@@ -15,8 +15,11 @@ from livesam.app.server.store import Store
 from livesam.app.server.weights import WeightFiles
 from livesam.engine.files.hashing import image_hash
 from livesam.engine.files.image import read_image
+from livesam.engine.session.cache import EmbeddingCache
+from livesam.engine.session.cached_encoder import CachedEncoder
 from livesam.engine.session.question import show
 from livesam.engine.values.errors import LivesamError
+from livesam.engine.values.painted import Painted
 from livesam.engine.values.prompt import Box, Click, Prompt
 from livesam.engine.values.step import Step
 from livesam.engine.values.window import Window
@@ -26,7 +29,9 @@ from livesam.engine.view.view import View, logits_of
 
 if TYPE_CHECKING:
     from livesam.engine.session.engine import Engine
-    from livesam.engine.values.protocols import MaskDecoder
+    from livesam.engine.values.protocols import ImageEncoder, MaskDecoder
+
+CACHE_BYTES = 256 << 20
 
 Mask = npt.NDArray[np.bool_]
 
@@ -55,15 +60,20 @@ class Replay:
         store: of its output folder.
         files: the weights that it kept.
         images: where the images lie.
+        encoder: opens one for a ``batch``, where a log was made with such a one.
     """
 
-    def __init__(self, engine: Engine, store: Store, files: WeightFiles, images: Path) -> None:
+    def __init__(
+        self, engine: Engine, store: Store, files: WeightFiles, images: Path, encoder: Callable[..., ImageEncoder]
+    ) -> None:
         self._engine, self._store, self._files, self._images = engine, store, files, images
+        self._open_encoder, self._encoders = encoder, {1: engine.encoder}
+        self._encoder = engine.encoder
         self._names = {row["id"]: row["name"] for row in store.images()}
         self._versions: dict[str, dict[int, str]] = {}
         self._decoder: MaskDecoder | None = None
         self._loaded = ""
-        self._last: tuple[str, View, str] | None = None  # image, its view and its hash
+        self._last: tuple[tuple[str, int], View, str] | None = None  # image and encoder, its view and its hash
 
     def run(self, tell: Callable[[int], object] = lambda done: None) -> Replayed:
         """All objects in the order in which they were accepted; ``tell`` gets how many are done.
@@ -85,12 +95,15 @@ class Replay:
         return found
 
     def close(self) -> None:
-        """Free the decoder."""
+        """Free the decoder, and what encoders were opened."""
+        for batch, encoder in self._encoders.items():
+            if batch > 1:
+                encoder.close()
         if self._decoder is not None:
             self._decoder.close()
 
     def _object(self, object_: Accepted, log: Mapping[str, Any], found: Replayed) -> str | None:
-        whole, digest = self._view(object_.image)
+        whole, digest = self._view(object_.image, int(log.get("batch", 1)))
         if digest != log["image_hash"]:
             return "its image has changed since it was accepted"
         last: Step | None = None
@@ -118,8 +131,8 @@ class Replay:
         if "painted" in said:
             painted = painted_of(said, whole.hw)
             logits = logits_of(painted, whole.image_size, whole.low_res_hw)
-            return Step(Prompt(mask_logits=logits), logits, 1.0, version, window, painted=painted), painted
-        view = whole if window == whole.window else whole.part(window, self._engine.encoder.window)
+            return Step(Prompt(mask_logits=logits), logits, 1.0, version, window, painted=Painted.of(painted)), painted
+        view = whole if window == whole.window else whole.part(window, self._encoder.window)
         clicks = tuple(Click(*click) for click in said["clicks"])
         prompt = Prompt(clicks, None if said["box"] is None else Box(*said["box"]))
         if said["fed_back"] and last is not None:
@@ -130,11 +143,15 @@ class Replay:
         shown = show(view, prompt.clicks, output, 0, token, look)
         return Step(prompt, shown.low_res_logits, shown.iou, version, window), shown.mask
 
-    def _view(self, image: str) -> tuple[View, str]:
-        if self._last is None or self._last[0] != image:
+    def _view(self, image: str, batch: int) -> tuple[View, str]:
+        if batch not in self._encoders:
+            # A cache of its own: the engine's has the same keys for embeddings that differ in their last bits.
+            self._encoders[batch] = CachedEncoder(self._open_encoder(batch=batch), EmbeddingCache(CACHE_BYTES))
+        self._encoder = self._encoders[batch]
+        if self._last is None or self._last[0] != (image, batch):
             rgb = read_image(self._images / self._names[image])
-            embedding = self._engine.encoder.encode(rgb).embedding
-            self._last = (image, View.whole(embedding, rgb), image_hash(rgb))
+            embedding = self._encoder.encode(rgb).embedding
+            self._last = ((image, batch), View.whole(embedding, rgb), image_hash(rgb))
         return self._last[1], self._last[2]
 
     def _serving(self, domain: str, version: int) -> MaskDecoder:
@@ -145,7 +162,7 @@ class Replay:
         if digest is None:
             raise LivesamError(f"version {version} of domain {domain!r} was not kept: its objects cannot be replayed")
         if self._decoder is None:
-            self._decoder = self._engine.compile(self._files.read(digest))
+            self._decoder = self._engine.slots.decoder(self._files.read(digest))
         elif self._loaded != digest:
             self._decoder.load_weights(self._files.read(digest))
         self._loaded = digest

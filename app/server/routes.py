@@ -31,7 +31,10 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
         (404, "no such image, object or version"),
         (409, "not in this state"),
         (422, "not understood, or an image that cannot be read"),
-        (503, "the model is not open yet"),
+        (500, "a mistake of the server's; its log says more"),
+        (501, "what this machine's packages do not allow"),
+        (503, "not now: the model is not open yet, a decoder was not taken, or all seats are in use"),
+        (507, "the disk is full, or may not be written to"),
     )
 }
 PIXELS: dict[int | str, dict[str, Any]] = {

@@ -9,14 +9,13 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy as np
 from livesam.app.server.fields import flag, index, label_of, number, text
 from livesam.app.server.journal import clicks_of, journal
-from livesam.app.server.masks import Mask, many
+from livesam.app.server.masks import Mask, answered, iou_of, many, ms
 from livesam.app.server.problems import NotFound
 from livesam.app.server.studio import Studio, domain_of
 from livesam.engine.values.errors import SessionError
-from livesam.wire import bits_of, mask_of, pack
+from livesam.wire import mask_of
 
 if TYPE_CHECKING:
     from livesam.app.server.accepted import Accepted
@@ -49,7 +48,7 @@ class Seat:
         self._picture: Picture | None = None
         self._digest = ""
         self._editing: int | None = None
-        self._unlogged = False
+        self._unlogged, self._came = False, 0.0
         self._proposals: dict[int, tuple[Mask, float, int]] = {}
         self._ops: dict[str, Callable[[Said, memoryview], Reply]] = {
             "open": self._open, "click": self._click, "box": self._box, "undo": self._undo, "redo": self._redo,
@@ -71,8 +70,11 @@ class Seat:
         """What is to be seen of the learning."""
         return self._decoder.state()
 
-    def answer(self, said: Said, payload: memoryview) -> Reply:
+    def answer(self, said: Said, payload: memoryview, came: float | None = None) -> Reply:
         """Do what a client asks for.
+
+        Args:
+            came: when the message was there, by ``time.perf_counter``; None for now.
 
         Raises:
             ValueError: the message is none that is understood.
@@ -80,6 +82,7 @@ class Seat:
             OSError: the disk refused.
         """
         op, started = text(said, "op"), time.perf_counter()
+        self._came = started if came is None else came
         if op not in self._ops:
             raise ValueError(f"unknown op {op!r}: choose one of {', '.join(self._ops)}")
         outcome = "error"
@@ -117,7 +120,7 @@ class Seat:
         self._studio.metrics.open_seconds.observe(seconds)
         self._studio.encode_ahead(picture.id)
         height, width = self.session.embedding.original_hw
-        return {"re": said.get("id"), "image": picture.id, "width": width, "height": height, "ms": _ms(seconds)}
+        return {"re": said.get("id"), "image": picture.id, "width": width, "height": height, "ms": ms(seconds)}
 
     def _begin(self, picture: Picture) -> None:
         rgb = self._studio.pictures.load(picture.path).rgb
@@ -164,7 +167,7 @@ class Seat:
 
     def _candidates(self, said: Said, payload: memoryview) -> Reply:
         found = self.session.candidates()
-        return many(self._head(said), [({"iou": _iou(one)}, one.mask) for one in found])
+        return many(self._head(said), [({"iou": iou_of(one)}, one.mask) for one in found])
 
     def _choose(self, said: Said, payload: memoryview) -> Reply:
         return self._mask(said, self.session.choose(index(said, "index")))
@@ -179,7 +182,7 @@ class Seat:
             raise SessionError("there is no mask to compare: click first")
         before = self.session.answered_by(self._studio.original)
         both = {"now": now, "original": before}
-        return many(self._head(said), [({"name": name, "iou": _iou(one)}, one.mask) for name, one in both.items()])
+        return many(self._head(said), [({"name": name, "iou": iou_of(one)}, one.mask) for name, one in both.items()])
 
     # What is kept
 
@@ -197,11 +200,11 @@ class Seat:
                 self._decoder.sure_of(version)
             painted = any(step.painted is not None for step in interaction.steps[int(self._editing is not None) :])
             found = {
-                "image": picture.id, "domain": self.domain, "label": label, "iou": _iou(answer),
+                "image": picture.id, "domain": self.domain, "label": label, "iou": iou_of(answer),
                 "version": answer.decoder_version, "clicks": clicks_of(interaction),
                 "source": "paint" if painted else "click",
             }  # fmt: skip
-            how = journal(interaction, self._digest, session.look, session.runtime)
+            how = journal(interaction, self._digest, session.look, session.runtime, self._studio.batch)
             try:
                 kept.append(self._studio.store.accept(found, answer.mask, how, self._editing))
             except NotFound:  # deleted elsewhere: the next accept makes a new one, as the message says
@@ -284,17 +287,4 @@ class Seat:
         }  # fmt: skip
 
     def _mask(self, said: Said, result: MaskResult | None, **more: Any) -> Reply:
-        box, bits = (None, b"") if result is None else bits_of(result.mask)
-        head = self._head(said)
-        if result is not None:
-            took = _ms(result.timings_ms["total"] / 1e3)
-            head |= {"iou": _iou(result), "version": result.decoder_version, "ms": took}
-        return pack({**head, "kind": "mask", "box": box, "clicks": self.session.clicks, **more}, bits)
-
-
-def _iou(result: MaskResult) -> float:
-    return round(float(np.nan_to_num(result.iou)), 4)
-
-
-def _ms(seconds: float) -> float:
-    return round(seconds * 1e3, 2)
+        return answered({**self._head(said), "clicks": self.session.clicks, **more}, result, self._came)

@@ -42,19 +42,11 @@ def prepared(settings: Settings) -> Iterator[tuple[uvicorn.Server, socket.socket
     from livesam.app.server.gallery import Gallery
     from livesam.app.server.studio import Studio
 
-    if settings.token is None and not is_loopback(settings.host):
-        raise ValueError(f"a server on {settings.host} needs a token: others can reach it")
-    if settings.token is not None and not TOKEN.fullmatch(settings.token):
-        raise ValueError(
-            "the token (LIVESAM_TOKEN) has letters that a cookie cannot hold: use letters, digits and ._~+/=- only"
-        )
-    if settings.folder is not None and not settings.folder.is_dir():
-        raise ValueError(f"there is no folder {str(settings.folder)!r}")
+    check(settings)
     settings.out.mkdir(parents=True, exist_ok=True)
     with only_here(settings.out), _listening(settings) as (listening, port):
-        folder = settings.folder or _samples(settings.out / SAMPLES)
         settings = replace(settings, port=port)
-        studio = Studio(settings, Gallery(folder.resolve(), settings.out))
+        studio = Studio(settings, Gallery(images_of(settings), settings.out))
         limits = settings.limits
         config = uvicorn.Config(
             make_app(studio),
@@ -74,6 +66,27 @@ def prepared(settings: Settings) -> Iterator[tuple[uvicorn.Server, socket.socket
             "" if settings.token is None else f"?token={quote(settings.token, safe='')}"
         )
         yield uvicorn.Server(config), listening, address
+
+
+def check(settings: Settings) -> None:
+    """Before anything is opened.
+
+    Raises:
+        ValueError: as ``prepared``.
+    """
+    if settings.token is None and not is_loopback(settings.host):
+        raise ValueError(f"a server on {settings.host} needs a token: others can reach it")
+    if settings.token is not None and not TOKEN.fullmatch(settings.token):
+        raise ValueError(
+            "the token (LIVESAM_TOKEN) has letters that a cookie cannot hold: use letters, digits and ._~+/=- only"
+        )
+    if settings.folder is not None and not settings.folder.is_dir():
+        raise ValueError(f"there is no folder {str(settings.folder)!r}")
+
+
+def images_of(settings: Settings) -> Path:
+    """The folder of images: the one that was named, or that of the sample photos."""
+    return (settings.folder or _samples(settings.out / SAMPLES)).resolve()
 
 
 def serve(settings: Settings, tell: Callable[[str], object]) -> None:
@@ -113,6 +126,12 @@ def _listening(settings: Settings) -> Iterator[tuple[socket.socket, int]]:
         yield listening, listening.getsockname()[1]
     finally:
         listening.close()
+
+
+def free_port(settings: Settings) -> int:
+    """A port that nobody listens on now. Errors as ``prepared``."""
+    with _listening(settings) as (_, port):
+        return port
 
 
 def _samples(folder: Path) -> Path:

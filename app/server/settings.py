@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from livesam.app.server.quotas import Quota
 from livesam.engine.view.look import PLAIN, Look
 from livesam.export.opening import Opening
 
@@ -53,6 +54,7 @@ class Settings:
         learning: whether it learns from the start.
         loop: when and how eagerly; None for the usual.
         limits: how much a client may ask for.
+        quota: how much one user may have; a user is whose name is in ``private``, else an address.
     """
 
     folder: Path | None
@@ -66,3 +68,4 @@ class Settings:
     learning: bool = True
     loop: LoopConfig | None = None
     limits: Limits = field(default_factory=Limits)
+    quota: Quota = field(default_factory=Quota)

@@ -9,15 +9,18 @@ import secrets
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from livesam.app.server.ahead import Ahead
 from livesam.app.server.database import FILE
-from livesam.app.server.decoder import SharedDecoder, resting
+from livesam.app.server.decoder import SharedDecoder
 from livesam.app.server.gallery import Gallery, Picture
+from livesam.app.server.kept_decoder import KeptDecoder, resting
 from livesam.app.server.metrics import Metrics
 from livesam.app.server.pictures import Pictures
 from livesam.app.server.problems import AtCapacity, NotReady
+from livesam.app.server.quotas import Quotas
 from livesam.app.server.settings import Settings
 from livesam.app.server.soundness import check_log
 from livesam.app.server.store import Store
@@ -32,6 +35,7 @@ log = logging.getLogger(__name__)
 
 PRIVATE = re.compile(r"[A-Za-z0-9_-]{1,64}")
 LONGEST_DOMAIN = 100
+DRAWN_S = 0.06  # in which a browser on this machine has drawn an answer
 PATIENCE_S = 600.0  # a session waits so long for the model, whose engines may have to be built first
 
 
@@ -46,7 +50,11 @@ class Studio:
         store: what is kept.
         pictures: reads images.
         metrics: counts what happens.
+        quotas: what one user may have.
+        batch: images that one run of the encoder may take.
     """
+
+    batch = 1
 
     def __init__(self, settings: Settings, gallery: Gallery) -> None:
         self.settings, self.gallery = settings, gallery
@@ -55,24 +63,26 @@ class Studio:
             log.error("%s", lost)
         self.store = Store(settings.out)
         self._note("folder", str(gallery.folder))
-        self.pictures, self.metrics = Pictures(), Metrics()
+        self.pictures, self.metrics, self.quotas = Pictures(), Metrics(), Quotas(settings.quota)
         self.id = secrets.token_hex(8)  # of this run of the server
         self._engine: Engine | None = None
         self._files: WeightFiles | None = None
         self._original: DecoderSlot | None = None
         self._ahead: Ahead | None = None
         self._failed: str | None = None
-        self._decoders: dict[str, SharedDecoder] = {}
-        self._lock = threading.Lock()
+        self._decoders: dict[str, KeptDecoder] = {}
+        self._changed = threading.Condition()  # of what follows
+        self._busy: set[str] = set()  # domains whose decoder is being opened or closed
+        self._opening = 0
         self._opened = threading.Event()
         self._closed = False
 
     def open(self) -> None:
         """Open the model and warm it up; ``why_not`` says what came of it."""
-        from livesam.export.opening import open_engine
-
         try:
-            engine = open_engine(self.settings.opening, progress=lambda said: log.info("%s", said))
+            engine = self._open_engine()
+            if not engine.ahead:  # who annotates looks for a second between two clicks
+                engine = replace(engine, ahead=True, ahead_after_s=DRAWN_S)
             self._check_model(engine)
             self._engine, self._files = engine, WeightFiles(self.settings.out / FOLDER, engine.base)
             self._original = engine.slot()
@@ -83,6 +93,14 @@ class Studio:
             self._failed = f"the model could not be opened: {error}"
         finally:
             self._opened.set()
+
+    def _open_engine(self) -> Engine:
+        from livesam.export.opening import open_engine
+        from livesam.opening import missing_for
+
+        opening = self.settings.opening
+        missing = missing_for(opening.model, opening.runtime, "beside")
+        return open_engine(opening, missing=missing, progress=lambda said: log.info("%s", said))
 
     def why_not(self) -> str | None:
         """Why no image can be opened yet; None where it can."""
@@ -114,7 +132,7 @@ class Studio:
             raise NotReady("the server is closing")
         return self._original
 
-    def decoder(self, domain: str, *, sits_down: bool = False) -> SharedDecoder:
+    def decoder(self, domain: str, *, sits_down: bool = False) -> KeptDecoder:
         """The decoder of a domain, made when it is first asked for; one that nobody uses makes room where it is needed.
 
         Args:
@@ -128,18 +146,35 @@ class Studio:
         if sits_down:
             self._opened.wait(PATIENCE_S)
         engine = self.engine
-        with self._lock:
+        with self._changed:
+            self._changed.wait_for(lambda: domain not in self._busy)
             if self._closed or self._files is None:
                 raise NotReady("the server is closing")
-            if domain not in self._decoders:
-                if len(self._decoders) >= self.settings.limits.domains:
-                    self._make_room()
-                self._decoders[domain] = SharedDecoder(domain, engine, self.store, self._files, self.settings)
-            self._decoders[domain].users += sits_down
-            return self._decoders[domain]
+            found, files = self._decoders.get(domain), self._files
+            if found is not None:
+                self._decoders[domain] = self._decoders.pop(domain)  # the last in line to make room
+                found.users += sits_down
+                return found
+            idle = self._make_room()
+            self._opening += 1
+            busy = {domain} if idle is None else {domain, idle.domain}
+            self._busy |= busy
+        try:  # not under the lock: to compile one takes seconds, in which others click
+            if idle is not None:
+                idle.close()
+            found = SharedDecoder(domain, engine, self.store, files, self.settings)
+            found.users += sits_down
+        finally:
+            with self._changed:
+                self._opening -= 1
+                self._busy -= busy
+                if found is not None:
+                    self._decoders[domain] = found
+                self._changed.notify_all()
+        return found
 
     @contextlib.contextmanager
-    def using(self, domain: str) -> Iterator[SharedDecoder]:
+    def using(self, domain: str) -> Iterator[KeptDecoder]:
         """A domain's decoder for a block, in which it is not closed to make room. Errors as ``decoder``."""
         _ = self.engine  # a request waits a minute for it, and no session's ten
         decoder = self.decoder(domain, sits_down=True)
@@ -150,26 +185,32 @@ class Studio:
 
     def learning(self, domain: str) -> dict[str, Any]:
         """What is to be seen of a domain's learning; looking makes no decoder."""
-        with self._lock:
+        with self._changed:
             decoder = self._decoders.get(domain)
         return resting(domain, self.store, self.settings.learning) if decoder is None else decoder.state()
 
-    def leave(self, decoder: SharedDecoder) -> None:
+    def leave(self, decoder: KeptDecoder) -> None:
         """A session uses this decoder no longer."""
-        with self._lock:
+        with self._changed:
             decoder.users -= 1
 
-    def _make_room(self) -> None:
-        """Close the oldest decoder that no session uses; what it has learned is on the disk."""
+    def _make_room(self) -> KeptDecoder | None:
+        """Under the lock: the decoder that nobody has asked for longest and no session uses, if one has to go.
+
+        What it has learned is on disk.
+        """
+        count = len(self._decoders) + self._opening
+        if count < self.settings.limits.domains:
+            return None
         idle = next((name for name, decoder in self._decoders.items() if decoder.users == 0), None)
         if idle is None:
-            raise AtCapacity(f"{len(self._decoders)} decoders are in use, which is as many as are allowed")
-        self._decoders.pop(idle).close()
+            raise AtCapacity(f"{count} decoders are in use, as many as are allowed: use one of their domains, or wait")
         self.metrics.forget(idle)
+        return self._decoders.pop(idle)
 
-    def decoders(self) -> list[SharedDecoder]:
+    def decoders(self) -> list[KeptDecoder]:
         """Those that are in use."""
-        with self._lock:
+        with self._changed:
             return list(self._decoders.values())
 
     def encode_ahead(self, image: str) -> None:
@@ -193,8 +234,10 @@ class Studio:
     def close(self) -> None:
         """Stop learning, and close everything."""
         self._opened.wait()
-        with self._lock:
-            self._closed, decoders = True, list(self._decoders.values())
+        with self._changed:
+            self._closed = True
+            self._changed.wait_for(lambda: not self._busy)
+            decoders = list(self._decoders.values())
         closing: list[Callable[[], object]] = [decoder.close for decoder in decoders]
         closing += [one.close for one in (self._ahead, self._original, self._engine) if one is not None]
         for close in (*closing, self.store.close):

@@ -45,21 +45,25 @@ class WeightFiles:
         Raises:
             OSError: the file cannot be written.
         """
-        from safetensors.numpy import save
-
         digest = weights_hash(weights)
         if digest == self.base_digest or self.path(digest).exists():
             return digest
         self.folder.mkdir(parents=True, exist_ok=True)
+        with atomic_write(self.path(digest)) as file:
+            file.write(self.pack(weights))
+        return digest
+
+    def pack(self, weights: DecoderWeights) -> bytes:
+        """What ``unpack`` makes the same weights of."""
+        from safetensors.numpy import save
+
         changed = {
             name: np.ascontiguousarray(value)
             for name, value in weights.items()
             if value.tobytes() != self._base[name].tobytes()
         }
         head = {"format": FORMAT, "base_sha256": self.base_digest}
-        with atomic_write(self.path(digest)) as file:
-            file.write(save(changed, {"livesam": json.dumps(head)}))
-        return digest
+        return bytes(save(changed, {"livesam": json.dumps(head)}))
 
     def read(self, digest: str) -> dict[str, npt.NDArray[np.float32]]:
         """The weights with this hash, float32.
@@ -67,25 +71,36 @@ class WeightFiles:
         Raises:
             CheckpointError: they are not here, were learned on another base, or are damaged.
         """
-        from safetensors import safe_open
-
         if digest == self.base_digest:
             return dict(self._base)
         path = self.path(digest)
         if not path.is_file():
             raise CheckpointError(f"the decoder {path} is missing: it served when an object was accepted")
         try:
-            with safe_open(path, framework="numpy") as file:
-                head = json.loads((file.metadata() or {}).get("livesam", "{}"))
-                names = list(file.keys())
-                changed = {name: file.get_tensor(name) for name in names}
-        except Exception as error:  # safetensors raises its own types for damage
+            content = path.read_bytes()
+        except OSError as error:
             raise CheckpointError(f"the decoder {path} is damaged: {error}") from error
-        if head.get("format") != FORMAT or head.get("base_sha256") != self.base_digest:
-            raise CheckpointError(
-                f"the decoder {path} was learned on another model: give the --model and --checkpoint of then"
-            )
-        weights = {**self._base, **changed}
+        weights = self.unpack(content, str(path))
         if weights_hash(weights) != digest:
             raise CheckpointError(f"the decoder {path} is damaged: its tensors do not match its name")
         return weights
+
+    def unpack(self, content: bytes, where: str) -> dict[str, npt.NDArray[np.float32]]:
+        """Weights, float32, of what ``pack`` has made; ``where`` it lies is for the message.
+
+        Raises:
+            CheckpointError: they were learned on another base, or are damaged.
+        """
+        from safetensors.numpy import load
+
+        try:
+            changed = load(content)
+            size = int.from_bytes(content[:8], "little")
+            head = json.loads(json.loads(content[8 : 8 + size]).get("__metadata__", {}).get("livesam", "{}"))
+        except Exception as error:  # safetensors raises its own types for damage
+            raise CheckpointError(f"the decoder {where} is damaged: {error}") from error
+        if head.get("format") != FORMAT or head.get("base_sha256") != self.base_digest:
+            raise CheckpointError(
+                f"the decoder {where} was learned on another model: give the --model and --checkpoint of then"
+            )
+        return {**self._base, **changed}

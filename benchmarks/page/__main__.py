@@ -27,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for one in (latency, job):
         one.add_argument("--out", type=Path, help="write all samples and the environment as JSON")
     pictures = what.add_parser("pictures", help="the documents' pictures of the page")
+    pictures.add_argument("--states", action="store_true", help="every state at two widths in two themes instead")
     pictures.add_argument("--into", type=Path, required=True, help="a folder")
     options = parser.parse_args(arguments)
     before = environment()
@@ -56,9 +57,10 @@ def _run(options: argparse.Namespace, work: Path) -> tuple[dict[str, Any], list[
 
         found = job.do_job(options.data / options.set, options.objects, Person(pause_s=options.pause), work)
         return found, job.lines(found)
-    from livesam.benchmarks.page.pictures import take
+    from livesam.benchmarks.page import looks, pictures
 
-    return {}, [str(path) for path in take(options.into, work)]
+    taken = looks.look_at(options.into, work) if options.states else pictures.take(options.into, work)
+    return {}, [str(path) for path in taken]
 
 
 if __name__ == "__main__":

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from livesam.benchmarks.page.browser import Visitor, browser
@@ -14,6 +15,27 @@ from livesam.benchmarks.serving.served import Served
 WARM_UP = 10  # clicks that are not counted
 CLICKS_AN_OBJECT = 4
 PAUSE_S = 0.6  # between two clicks
+
+Sample: TypeAlias = dict[str, float]
+
+STAGES = {
+    "send": "released button until the question is sent",
+    "wire": "to the server and back, with what both wait for the processor",
+    "queue": "server: until its thread begins, and around the answer",
+    "zoom": "server: a window of the image encoded",
+    "wait": "server: for the decoder",
+    "decode": "server",
+    "edges": "server",
+    "obey": "server",
+    "postprocess": "server: the mask at full size",
+    "pack": "server: its bits",
+    "server": "all of the server's",
+    "unpack": "page: the mask's bits",
+    "frame": "page: until the browser's next frame",
+    "draw": "page: masks and clicks drawn",
+    "paint": "page: until the browser has painted them",
+    "total": "from the released button to the painted mask",
+}
 
 
 def measure(work: Path, count: int, seed: int = 0) -> dict[str, Any]:
@@ -29,7 +51,7 @@ def measure(work: Path, count: int, seed: int = 0) -> dict[str, Any]:
     chance = random.Random(seed)
     with Served(None, work / "out") as served, browser() as chrome, chrome.visit(served.url) as visitor:
         visitor.settled()
-        samples: list[float] = []
+        samples: list[Sample] = []
         done = 0
         while done < WARM_UP + count:
             for x, y in places(chance, visitor):
@@ -44,10 +66,9 @@ def measure(work: Path, count: int, seed: int = 0) -> dict[str, Any]:
         learned = served.json("/api/learning")
     return {
         "clicks": len(samples),
-        "painted_ms": {f"p{q}": float(np.percentile(samples, q)) for q in (50, 95, 99)},
-        "server_ms": learned["latency_ms"],
         "published": learned["published"],
-        "samples_ms": [round(one, 2) for one in samples],
+        "stages": by_stage(samples),
+        "samples": [{name: round(took, 2) for name, took in sample.items()} for sample in samples],
     }
 
 
@@ -62,17 +83,28 @@ def places(chance: random.Random, visitor: Visitor) -> list[tuple[int, int]]:
     ]
 
 
-def newest(visitor: Visitor) -> float:
-    """The last click's latency; it is there a task after the mask."""
-    visitor.until("!window.__livesam.painting()")
-    return float(visitor.ask("window.__livesam.latencies().at(-1)"))
+def newest(visitor: Visitor) -> Sample:
+    """The last click's milliseconds, stage by stage; they are there when it is settled."""
+    sample: Sample = visitor.ask("window.__livesam.latencies().at(-1)")
+    return sample
+
+
+def by_stage(samples: Sequence[Sample]) -> list[dict[str, Any]]:
+    """Of each stage, in the order of a click: its name, p50, p95, and mean; a click without it counts as 0."""
+    found = []
+    for name in STAGES:
+        times = [sample.get(name, 0.0) for sample in samples]
+        p50, p95 = np.percentile(times, [50, 95])
+        found.append({"stage": name, "p50": float(p50), "p95": float(p95), "mean": float(np.mean(times))})
+    return found
 
 
 def lines(result: dict[str, Any]) -> list[str]:
     """For people."""
-    painted, server = result["painted_ms"], result["server_ms"]
-    return [
-        f"{result['clicks']} clicks, {result['published']} decoders published meanwhile",
-        f"click to painted mask: p50 {painted['p50']:.1f} ms, p95 {painted['p95']:.1f} ms, p99 {painted['p99']:.1f} ms",
-        f"of that in the server: p50 {server['p50']:.1f} ms, p95 {server['p95']:.1f} ms",
+    rows = [f"{result['clicks']} clicks, {result['published']} decoders published meanwhile; milliseconds:"]
+    rows.append(f"{'':12} {'p50':>7} {'p95':>7} {'mean':>7}")
+    rows += [
+        f"{one['stage']:12} {one['p50']:7.1f} {one['p95']:7.1f} {one['mean']:7.1f}  {STAGES[one['stage']]}"
+        for one in result["stages"]
     ]
+    return rows

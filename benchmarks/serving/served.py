@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from livesam.engine.values.errors import LivesamError
 
-READY_S = 120.0
+READY_S = 300.0  # a cluster of its own begins with six processes, and others may want the processors
 
 
 class Served:
@@ -63,7 +63,7 @@ class Served:
         """Start it, or start it again on the same port; returns when it answers.
 
         Raises:
-            LivesamError: it ended, or was not ready in 120 s; its log is in the message.
+            LivesamError: it ended, or was not ready in five minutes; its log is in the message.
         """
         folder = [] if self._folder is None else [str(self._folder)]
         options = ["--out", str(self._out), "--port", str(self._port), *self._options]

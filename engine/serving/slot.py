@@ -151,11 +151,12 @@ class DecoderSlot:
                 finally:
                     place.clicks.leave()
 
-    def publish(self, weights: DecoderWeights, label: str | None = CANDIDATE) -> int:
+    def publish(self, weights: DecoderWeights, label: str | None = CANDIDATE, version: int | None = None) -> int:
         """Put new weights into service and return their version. Blocks the caller, never a click.
 
         Names, shapes and values are checked, the weights are copied into the idle decoder, compared with the reference
-        on the probe, and the decoder is warm when it takes over. ``label`` moves to the new version.
+        on the probe, and the decoder is warm when it takes over. ``label`` moves to the new version; ``version`` is its
+        number where somebody else counts, and may be that of no other weights.
 
         Raises:
             ValueError: there is no such label.
@@ -165,8 +166,8 @@ class DecoderSlot:
         require_label(label)
         with self._swapping:
             kept = self._copies.take(weights)
-            version = self._next
-            self._next += 1
+            version = self._next if version is None else version
+            self._next = max(self._next, version + 1)
             self._switch(version, kept)
             with self._lock:
                 if label is not None:

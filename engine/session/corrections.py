@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,6 +36,7 @@ class Corrections(Previews):
     """What ``Session`` lets the user do to an object beside clicking and drawing boxes."""
 
     _candidates: Candidates | None = None
+    canvas: Callable[..., Any] | None = None  # ``livesam.widget``, where there is a front door: the engine has none
 
     def candidates(self) -> tuple[MaskResult, ...]:
         """The three masks that the decoder has for an ambiguous prompt, the likeliest first: a part, or the whole.
@@ -105,7 +107,7 @@ class Corrections(Previews):
             decoded = None
             for step in self._dialogue.steps:
                 if step.painted is not None:
-                    other.paint(step.painted)
+                    other.paint(step.painted.mask())
                     continue
                 question = other.ask(step.prompt)
                 output, decoded = decode(slot, question.view, [question.seen])
@@ -114,6 +116,19 @@ class Corrections(Previews):
             if decoded is None:
                 raise SessionError("no decoder has answered yet: click first")
             return replace(result, mask=other.mask()[0].copy())
+
+    def widget(
+        self, image: npt.NDArray[Any] | Path | str, labels: Sequence[str] = ("object",)
+    ) -> Any:
+        """The page's canvas on an image, below a notebook's cell: ``livesam.widget(session, image, labels)``.
+
+        Raises:
+            SessionError: the session was not made by ``livesam.open_session``.
+            ValueError, ImageError, LivesamError: as ``livesam.widget``.
+        """
+        if self.canvas is None:
+            raise SessionError("this session has no canvas: open it with livesam.open_session, or call livesam.widget")
+        return self.canvas(self, image, labels)
 
     def _shown(self) -> MaskResult:
         answer = self.answer()

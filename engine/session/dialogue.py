@@ -22,6 +22,7 @@ from livesam.engine.session.question import Question, Shown, show
 from livesam.engine.values.embedding import ImageEmbedding
 from livesam.engine.values.errors import SessionError
 from livesam.engine.values.interaction import Interaction
+from livesam.engine.values.painted import Painted
 from livesam.engine.values.prompt import Box, Click, Prompt
 from livesam.engine.values.result import DecoderOutput
 from livesam.engine.values.step import Step
@@ -207,7 +208,7 @@ class Dialogue:
         logits = logits_of(mask, whole.image_size, whole.low_res_hw)
         said = Prompt(mask_logits=logits) if self.prompt is None else self.prompt.with_mask(logits)
         version = 0 if last is None else last.decoder_version
-        self._append(Step(said, logits, 1.0, version, whole.window, painted=mask), whole, mask)
+        self._append(Step(said, logits, 1.0, version, whole.window, painted=Painted.of(mask)), whole, mask)
 
     def _append(self, step: Step, view: View, mask: Mask | None) -> None:
         if not self._steps:
@@ -255,8 +256,9 @@ class Dialogue:
         if not self._steps:
             raise SessionError("there is no mask: click first")
         stages: Mapping[str, float] = {}
-        if self._mask is None and self._steps[-1].painted is not None:
-            self._mask = self._steps[-1].painted
+        painted = self._steps[-1].painted
+        if self._mask is None and painted is not None:
+            self._mask = painted.mask()
         if self._mask is None:
             last = self._steps[-1]
             view = replace(self.whole, window=last.window)

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from livesam.engine.serving.slot import DecoderSlot
+from livesam.engine.session.preparing import Preparing
 from livesam.engine.session.session import Session
 from livesam.engine.view.look import PLAIN, Look
 
 if TYPE_CHECKING:
     from livesam.engine.models.origin import Origin
-    from livesam.engine.serving.probe import Probe
     from livesam.engine.serving.right_of_way import RightOfWay
+    from livesam.engine.serving.slot import DecoderSlot
+    from livesam.engine.serving.slots import Slots
     from livesam.engine.session.cached_encoder import CachedEncoder
-    from livesam.engine.values.protocols import DecoderCompiler, DecoderWeights
+    from livesam.engine.values.protocols import DecoderWeights
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,36 +25,39 @@ class Engine:
 
     Attributes:
         encoder: with the embeddings that all sessions share.
-        compile: makes a decoder out of weights.
+        slots: makes decoder slots, and moves them to another runtime.
         base: the model's own decoder weights.
-        probe: what each version of a slot is checked with before it serves.
         right_of_way: of all sessions: whoever learns gives way to every click.
         origin: the model.
         ahead: sessions encode the window that zoom will look at next while the user thinks.
+        ahead_after_s: so long after the last answer.
+        preparing: whether the engine answers, or PyTorch until it is built, which begins with a session's first image.
     """
 
     encoder: CachedEncoder
-    compile: DecoderCompiler
+    slots: Slots
     base: DecoderWeights
-    probe: Probe | None
     right_of_way: RightOfWay
     origin: Origin
     ahead: bool = False
+    ahead_after_s: float = 0.0
+    preparing: Preparing = field(default_factory=Preparing)
 
     def slot(
         self, *, first: int = 1, on_publish: Callable[[int, DecoderWeights], object] = lambda version, weights: None
     ) -> DecoderSlot:
         """A decoder slot that serves the base; arguments as in ``DecoderSlot``."""
-        give_way, probe = self.right_of_way.give_way, self.probe
-        return DecoderSlot(self.compile, self.base, probe=probe, give_way=give_way, first=first, on_publish=on_publish)
+        return self.slots.make(self.base, first, on_publish)
 
     def session(self, slot: DecoderSlot, *, domain: str = "default", look: Look = PLAIN) -> Session:
         """A session on a slot. Its ``close`` would free what others use: just drop it, and close the engine."""
         way, origin = self.right_of_way, self.origin
         session = Session(self.encoder, slot, right_of_way=way, domain=domain, look=look, origin=origin)
-        session.foresight.on = self.ahead
+        session.preparing = self.preparing
+        session.foresight.on, session.foresight.quiet_s = self.ahead, self.ahead_after_s
         return session
 
     def close(self) -> None:
-        """Free the encoder; slots are closed by whoever asked for them."""
+        """Free the encoder, and give up what is being built; slots are closed by whoever asked for them."""
+        self.preparing.stop()
         self.encoder.close()

@@ -8,11 +8,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
+    from livesam.engine.serving.right_of_way import RightOfWay
     from livesam.engine.values.embedding import ImageEmbedding
     from livesam.engine.values.window import Window
     from livesam.engine.view.view import Pixels, View
 
 Wanted: TypeAlias = "tuple[View, Window]"
+
+
+PATIENCE_S = 1.0  # under clicks that never pause, a view is begun after this time all the same
 
 
 class Foresight:
@@ -23,13 +27,15 @@ class Foresight:
 
     Args:
         encode: encodes a window's pixels.
+        right_of_way: clicks announce themselves here.
 
     Attributes:
         on: for who asks whether to expect anything.
+        quiet_s: so long after the last answer a view is begun; a CPU may have to draw that answer, too.
     """
 
-    def __init__(self, encode: Callable[[Pixels], ImageEmbedding]) -> None:
-        self._encode, self.on = encode, False
+    def __init__(self, encode: Callable[[Pixels], ImageEmbedding], right_of_way: RightOfWay) -> None:
+        self._encode, self._right_of_way, self.on, self.quiet_s = encode, right_of_way, False, 0.0
         self._changed = threading.Condition()
         self._wanted: Wanted | None = None
         self._doing: Wanted | None = None
@@ -72,6 +78,8 @@ class Foresight:
 
     def _run(self) -> None:
         while True:
+            if self.quiet_s:
+                self._right_of_way.wait_idle(PATIENCE_S, self.quiet_s)
             with self._changed:
                 self._doing, self._wanted = self._wanted, None
                 doing = self._doing

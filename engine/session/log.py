@@ -14,6 +14,7 @@ from livesam.engine.files.atomic import atomic_write
 from livesam.engine.files.hashing import weights_hash
 from livesam.engine.values.errors import SessionError
 from livesam.engine.values.interaction import check_domain
+from livesam.engine.values.painted import Painted
 from livesam.engine.values.prompt import Box, Click, Prompt
 from livesam.engine.values.step import Step
 from livesam.engine.values.window import Window
@@ -51,7 +52,7 @@ class SessionLog:
             if mask is not None and not fed_back:
                 tensors[f"mask.{i}"] = np.ascontiguousarray(mask)
             if step.painted is not None:
-                tensors[f"painted.{i}"] = np.packbits(step.painted, axis=1)
+                tensors[f"painted.{i}"] = np.packbits(step.painted.mask(), axis=1)
             steps.append(
                 {
                     "clicks": [[click.x, click.y, click.positive] for click in step.prompt.clicks],
@@ -136,7 +137,7 @@ def _step(
     box = None if raw["box"] is None else Box(*(float(value) for value in raw["box"]))
     window = Window(*(int(value) for value in raw["window"]))
     token = None if raw.get("token") is None else int(raw["token"])
-    painted = None if f"painted.{index}" not in tensors else _painted(tensors[f"painted.{index}"], hw)
+    painted = None if f"painted.{index}" not in tensors else Painted.of(_painted(tensors[f"painted.{index}"], hw))
     iou, version = float(raw["iou"]), int(raw["decoder_version"])
     return Step(Prompt(clicks, box, mask), answer, iou, version, window, token, painted)
 

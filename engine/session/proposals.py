@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 from livesam.engine.session.decoding import decode
+from livesam.engine.session.kind import Grid, Kind, Mask, shrunk
 from livesam.engine.session.question import Shown, show
 from livesam.engine.values.prompt import Click, Prompt
 from livesam.engine.view.points import geometry_of
@@ -23,14 +23,9 @@ if TYPE_CHECKING:
     from livesam.engine.session.session import Session
     from livesam.engine.view.view import View
 
-Mask = npt.NDArray[np.bool_]
-Grid = npt.NDArray[np.float32]
-
 ROUNDS = (32, 16)  # clicks of each round of looking for them: one batch of the decoder
-FINE = 2  # cells of the similarity map for one of the embedding, in each direction
 SIZES = 4.0  # at most so many times larger or smaller than the examples
 OVERLAP = 0.3  # of a proposal may lie on what is there already
-QUANTILE = 0.2  # of the examples' own similarity: what is less alike is not proposed
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,14 +59,18 @@ def propose(
         SessionError: no image is set.
         ValueError: there is no example, or one is empty or of another size than the image.
     """
+    kind = Kind.of([(session.whole_view, examples)])
+    return propose_kind(session, kind, [*examples, *taken], most=most)
+
+
+def propose_kind(session: Session, kind: Kind, taken: Sequence[Mask] = (), *, most: int = 50) -> list[Proposal]:
+    """Masks for what looks like a kind, which may have been learned on other images. As ``propose``."""
     view = session.whole_view
-    if not examples or any(one.shape != view.hw or not one.any() for one in examples):
-        raise ValueError(f"proposals need masks of the image's size {view.hw} that are not empty")
     found: list[Proposal] = []
     with session.right_of_way.click():
-        likeness, threshold = _likeness(view, examples)
-        areas = [int(one.sum()) for one in examples]
-        free = ~np.logical_or.reduce([*examples, *taken])
+        likeness, threshold = kind.seen_in(view)
+        areas = [share * view.hw[0] * view.hw[1] for share in kind.shares]
+        free = ~np.logical_or.reduce(taken) if taken else np.ones(view.hw, np.bool_)
         for count in ROUNDS:
             clicks = _peaks(likeness, threshold, free, view)[:count]
             if not clicks or len(found) >= most:
@@ -93,38 +92,10 @@ def propose(
     return found[:most]
 
 
-def _likeness(view: View, examples: Sequence[Mask]) -> tuple[Grid, float]:
-    """How much more each cell looks like the examples than like the rest; and from where on that is enough."""
-    geometry, features = geometry_of(view.embedding), view.embedding.numpy()[0]
-    stride = geometry.image_size // features.shape[1]
-    height, width = (-(-side // stride) for side in geometry.resized_hw)
-    cells = features[:, :height, :width]
-    cells = cells - cells.mean(axis=(1, 2), keepdims=True)  # what all cells share says nothing
-    cells = cells / np.maximum(np.linalg.norm(cells, axis=0, keepdims=True), 1e-6)
-    covers = [_shrunk(one, (height, width)) for one in examples]
-    cover = np.maximum.reduce(covers)
-    likes = []
-    for one in covers:
-        inside = np.where(one >= min(0.5, 0.8 * float(one.max())), one, 0)
-        likes.append(_cosine(cells, inside))
-    unlike = _cosine(cells, np.where(cover < 0.05, 1, 0).astype(np.float32)) if (cover < 0.05).any() else 0
-    map_ = (np.maximum.reduce(likes) - unlike).astype(np.float32)
-    inside = cover >= min(0.5, 0.8 * float(cover.max()))
-    threshold = 0.7 * float(np.quantile(map_[inside], QUANTILE)) + 0.3 * float(np.median(map_))
-    fine = cv2.resize(map_, (width * FINE, height * FINE), interpolation=cv2.INTER_LINEAR)
-    return fine, threshold
-
-
-def _cosine(cells: Grid, weights: Grid) -> Grid:
-    mean = np.einsum("chw,hw->c", cells, weights)
-    result: Grid = np.einsum("chw,c->hw", cells, mean / max(float(np.linalg.norm(mean)), 1e-6))
-    return result
-
-
 def _peaks(likeness: Grid, threshold: float, free: Mask, view: View) -> list[Click]:
     """Where likeness has its maxima in what is free, the largest first."""
     rows, columns = likeness.shape
-    open_ = _shrunk(free, (rows, columns)) > 0.9
+    open_ = shrunk(free, (rows, columns)) > 0.9
     inside = np.where(open_, likeness, -np.inf).astype(np.float32)
     highest = cv2.dilate(inside, np.ones((3, 3), np.uint8))
     ys, xs = np.nonzero((inside >= highest) & (inside > threshold))
@@ -137,7 +108,7 @@ def _peaks(likeness: Grid, threshold: float, free: Mask, view: View) -> list[Cli
 
 
 def _answers(
-    session: Session, view: View, clicks: Sequence[Click], areas: Sequence[int]
+    session: Session, view: View, clicks: Sequence[Click], areas: Sequence[float]
 ) -> list[tuple[Click, Shown, int]]:
     """Of each click the decoder's mask whose size is nearest to the examples', and that it believes in most."""
     output, decoded = decode(session.slot, view, [Prompt((click,)) for click in clicks])
@@ -154,11 +125,6 @@ def _answers(
 
 
 def _mean(likeness: Grid, mask: Mask) -> float:
-    cover = _shrunk(mask, (likeness.shape[0], likeness.shape[1]))
+    cover = shrunk(mask, (likeness.shape[0], likeness.shape[1]))
     total = float(cover.sum())
     return float((likeness * cover).sum() / total) if total > 0 else float("-inf")
-
-
-def _shrunk(mask: Mask, hw: tuple[int, int]) -> Grid:
-    """The share of each cell that a mask covers."""
-    return np.asarray(cv2.resize(mask.astype(np.float32), (hw[1], hw[0]), interpolation=cv2.INTER_AREA), np.float32)

@@ -71,9 +71,9 @@ class Session(Corrections):
         origin: Origin | None = None,
     ) -> None:
         cached = encoder if isinstance(encoder, CachedEncoder) else CachedEncoder(encoder, cache)
-        self.foresight = Foresight(cached.window)
+        self.foresight = Foresight(cached.window, right_of_way := right_of_way or RightOfWay())
         dialogue = Dialogue(cached.window, check_look(look), feed_back=feed_back, make=self.foresight.view)
-        super().__init__(cached, slot, right_of_way or RightOfWay(), dialogue)
+        super().__init__(cached, slot, right_of_way, dialogue)
         self.listeners, self.origin = Listeners(), origin
         self.provenance: AdaptedInfo | None = None
         self._dialogue.domain = check_domain(domain)

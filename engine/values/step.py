@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from livesam.engine.values.painted import Painted
 from livesam.engine.values.prompt import Prompt
 from livesam.engine.values.window import Window
 
@@ -21,7 +22,7 @@ class Step:
         decoder_version: the version that answered.
         window: the part of the image that the decoder looked at.
         token: which of the decoder's masks the user chose; None where the rule did.
-        painted: the mask as the user painted it, bool ``(H, W)`` of the image; None where the logits say it.
+        painted: the mask as the user painted it; None where the logits say it.
     """
 
     prompt: Prompt
@@ -30,4 +31,4 @@ class Step:
     decoder_version: int
     window: Window
     token: int | None = None
-    painted: npt.NDArray[np.bool_] | None = None
+    painted: Painted | None = None

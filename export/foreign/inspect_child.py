@@ -106,7 +106,8 @@ def _versions(repository: Path) -> dict[int, Manifest]:
         if folder.name.isdecimal() and folder.is_dir():
             graph = folder / "model.onnx"
             manifest = Manifest.read(graph)
-            if list(manifest.files) != [graph.name] or not graph.resolve().is_relative_to(repository.resolve()):
+            inside = graph.resolve().is_relative_to(repository.resolve())
+            if set(manifest.files) - {"model.py"} != {graph.name} or not inside:
                 raise ExportError(f"{folder} holds other files than a version has: export it again")
             manifest.verify(folder)
             found[int(folder.name)] = manifest

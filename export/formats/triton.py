@@ -4,6 +4,9 @@ The encoder has a static input but for its batch, so Triton's dynamic batcher ma
 as uint8, a quarter of the bytes, and normalises it itself. The decoder is the
 official graph: stateless, batch 1, so ``max_batch_size`` is 0 and there is no batcher. There is no ensemble of both,
 which would encode on every click.
+
+The graphs run on Triton's ONNX Runtime backend or, where a server has only the Python one (as nvidia-pytriton's has),
+by ``livesam.export.formats.triton_model`` beside each of them.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from livesam.engine.files.hashing import file_sha256
 from livesam.engine.models.adapted import base_hash
 from livesam.engine.values.errors import ExportError
 from livesam.export.files.manifest import Manifest
@@ -28,6 +32,8 @@ if TYPE_CHECKING:
     from livesam.export.formats.source import DecoderSource
 
 FILE = "model.onnx"
+MODEL = "model.py"  # what the Python backend runs
+BACKENDS = ("onnxruntime", "python")
 SERVED_VERSIONS = 2  # the newest and the one before it, for requests in flight and for going back
 MAX_BATCH = 8
 ENCODER_CLAIM = "the encoder's graph gave PyTorch's embedding of a random picture"
@@ -42,11 +48,11 @@ def export(
     single: bool = False,
     encoder: bool = True,
     uint8_input: bool = False,
+    backend: str | None = None,
 ) -> Manifest:
     """Write a repository, or add a version to one that an earlier export wrote.
 
     ``OUT/NAME-decoder/1/model.onnx``, ``OUT/NAME-encoder/1/model.onnx``, a ``config.pbtxt`` for each and ``README.md``.
-
     A version's folder holds the graph and its manifest and gets its name when both are complete; nothing else changes.
 
     Args:
@@ -54,26 +60,30 @@ def export(
         single: the decoder gives one mask by the official rule instead of four; the same in all versions.
         encoder: write the image encoder too (only when the repository is new).
         uint8_input: the encoder takes one picture a request, uint8 ``(H, W, 3)``, its long side already scaled.
+        backend: ``onnxruntime``, or ``python``: a ``model.py`` for CPUs beside each graph. Default: the repository's.
 
     Returns:
         The manifest of the version that was written.
 
     Raises:
-        ValueError: ``name`` holds other characters.
+        ValueError: ``name`` holds other characters, or there is no such backend.
         ExportError: the repository belongs to another base or holds another decoder, or could not be written.
         ParityError: the answers differ from PyTorch's; nothing was written.
     """
     name = name or source.spec.name.replace("_", "-")
     if not re.fullmatch(r"[a-z0-9-]{1,64}", name):
         raise ValueError(f"name must be lower-case letters, digits and '-', got {name!r}")
+    if backend not in (None, *BACKENDS):
+        raise ValueError(f"unknown backend {backend!r}: choose {' or '.join(BACKENDS)}")
     if (out / f"{MANIFEST}.json").is_file():
-        return _add_version(source, out, name, single)
+        return _add_version(source, out, name, single, backend)
+    backend = backend or BACKENDS[0]
     with staged_folder(out) as folder:
         model = folder / f"{name}-decoder"
-        decoder = _write_version(source, model, 1, single)
-        (model / "config.pbtxt").write_text(decoder_config(model.name, decoder, base_hash(source.base)))
-        encoder_parity = _write_encoder(source, folder / f"{name}-encoder", uint8_input) if encoder else None
-        (folder / "README.md").write_text(_readme(source, name, encoder, uint8_input))
+        decoder = _write_version(source, model, 1, single, backend)
+        (model / "config.pbtxt").write_text(decoder_config(model.name, decoder, base_hash(source.base), backend))
+        encoder_parity = _write_encoder(source, folder / f"{name}-encoder", uint8_input, backend) if encoder else None
+        (folder / "README.md").write_text(_readme(source, name, encoder, uint8_input, backend))
         for config in folder.glob("*/config.pbtxt"):
             check_config(config.read_text())
         lasting = {file: digest for file, digest in hashes(folder).items() if not file.startswith(f"{model.name}/1/")}
@@ -84,7 +94,7 @@ def export(
             outputs=decoder.outputs,
             parity=_repository_parity(encoder_parity),
             opset=decoder.opset,
-            options={"name": name, "single": single},
+            options={"name": name, "single": single, "backend": backend},
         )
         manifest.write(folder / MANIFEST)
     told = f"{decoder.parity['claim']}" + (f"; {ENCODER_CLAIM}" if encoder else "")
@@ -96,12 +106,11 @@ def _repository_parity(encoder: dict[str, Any] | None) -> dict[str, Any]:
     return {"claim": claim} if encoder is None else {"claim": f"{claim}; {ENCODER_CLAIM}", "encoder": encoder}
 
 
-def decoder_config(name: str, decoder: Manifest, base_sha256: str) -> str:
+def decoder_config(name: str, decoder: Manifest, base_sha256: str, backend: str = BACKENDS[0]) -> str:
     """``config.pbtxt`` of the decoder: shapes in full, because there is no batch dimension to leave out."""
     lines = [
         f'name: "{name}"',
-        'backend: "onnxruntime"',
-        f'default_model_filename: "{FILE}"',
+        *_run_by(backend),
         "max_batch_size: 0",
         *_tensors("input", decoder.inputs, 0),
         *_tensors("output", decoder.outputs, 0),
@@ -111,13 +120,12 @@ def decoder_config(name: str, decoder: Manifest, base_sha256: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def encoder_config(name: str, encoder: Manifest, base_sha256: str) -> str:
+def encoder_config(name: str, encoder: Manifest, base_sha256: str, backend: str = BACKENDS[0]) -> str:
     """``config.pbtxt`` of the encoder: the first dimension is the batch, which Triton fills; uint8 pictures lack it."""
     batched = not encoder.options["uint8_input"]
     lines = [
         f'name: "{name}"',
-        'backend: "onnxruntime"',
-        f'default_model_filename: "{FILE}"',
+        *_run_by(backend),
         f"max_batch_size: {MAX_BATCH if batched else 0}",
         *_tensors("input", encoder.inputs, int(batched)),
         *_tensors("output", encoder.outputs, int(batched)),
@@ -145,6 +153,12 @@ def check_config(text: str) -> bool:
     return True
 
 
+def _run_by(backend: str) -> list[str]:
+    if backend == "python":
+        return ['backend: "python"', f'default_model_filename: "{MODEL}"', "instance_group { kind: KIND_CPU }"]
+    return [f'backend: "{backend}"', f'default_model_filename: "{FILE}"']
+
+
 def _tensors(kind: str, tensors: Any, skip: int) -> list[str]:
     lines = []
     for name, tensor in tensors.items():
@@ -153,35 +167,49 @@ def _tensors(kind: str, tensors: Any, skip: int) -> list[str]:
     return lines
 
 
-def _write_version(source: DecoderSource, model: Path, version: int, single: bool) -> Manifest:
+def _write_version(source: DecoderSource, model: Path, version: int, single: bool, backend: str) -> Manifest:
     path = model / str(version) / FILE
     path.parent.mkdir(parents=True)
-    return write_graph(source, path, Dialect(single=single), "triton", name=f"{model.name}/{version}/{FILE}")
+    decoder = write_graph(source, path, Dialect(single=single), "triton", name=f"{model.name}/{version}/{FILE}")
+    if backend == "python":
+        _write_model(path.parent)
+        decoder = replace(decoder, files={**decoder.files, MODEL: file_sha256(path.with_name(MODEL))})
+        decoder.write(path)
+    return decoder
 
 
-def _write_encoder(source: DecoderSource, model: Path, uint8_input: bool) -> dict[str, Any]:
+def _write_model(version: Path) -> None:
+    (version / MODEL).write_text(Path(__file__).with_name("triton_model.py").read_text())
+
+
+def _write_encoder(source: DecoderSource, model: Path, uint8_input: bool, backend: str) -> dict[str, Any]:
     from livesam.export.graphs.encoder import export_encoder
 
     path = model / "1" / FILE
     path.parent.mkdir(parents=True)
     batch = 1 if uint8_input else None
     encoder = export_encoder(source.sam, source.spec, path, uint8_input=uint8_input, batch=batch)
-    (model / "config.pbtxt").write_text(encoder_config(model.name, encoder, base_hash(source.base)))
+    (model / "config.pbtxt").write_text(encoder_config(model.name, encoder, base_hash(source.base), backend))
+    if backend == "python":
+        _write_model(path.parent)
     return dict(encoder.parity)
 
 
-def _add_version(source: DecoderSource, out: Path, name: str, single: bool) -> Manifest:
+def _add_version(source: DecoderSource, out: Path, name: str, single: bool, backend: str | None) -> Manifest:
     earlier = Manifest.read(out / MANIFEST)
+    found = {"backend": BACKENDS[0], **earlier.options}  # repositories from before the Python backend do not say
+    run_by = str(backend or found["backend"])
     wanted = {"format": "triton", "name": name, "single": single, "base_sha256": base_hash(source.base)}
+    wanted["backend"] = run_by
     if earlier.image_size != source.spec.image_size:
         raise ExportError(
             f"{out} is a repository of a {earlier.image_size}-px model, this decoder takes "
             f"{source.spec.image_size} px: export it in size {earlier.image_size}, or into another folder"
         )
     for key, value in wanted.items():
-        if earlier.options.get(key) != value:
+        if found.get(key) != value:
             raise ExportError(
-                f"{out} is a repository with {key} {earlier.options.get(key)!r}, this decoder has {value!r}: "
+                f"{out} is a repository with {key} {found.get(key)!r}, this decoder has {value!r}: "
                 "a decoder works with its own encoder only, choose another folder"
             )
     model = out / f"{name}-decoder"
@@ -191,7 +219,7 @@ def _add_version(source: DecoderSource, out: Path, name: str, single: bool) -> M
     except OSError as error:
         raise ExportError(f"cannot write {out}: {error.strerror or error}") from error
     try:
-        decoder = _write_version(source, holder / model.name, version, single)
+        decoder = _write_version(source, holder / model.name, version, single, run_by)
         fresh = holder / model.name / str(version)
         sync_tree(fresh)
         os.rename(fresh, model / str(version))  # the only change that a server or a reader sees
@@ -210,12 +238,18 @@ def _answer(decoder: Manifest, files: dict[str, str], name: str, version: int, c
     return replace(decoder, files=files, options=options, parity={**decoder.parity, "claim": claim})
 
 
-def _readme(source: DecoderSource, name: str, encoder: bool, uint8_input: bool) -> str:
+def _readme(source: DecoderSource, name: str, encoder: bool, uint8_input: bool, backend: str) -> str:
     side = source.spec.image_size
     picture = f"float32 `(batch, 3, {side}, {side})`, normalised and padded; images of several callers are gathered"
     if uint8_input:
         picture = f"uint8 `(H, W, 3)`, RGB, its long side scaled to {side}; it normalises and pads"
     models = [f"{name}-decoder", *([f"{name}-encoder"] if encoder else [])]
+    run_by = ""
+    if backend == "python":
+        run_by = (
+            "\nIts Python backend runs `model.py` of a version in the environment of the first `python3` in `PATH`:\n"
+            "one with onnxruntime and NumPy, of the Python that the backend's stub was built for.\n"
+        )
     load = "\n".join(f'client.load_model("{model}", headers=admin)' for model in models)
     return f"""# {name} for Triton Inference Server
 
@@ -225,7 +259,7 @@ Start the server so that nothing is loaded or swapped unless you ask for it, and
 tritonserver --model-repository=PATH --model-control-mode=explicit \\
   --grpc-restricted-protocol=model-repository:admin-key=SECRET --http-restricted-api=model-repository:admin-key=SECRET
 ```
-
+{run_by}
 Load the models:
 
 ```python

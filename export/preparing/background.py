@@ -1,4 +1,4 @@
-"""Build a session's engine beside it, and put it in the place of PyTorch."""
+"""Build an engine beside who uses it, and put it in the place of PyTorch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from livesam.export.preparing.child import Child
 if TYPE_CHECKING:
     from livesam.engine.runtimes.stand_in import StandIn
     from livesam.engine.serving.probe import Probe
-    from livesam.engine.serving.slot import DecoderSlot
+    from livesam.engine.serving.slots import Slots
     from livesam.engine.session.preparing import Preparing
     from livesam.engine.values.protocols import DecoderCompiler, ImageEncoder
 
@@ -26,12 +26,12 @@ class Engines(NamedTuple):
 
 
 class Background:
-    """A child process that prepares a session's engines, and a thread that waits for it and then swaps them in.
+    """A child process that prepares engines, and a thread that waits for it and then swaps them in.
 
     Args:
         opening: what to prepare, the fields of an ``Opening``.
         preparing: is told how far it is.
-        encoder, slot: what the engines go into.
+        encoder, slots: what the engines go into.
         load: opens what was prepared.
     """
 
@@ -40,11 +40,11 @@ class Background:
         opening: Mapping[str, object],
         preparing: Preparing,
         encoder: StandIn,
-        slot: DecoderSlot,
+        slots: Slots,
         load: Callable[[], Engines],
     ) -> None:
         self._opening, self._preparing = opening, preparing
-        self._encoder, self._slot, self._load = encoder, slot, load
+        self._encoder, self._slots, self._load = encoder, slots, load
         self._child: Child | None = None
         self._stopped = False
         self._turn = threading.Lock()  # of starting and stopping the child
@@ -82,7 +82,7 @@ class Background:
         engines = self._load()
         try:
             self._go_on()
-            self._slot.move(engines.compile, engines.probe)
+            self._slots.move(engines.compile, engines.probe)
         except BaseException:
             engines.encoder.close()
             raise

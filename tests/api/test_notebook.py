@@ -104,7 +104,9 @@ def test_what_is_wrong_is_an_answer(talk: Conversation, op: str, fields: dict[st
 
 def test_the_widget_sends_what_the_conversation_answers(opened: Session, image: Any) -> None:
     pytest.importorskip("anywidget")
-    canvas = livesam.widget(opened, image, labels=["thing"])
+    with pytest.raises(livesam.LivesamError, match="open_session"):
+        Session(opened.encoder, opened.slot).widget(image)  # the engine alone knows no canvas
+    canvas = opened.widget(image, labels=["thing"])
     sent: list[tuple[dict[str, Any], list[bytes]]] = []
     canvas.send = lambda content, buffers=None: sent.append((content, buffers))
     canvas._handle_custom_msg({"id": 1, "op": "click", "x": 70, "y": 60, "positive": True}, [])

@@ -1,17 +1,18 @@
 /** `window.__livesam`: what tests and benchmarks read. It shows what is there and changes nothing. */
 
+import { effect } from "@preact/signals";
 import { paintLayer } from "./canvas/painter";
 import type { StageHandle } from "./canvas/stage";
 import type { Annotator } from "./state/annotator";
+import type { Sample } from "./state/latency";
 
 export interface Hook {
   /** The current mask as the painter paints it, one "0" or "1" a pixel of the image, or null. */
   painted(): string | null;
-  latencies(): readonly number[];
-  /** A mask has come that is not on the screen yet. */
-  painting(): boolean;
-  /** Nothing is on its way, and the image is ready. */
-  settled(): boolean;
+  /** Milliseconds of the last clicks, stage by stage. */
+  latencies(): readonly Sample[];
+  /** Once nothing is on its way, the image is ready, and all masks are painted. */
+  whenSettled(): Promise<void>;
   steps(): number;
   /** Accepted ones of this image. */
   objects(): number;
@@ -33,8 +34,15 @@ export function hook(annotator: Annotator, stage: () => StageHandle | null): Hoo
       return bits;
     },
     latencies: () => annotator.latency.samples.value,
-    painting: () => annotator.latency.painting,
-    settled: () => annotator.settled.value,
+    async whenSettled() {
+      const there = () => annotator.settled.value && !annotator.latency.painting.value;
+      while (!there())
+        await new Promise<void>((done) => {
+          const stop = effect(() => {
+            if (there()) setTimeout(() => (stop(), done()));
+          });
+        });
+    },
     steps: () => annotator.steps.value.length,
     objects: () => annotator.objects.all.value.length,
     size: () => [annotator.image.value?.width ?? 0, annotator.image.value?.height ?? 0],

@@ -22,7 +22,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")  # not longer: Playwright's event loop is the thread's while it runs
 def chrome() -> Iterator[Browser]:
     pytest.importorskip("playwright", reason="a browser is driven by Playwright")
     try:

@@ -33,11 +33,16 @@ def start(folder: Path, out: Path) -> tuple[subprocess.Popen[str], str]:
     return process, line.split()[1]
 
 
-def replay(out: Path) -> subprocess.CompletedProcess[str]:
+def replay(out: Path) -> int:
     """``livesam replay`` with the server's number of threads: with another one PyTorch's last bits differ."""
-    command = [sys.executable, "-c", "import sys; from livesam.app.main import main; main()", "replay", str(out)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run([*command, "--runtime", "torch"], capture_output=True, text=True, env=environment)
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return livesam_command(["replay", str(out), "--runtime", "torch"])
+    finally:
+        torch.set_num_threads(before)
 
 
 def stop(process: subprocess.Popen[str]) -> None:
@@ -45,7 +50,7 @@ def stop(process: subprocess.Popen[str]) -> None:
     process.communicate(timeout=30)
 
 
-def test_a_killed_server_loses_nothing_and_replay_gives_the_same_masks(photos, tmp_path) -> None:
+def test_a_killed_server_loses_nothing_and_replay_gives_the_same_masks(photos, tmp_path, capsys) -> None:
     out = tmp_path / "out"
     process, url = start(photos, out)
     masks = []
@@ -95,9 +100,8 @@ def test_a_killed_server_loses_nothing_and_replay_gives_the_same_masks(photos, t
     finally:
         stop(process)
 
-    found = replay(out)
-    assert found.returncode == 0, found.stdout + found.stderr
-    assert "6 objects, 7 answers: every mask is the same" in found.stdout
+    assert replay(out) == 0, capsys.readouterr().err
+    assert "6 objects, 7 answers: every mask is the same" in capsys.readouterr().out
     assert livesam_command(["export", "annotations", str(out), "-f", "coco", "-o", str(tmp_path / "c.json")]) == 0
     assert len(json.loads((tmp_path / "c.json").read_text())["annotations"]) == 6
 
@@ -110,9 +114,8 @@ def test_a_killed_server_loses_nothing_and_replay_gives_the_same_masks(photos, t
         for number in (1, 2):
             seal(database, number)
     database.close()
-    found = replay(out)
-    assert found.returncode == 1
-    assert "1 of 6 objects differ: object 2 (coins.png): answer 1 differs" in found.stderr
+    assert replay(out) == 1
+    assert "1 of 6 objects differ: object 2 (coins.png): answer 1 differs" in capsys.readouterr().err
 
 
 def test_two_servers_on_one_folder(photos, tmp_path, capsys) -> None:

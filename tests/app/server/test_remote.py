@@ -9,6 +9,8 @@ import sys
 import livesam
 import numpy as np
 import pytest
+from livesam.remote import RemoteSession
+from livesam.remote_async import AsyncRemoteSession
 
 
 def script(session, image):
@@ -56,21 +58,38 @@ def test_images_by_name_path_or_id(server, photos) -> None:
             remote.set_image(np.zeros((8, 8, 3), np.uint8))
 
 
-def test_async(server) -> None:
-    async def use() -> list[np.ndarray]:
-        async with await livesam.connect_async(server.url, domain="async") as session:
-            await session.set_image("coins.png")
-            masks = [
-                (await session.click(44, 54)).mask,
-                (await session.click(60, 54)).mask,
-                (await session.undo()).mask,
-            ]
-            masks.append((await session.accept()).accepted_mask)
-            return masks
+class Awaited:
+    """An async session as one that is not: each call is awaited."""
 
-    first, _, again, accepted = asyncio.run(use())
-    assert np.array_equal(first, again)
-    assert np.array_equal(first, accepted)
+    def __init__(self, session, loop) -> None:
+        self._session, self._loop = session, loop
+
+    def __getattr__(self, name):
+        return lambda *args, **more: self._loop.run_until_complete(getattr(self._session, name)(*args, **more))
+
+
+def test_the_same_script_for_asyncio(server, photos) -> None:
+    with asyncio.Runner() as runner, livesam.connect(server.url, domain="both") as remote:
+        opened = runner.run(livesam.connect_async(server.url, domain="async"))
+        session = Awaited(opened, runner.get_loop())
+        for one, other in zip(script(session, "coins.png"), script(remote, "coins.png"), strict=True):
+            assert np.array_equal(one, other)
+        number, found = session.propose(most=1)[0]
+        assert found.mask.any()
+        taken = session.take(number, "coin")
+        objects = server.http.get(f"/api/images/{server.images()['coins.png']}").json()["objects"]
+        assert taken in {one["id"] for one in objects}
+        session.set_domain("async2")
+        assert (opened.domain, session.learning()["domain"]) == ("async2", "async2")
+        session.close()
+
+
+def test_asyncio_has_every_call() -> None:
+    sync, asynchronous = (
+        {name for name in dir(one) if not name.startswith("_")} for one in (RemoteSession, AsyncRemoteSession)
+    )
+    assert asynchronous - sync == {"open", "set_domain"}
+    assert sync - asynchronous == set()
 
 
 def test_nobody_there(server) -> None:

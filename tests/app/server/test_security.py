@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import socket
 import struct
+import threading
+import time
 import zlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import numpy as np
 import pytest
-from livesam.app.server import connection
+from livesam.app.server import connection, studio
+from livesam.app.server.decoder import SharedDecoder
 from livesam.app.server.gallery import Gallery, image_id
 from livesam.app.server.metrics import Metrics, shown
 from livesam.app.server.security import Security
@@ -222,8 +226,46 @@ def test_a_decoder_that_nobody_uses_makes_room(photos, tmp_path, run) -> None:
         assert sorted(decoder.domain for decoder in server.studio.decoders()) == ["one", "three"]
 
 
-def test_nobody_at_the_keyboard(photos, tmp_path, run) -> None:
-    with run(photos, tmp_path / "out", limits=Limits(idle_s=0.2)) as server, server.wire() as wire:
+def test_who_is_compiled_for_keeps_nobody_else_waiting(photos, tmp_path, run, monkeypatch) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    class Slow(SharedDecoder):
+        def __init__(self, domain: str, *rest) -> None:
+            if domain == "slow":
+                begun.set()
+                assert go_on.wait(60)
+            super().__init__(domain, *rest)
+
+    monkeypatch.setattr(studio, "SharedDecoder", Slow)
+    with run(photos, tmp_path / "out") as server, server.wire("?domain=slow") as slow:
+        slow.send("reset")
+        assert begun.wait(60)
+        with server.wire() as wire:
+            assert wire.ask("reset") == {"re": 1}
+        assert server.http.get("/api/learning?domain=slow").json()["version"] == 0
+        assert [one.domain for one in server.studio.decoders()] == ["default"]
+        go_on.set()
+        assert slow.receive()[0] == {"re": 1}
+        assert [one.domain for one in server.studio.decoders()] == ["default", "slow"]
+
+
+def test_nobody_at_the_keyboard_and_nobody_at_the_other_end(photos, tmp_path, run, monkeypatch) -> None:
+    now = [0.0]
+    clock = SimpleNamespace(monotonic=lambda: now[0], perf_counter=time.perf_counter)
+    monkeypatch.setattr(connection, "time", clock)
+    monkeypatch.setattr(connection, "LOOK_S", 0.01)
+    with run(photos, tmp_path / "out", limits=Limits(idle_s=3600, alive_s=1.5)) as server, server.wire() as wire:
+        host, port = server.url.split("/")[2].split(":")
+        with socket.create_connection((host, int(port)), timeout=60) as dead:
+            head = f"GET /api/session HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            dead.sendall(f"{head}Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {'A' * 22}==\r\n\r\n".encode())
+            assert b"101" in dead.recv(64)
+            while dead.recv(4096):  # pings, which it does not answer, until the server hangs up
+                pass
+        for second in (3599, 7198):  # never an hour since the last message
+            now[0] = second
+            assert wire.ask("reset")["re"]
+        now[0] += 3601
         with pytest.raises(ConnectionClosed):
             wire.receive()
         assert {"event": "closing", "why": "idle"} in wire.events
@@ -308,6 +350,11 @@ def test_the_api_keeps_to_its_own_description(server, tmp_path: Path) -> None:
     """schemathesis makes up requests that its OpenAPI allows, and many that it does not; none is a mistake of ours."""
     schemathesis = pytest.importorskip("schemathesis")
     from hypothesis import HealthCheck, Phase, given, settings
+    from schemathesis.specs.openapi import checks
+
+    described = [
+        checks.response_schema_conformance, checks.status_code_conformance, checks.content_type_conformance,
+    ]  # fmt: skip
 
     schema = schemathesis.openapi.from_dict(server.http.get("/openapi.json").json())
     schema.config.update(base_url=server.url.rstrip("/"))
@@ -328,6 +375,7 @@ def test_the_api_keeps_to_its_own_description(server, tmp_path: Path) -> None:
         def fuzz(case) -> None:
             response = case.call()
             assert response.status_code < 500 or response.status_code == 503, (case, response.text)
+            case.validate_response(response, checks=described)
 
         fuzz()
     assert checked >= 15

@@ -6,6 +6,8 @@ import os
 from dataclasses import replace
 
 import pytest
+from livesam.benchmarks.serving import annotators
+from livesam.benchmarks.serving.annotators import Annotators, annotate_together, check_replay
 from livesam.benchmarks.serving.crowd import Crowd, Known, click_together, known_masks
 
 
@@ -32,6 +34,30 @@ def test_errors_are_told(crowd_server) -> None:
     click_together(crowd_server, [Known("gone.png", 1, 1, "")], crowd, os.getpid())
     assert len(crowd.errors) == 2
     assert all("gone.png" in error for error in crowd.errors)
+
+
+IMAGES = [("coins.png", 384, 303), ("cat.jpg", 451, 300)]
+
+
+def test_annotators_find_what_they_accepted(crowd_server) -> None:
+    found = Annotators(2, 1.0, 0.0)
+    annotate_together(crowd_server, IMAGES, found)
+    assert (found.errors, found.wrong, found.learned, found.versions) == ([], 0, 0, 0)
+    assert found.clicks >= found.accepted > 0
+    assert found.p99_ms >= found.p50_ms > 0
+    assert not found.good  # not before it is replayed
+
+
+def test_what_is_wrong_or_missing_is_counted(crowd_server, monkeypatch, tmp_path) -> None:
+    found = Annotators(1, 0.3, 0.0)
+    monkeypatch.setattr(annotators, "_kept", lambda url, number: b"another")
+    annotate_together(crowd_server, IMAGES, found)
+    assert found.wrong == found.accepted > 0
+    annotate_together(crowd_server, [("gone.png", 1, 1)], found)
+    assert "gone.png" in found.errors[0]
+    check_replay(tmp_path, found)
+    assert not found.same
+    assert "there is no annotations.sqlite" in found.replayed
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from livesam.engine.runtimes.torch_encoder import TorchEncoder
 from livesam.engine.serving.right_of_way import RightOfWay
+from livesam.engine.serving.slots import Slots
 from livesam.engine.session.cache import EmbeddingCache
 from livesam.engine.session.cached_encoder import CachedEncoder
 from livesam.engine.session.engine import Engine
@@ -30,7 +31,8 @@ def image() -> np.ndarray:
 def engine(tiny_sam: Sam, compilers: dict[str, Any], weights_of: Callable[[int], Any]) -> Engine:
     encoder = CachedEncoder(TorchEncoder(tiny_sam, identity="tiny"), EmbeddingCache(1 << 26))
     origin: Any = None
-    return Engine(encoder, compilers["onnxruntime"], weights_of(0), None, RightOfWay(), origin)
+    way = RightOfWay()
+    return Engine(encoder, Slots(compilers["onnxruntime"], None, way.give_way), weights_of(0), way, origin)
 
 
 @pytest.mark.parametrize("look", [Look(), ALL])

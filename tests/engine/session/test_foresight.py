@@ -9,6 +9,7 @@ import pytest
 from livesam.engine.models.loading import decoder_weights, load
 from livesam.engine.runtimes.torch_encoder import TorchEncoder
 from livesam.engine.runtimes.torch_graph import TorchGraph
+from livesam.engine.serving.right_of_way import RightOfWay
 from livesam.engine.serving.slot import DecoderSlot
 from livesam.engine.session.foresight import Foresight
 from livesam.engine.session.session import Session
@@ -48,7 +49,7 @@ class Encoder:
 
 def test_what_was_expected_is_made_once_and_elsewhere() -> None:
     encode, image, window = Encoder(), whole(), Window(10, 10, 60, 60)
-    foresight = Foresight(encode)
+    foresight = Foresight(encode, RightOfWay())
     foresight.expect((image, window))
     assert encode.begun.wait(10)
     view = foresight.view(image, window)
@@ -61,7 +62,7 @@ def test_what_was_expected_is_made_once_and_elsewhere() -> None:
 def test_who_comes_while_it_is_made_waits_for_it() -> None:
     encode, image, window = Encoder(), whole(), Window(10, 10, 60, 60)
     encode.go.clear()
-    foresight = Foresight(encode)
+    foresight = Foresight(encode, RightOfWay())
     foresight.expect((image, window))
     assert encode.begun.wait(10)
     threading.Timer(0.05, encode.go.set).start()
@@ -69,11 +70,24 @@ def test_who_comes_while_it_is_made_waits_for_it() -> None:
     assert encode.threads == ["livesam-foresight"]
 
 
+def test_it_begins_when_nobody_is_answered_where_that_is_asked_for() -> None:
+    encode, image, way = Encoder(), whole(), RightOfWay()
+    foresight = Foresight(encode, way)
+    foresight.quiet_s = 0.001
+    with way.click():
+        foresight.expect((image, Window(10, 10, 60, 60)))
+        assert not encode.begun.wait(0.05)
+        foresight.expect((image, Window(20, 20, 60, 60)))  # takes the first one's place, which has not begun
+    assert encode.begun.wait(10)
+    assert foresight.view(image, Window(20, 20, 60, 60)).window == Window(20, 20, 60, 60)
+    assert encode.threads == ["livesam-foresight"]
+
+
 def test_a_wrong_guess_gives_way_to_the_next_and_keeps_nobody() -> None:
     encode, image = Encoder(), whole()
     first, second, third, asked = (Window(i, i, 50 + i, 50 + i) for i in range(4))
     encode.go.clear()
-    foresight = Foresight(encode)
+    foresight = Foresight(encode, RightOfWay())
     foresight.expect((image, first))
     assert encode.begun.wait(10)
     foresight.expect((image, second))
@@ -90,7 +104,7 @@ def test_a_wrong_guess_gives_way_to_the_next_and_keeps_nobody() -> None:
 def test_what_was_forgotten_while_it_is_made_is_not_kept() -> None:
     encode, image, window = Encoder(), whole(), Window(10, 10, 60, 60)
     encode.go.clear()
-    foresight = Foresight(encode)
+    foresight = Foresight(encode, RightOfWay())
     foresight.expect((image, window))
     assert encode.begun.wait(10)
     foresight.forget()
@@ -105,7 +119,7 @@ def test_what_was_forgotten_while_it_is_made_is_not_kept() -> None:
 def test_closing_waits_for_the_encoder_and_nothing_begins_afterwards() -> None:
     encode, image, window = Encoder(), whole(), Window(10, 10, 60, 60)
     encode.go.clear()
-    foresight = Foresight(encode)
+    foresight = Foresight(encode, RightOfWay())
     foresight.expect((image, window))
     assert encode.begun.wait(10)
     closing = threading.Thread(target=foresight.close)
@@ -124,7 +138,7 @@ def test_an_encoder_that_fails_there_fails_for_the_click_that_asks() -> None:
         raise RuntimeError("out of memory")
 
     image, window = whole(), Window(10, 10, 60, 60)
-    foresight = Foresight(broken)
+    foresight = Foresight(broken, RightOfWay())
     foresight.expect((image, window))
     with pytest.raises(RuntimeError, match="out of memory"):
         foresight.view(image, window)

@@ -1,4 +1,4 @@
-/** What lies over the image at this moment, from bottom to top. */
+/** What lies over the image at this moment, from bottom to top: what stays between two clicks, and what they change. */
 
 import type { Annotator } from "../state/annotator";
 import { looks } from "../state/looks";
@@ -9,7 +9,8 @@ export const NOW = "#56b4e9";
 export const ORIGINAL = "#e69f00";
 export const PROPOSED = "#f0e442";
 
-export function layers(annotator: Annotator): Layer[] {
+/** Accepted objects, and proposals. */
+export function resting(annotator: Annotator): Layer[] {
   const found: Layer[] = [];
   const opacity = looks.opacity.value;
   const editing = annotator.editing.value?.id;
@@ -23,6 +24,13 @@ export function layers(annotator: Annotator): Layer[] {
     const focused = at === annotator.proposals.at.value;
     found.push({ mask: one.mask, color: PROPOSED, opacity: focused ? opacity : 0, line: focused ? 2.5 : 1.25, dashed: !focused });
   });
+  return found;
+}
+
+/** The current object. */
+export function current(annotator: Annotator): Layer[] {
+  const found: Layer[] = [];
+  const opacity = looks.opacity.value;
   const color = annotator.colorOf(annotator.label.value);
   if (annotator.comparison.value.length > 0) {
     for (const { mask, entry } of annotator.comparison.value)

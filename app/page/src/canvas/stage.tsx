@@ -1,4 +1,4 @@
-/** The image with all that lies over it: two canvases, so that a new mask does not draw the image again. */
+/** The image with all that lies over it: a canvas for each kind, so that what has changed is all that is drawn and composited again. */
 
 import { effect, useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
@@ -7,9 +7,15 @@ import { looks } from "../state/looks";
 import type { Box } from "../wire/types";
 import { Stroke } from "./brush";
 import { Gestures, type Meanings } from "./gestures";
-import { paintBox, paintLayer, paintRing, paintSteps } from "./painter";
-import { layers } from "./scene";
+import { type Layer, paintBox, paintLayer, paintRing, paintSteps } from "./painter";
+import { current, resting } from "./scene";
+import { Surface, around } from "./surface";
 import { type View, fit, moved, toImage, zoomed } from "./view";
+
+// Half of what is drawn around a point or a line, in CSS pixels.
+const DISC_PX = 9;
+const LINE_PX = 3;
+const CROSS_PX = 5;
 
 /** What keys and buttons ask of the stage. */
 export interface StageHandle {
@@ -34,18 +40,29 @@ export function Stage({ annotator, onReady }: { annotator: Annotator; onReady: (
   }, [annotator]);
   const painting = looks.tool.value !== "click";
   return (
-    <div
-      ref={element}
-      class={`stage ${holding.value ? "stage--pan" : painting ? "stage--paint" : ""}`}
-      tabIndex={0}
-      role="application"
-      aria-roledescription="annotation canvas"
-      aria-label={label(annotator)}
-    >
-      <canvas class="stage__image" aria-hidden="true" style={{ filter: `contrast(${looks.contrast.value}) brightness(${looks.brightness.value})` }} />
-      <canvas class="stage__over" aria-hidden="true" />
-    </div>
+    <>
+      <div
+        ref={element}
+        class={`stage ${holding.value ? "stage--pan" : painting ? "stage--paint" : ""}`}
+        tabIndex={0}
+        role="application"
+        aria-roledescription="annotation canvas"
+        aria-label={label(annotator)}
+      >
+        <canvas aria-hidden="true" style={{ filter: filter() }} />
+        <canvas aria-hidden="true" />
+        <canvas aria-hidden="true" />
+        <canvas aria-hidden="true" />
+      </div>
+      <div class="stage__focus" />
+    </>
   );
+}
+
+/** None where it changes nothing: a browser without a GPU takes 10 ms a frame for one that is there. */
+function filter(): string {
+  const [contrast, brightness] = [looks.contrast.value, looks.brightness.value];
+  return contrast === 1 && brightness === 1 ? "none" : `contrast(${contrast}) brightness(${brightness})`;
 }
 
 function label(annotator: Annotator): string {
@@ -55,8 +72,10 @@ function label(annotator: Annotator): string {
 }
 
 class Screen implements StageHandle {
-  private readonly base: HTMLCanvasElement;
-  private readonly over: HTMLCanvasElement;
+  private readonly base: Surface; // the image
+  private readonly rest: Surface; // accepted objects and proposals
+  private readonly over: Surface; // the current object
+  private readonly marks: Surface; // its clicks and box, and the pointer's
   private readonly gestures: Gestures;
   private readonly stops: (() => void)[] = [];
   private place: View = { scale: 1, x: 0, y: 0 };
@@ -66,14 +85,15 @@ class Screen implements StageHandle {
   private pointer: [number, number] | null = null; // in pixels of the image
   private cross: [number, number] | null = null;
   private asked = 0; // the next frame
-  private stale = { base: true };
+  private stale = { base: true, rest: true, over: true };
 
   constructor(
     private readonly element: HTMLElement,
     private readonly annotator: Annotator,
     private readonly onHold: (space: boolean) => void,
   ) {
-    [this.base, this.over] = [...element.querySelectorAll("canvas")] as [HTMLCanvasElement, HTMLCanvasElement];
+    const surfaces = [...element.querySelectorAll("canvas")].map((canvas) => new Surface(canvas));
+    [this.base, this.rest, this.over, this.marks] = surfaces as [Surface, Surface, Surface, Surface];
     this.gestures = new Gestures(element, this.meanings());
     const resized = new ResizeObserver(() => this.resize());
     resized.observe(element);
@@ -88,7 +108,16 @@ class Screen implements StageHandle {
       this.later(true);
     }));
     this.stops.push(effect(() => {
-      layers(annotator);
+      resting(annotator);
+      this.stale.rest = true;
+      this.later(false);
+    }));
+    this.stops.push(effect(() => {
+      current(annotator);
+      this.stale.over = true;
+      this.later(false);
+    }));
+    this.stops.push(effect(() => {
       void [annotator.steps.value, looks.tool.value, looks.brush.value];
       this.later(false);
     }));
@@ -176,6 +205,7 @@ class Screen implements StageHandle {
       this.stroke = new Stroke(this.annotator.mask.value, image.width, image.height, looks.brush.value / 2, looks.tool.value === "brush" ? 1 : 0);
     if (!this.stroke) return;
     this.stroke.to(...place);
+    this.stale.over = true;
     if (phase === "end") {
       this.annotator.paint(this.stroke.mask, since);
       this.stroke = null;
@@ -184,11 +214,6 @@ class Screen implements StageHandle {
   }
 
   private resize(): void {
-    const ratio = window.devicePixelRatio || 1;
-    for (const canvas of [this.base, this.over]) {
-      canvas.width = Math.round(this.element.clientWidth * ratio);
-      canvas.height = Math.round(this.element.clientHeight * ratio);
-    }
     if (this.annotator.image.value) this.fit();
     this.later(true);
   }
@@ -200,40 +225,75 @@ class Screen implements StageHandle {
 
   private draw(): void {
     this.asked = 0;
-    if (this.stale.base) this.drawImage();
-    this.stale.base = false;
-    const context = this.cleared(this.over);
-    if (!this.annotator.bitmap.value) return;
-    const { place, annotator, stroke } = this;
-    for (const layer of layers(annotator)) {
-      const current = stroke !== null && layer.mask === annotator.mask.value;
-      if (!current) paintLayer(context, place, layer);
-    }
-    if (stroke?.mask) paintLayer(context, place, { mask: stroke.mask, color: annotator.colorOf(annotator.label.value), opacity: looks.opacity.value, line: 1.75 });
-    paintSteps(context, place, annotator.steps.value);
-    if (this.box) paintBox(context, place, this.box);
-    if (this.cross) paintRing(context, place, ...this.cross, 5 / place.scale);
-    if (this.pointer && looks.tool.value !== "click") paintRing(context, place, ...this.pointer, looks.brush.value / 2);
-    annotator.latency.drawn();
+    const begun = performance.now();
+    const { stale, annotator } = this;
+    const there = annotator.bitmap.value !== null;
+    if (stale.base) this.drawImage();
+    if (stale.base || stale.rest) this.drawLayers(this.rest, there ? resting(annotator) : []);
+    if (stale.base || stale.over) this.drawLayers(this.over, there ? this.currentLayers() : []);
+    this.stale = { base: false, rest: false, over: false };
+    this.drawMarks(there);
+    if (there) annotator.latency.drawn(begun);
+  }
+
+  private begin(surface: Surface, needed: Box | null): CanvasRenderingContext2D | null {
+    return surface.begin(needed, this.element.clientWidth, this.element.clientHeight, this.place);
+  }
+
+  private get everything(): Box {
+    return [0, 0, this.element.clientWidth, this.element.clientHeight];
   }
 
   private drawImage(): void {
-    const context = this.cleared(this.base);
     const bitmap = this.annotator.bitmap.value;
-    if (!bitmap) return;
+    const context = this.begin(this.base, this.everything);
+    if (!bitmap || !context) return;
     context.imageSmoothingEnabled = this.place.scale < 3; // from there on single pixels are wanted
     context.imageSmoothingQuality = "high";
     context.drawImage(bitmap, 0, 0);
   }
 
-  /** Empty, and in pixels of the image. */
-  private cleared(canvas: HTMLCanvasElement): CanvasRenderingContext2D {
-    const context = canvas.getContext("2d")!;
-    const ratio = window.devicePixelRatio || 1;
-    context.setTransform(1, 0, 0, 1, 0, 0);
-    context.clearRect(0, 0, canvas.width, canvas.height);
+  private drawLayers(surface: Surface, layers: readonly Layer[]): void {
+    const needed = layers.reduce<Box | null>((found, { mask }) => around(found, this.onScreen(mask.box, LINE_PX)), null);
+    const context = this.begin(surface, needed);
+    if (context) for (const layer of layers) paintLayer(context, this.place, layer);
+  }
+
+  private currentLayers(): Layer[] {
+    const { stroke, annotator } = this;
+    if (stroke === null) return current(annotator);
+    const others = current(annotator).filter((layer) => layer.mask !== annotator.mask.value);
+    const { mask } = stroke;
+    return mask ? [...others, { mask, color: annotator.colorOf(annotator.label.value), opacity: looks.opacity.value, line: 1.75 }] : others;
+  }
+
+  private drawMarks(there: boolean): void {
+    const { place } = this;
+    const context = this.begin(this.marks, there ? this.marked() : null);
+    if (!context) return;
+    paintSteps(context, place, this.annotator.steps.value);
+    if (this.box) paintBox(context, place, this.box);
+    if (this.cross) paintRing(context, place, ...this.cross, CROSS_PX / place.scale);
+    if (this.pointer && looks.tool.value !== "click") paintRing(context, place, ...this.pointer, looks.brush.value / 2);
+  }
+
+  /** What clicks, boxes and the pointer cover, in CSS pixels of the stage; null for nothing. */
+  private marked(): Box | null {
+    let found: Box | null = null;
+    const add = (box: Box, margin: number) => (found = around(found, this.onScreen(box, margin)));
+    for (const step of this.annotator.steps.value) {
+      if (step.op === "click") add([step.x, step.y, step.x, step.y], DISC_PX);
+      if (step.op === "box") add(step.box, LINE_PX);
+    }
+    if (this.box) add(this.box, LINE_PX);
+    if (this.cross) add([...this.cross, ...this.cross], CROSS_PX + LINE_PX);
+    const reach = (looks.brush.value / 2) * this.place.scale + LINE_PX;
+    if (this.pointer && looks.tool.value !== "click") add([...this.pointer, ...this.pointer], reach);
+    return found;
+  }
+
+  private onScreen([x0, y0, x1, y1]: Box, margin: number): Box {
     const { scale, x, y } = this.place;
-    context.setTransform(scale * ratio, 0, 0, scale * ratio, x * ratio, y * ratio);
-    return context;
+    return [x0 * scale + x - margin, y0 * scale + y - margin, x1 * scale + x + margin, y1 * scale + y + margin];
   }
 }

@@ -29,12 +29,13 @@ export function Header({ store, onHelp, onPanel }: { store: Store; onHelp: () =>
       )}
       <Link store={store} />
       <div class="group group--end">
-        <Menu icon="out" label="Import and export annotations" text="Export">
+        <Menu icon="out" label="Import and export annotations" text="Import, export">
           {(info?.export_formats ?? []).map((format) => (
             <a key={format} role="menuitem" href={`/api/export/${format}`} download>
               {NAMES[format] ?? format}
             </a>
           ))}
+          <hr />
           {(info?.import_formats ?? []).map((format) => (
             <button
               key={format}
@@ -70,7 +71,7 @@ export function Header({ store, onHelp, onPanel }: { store: Store; onHelp: () =>
   );
 }
 
-const NAMES: Record<string, string> = { coco: "COCO", png: "PNG label maps", labelme: "labelme JSON", yolo: "YOLO segmentation", cvat: "CVAT XML" };
+const NAMES: Record<string, string> = { coco: "COCO", "coco-rle": "COCO with RLE masks", png: "PNG label maps", labelme: "labelme JSON", yolo: "YOLO segmentation", cvat: "CVAT XML" };
 
 function Link({ store }: { store: Store }) {
   const state = store.socket.state.value;

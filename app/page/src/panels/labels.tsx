@@ -9,14 +9,13 @@ export function Labels({ store }: { store: Store }) {
   const { annotator } = store;
   const labels = annotator.labels.value;
   const adding = useSignal("");
-  const add = (event: Event) => {
+  const add = async (event: Event) => {
     event.preventDefault();
     const name = adding.value.trim();
     if (!name) return;
     if (labels.some((one) => one.name === name)) return annotator.say(`There is a label ${name} already.`, true);
-    void store.setLabels([...labels, { name, color: COLORS[labels.length % COLORS.length]! }]);
-    annotator.label.value = name;
-    adding.value = "";
+    const color = COLORS[labels.length % COLORS.length]!;
+    if (await store.setLabels([...labels, { name, color }], name)) adding.value = "";
   };
   return (
     <section class="section" aria-labelledby="labels">
@@ -47,7 +46,7 @@ export function Labels({ store }: { store: Store }) {
           </li>
         ))}
       </ul>
-      <form class="add" onSubmit={add}>
+      <form class="add" onSubmit={(event) => void add(event)}>
         <input type="text" maxLength={64} placeholder="New label" aria-label="New label" value={adding.value} onInput={(event) => (adding.value = event.currentTarget.value)} />
         <button type="submit" class="button" disabled={!adding.value.trim()}>
           Add

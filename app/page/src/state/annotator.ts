@@ -375,7 +375,7 @@ export class Annotator {
     this.waiting.value++;
     sent.reply
       .then((reply) => {
-        if (this.latest === sent.id) this.take(reply, since);
+        if (this.latest === sent.id) this.take(reply, since, sent.at);
       })
       .catch((error) => {
         if (!(error instanceof LinkLost)) undo();
@@ -384,21 +384,23 @@ export class Annotator {
       .finally(() => this.waiting.value--);
   }
 
-  private take(reply: Reply, since: number): void {
-    const { iou, version } = reply.header;
-    batch(() => {
-      this.mask.value = maskOf(reply);
+  private take(reply: Reply, since: number, sent: number): void {
+    const { iou, version, stages = {} } = reply.header;
+    const mask = maskOf(reply);
+    this.mask.value = mask;
+    // What is written about the mask comes after it: a browser composites one rectangle around all that has changed.
+    this.latency.expect({ since, sent, came: reply.came, stages }, () => {
+      if (this.mask.value !== mask) return;
       this.iou.value = iou ?? null;
       this.version.value = version ?? null;
-      this.latency.expect(since);
     });
   }
 
   /** What belongs to the step before. */
   private aside(): void {
     this.preview.value = null;
-    this.comparison.value = [];
-    this.candidates.value = [];
+    if (this.comparison.value.length > 0) this.comparison.value = []; // a new array is a change
+    if (this.candidates.value.length > 0) this.candidates.value = [];
     this.choice.value = 0;
   }
 

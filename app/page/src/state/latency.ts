@@ -1,36 +1,55 @@
-/** Milliseconds from a click to its mask on the screen, as the user has them. */
+/** Milliseconds from a click to its mask on the screen, as the user has them, and where they went. */
 
-import { computed, signal } from "@preact/signals";
+import { batch, computed, signal } from "@preact/signals";
 
 const KEPT = 200;
 
+/** Times of one answer, on the clock of `performance.now()`. */
+export interface Marks {
+  /** When the user did it. */
+  since: number;
+  sent: number;
+  came: number;
+  /** What the server says of its own time, in milliseconds; `server` is all of it. */
+  stages: Readonly<Record<string, number>>;
+}
+
+/** Milliseconds of each stage; those of the page and `server` add up to `total`. */
+export type Sample = Readonly<Record<string, number>>;
+
 export class Latency {
-  readonly samples = signal<readonly number[]>([]);
-  readonly p50 = computed(() => quantile(this.samples.value, 0.5));
-  readonly p95 = computed(() => quantile(this.samples.value, 0.95));
-  private since: number | null = null;
-  private underWay = 0;
+  readonly samples = signal<readonly Sample[]>([]);
+  private readonly totals = computed(() => this.samples.value.map((one) => one.total!));
+  readonly p50 = computed(() => quantile(this.totals.value, 0.5));
+  readonly p95 = computed(() => quantile(this.totals.value, 0.95));
+  private marks: (Marks & { taken: number; painted: () => void }) | null = null;
+  /** A mask has come that is not on the screen yet. */
+  readonly painting = signal(false);
 
-  get painting(): boolean {
-    return this.since !== null || this.underWay > 0;
+  /** The mask that answers is unpacked, and about to be painted; `painted` is called once it is, unless a newer one comes. */
+  expect(marks: Marks, painted: () => void): void {
+    this.marks = { ...marks, painted, taken: performance.now() };
+    this.painting.value = true;
   }
 
-  /** The mask that answers the event of this time is about to be painted. */
-  expect(since: number): void {
-    this.since = since;
-  }
-
-  /** A frame was drawn; the time is taken in the next task, when the browser has painted it. */
-  drawn(): void {
-    const since = this.since;
-    if (since === null) return;
-    this.since = null;
-    this.underWay++;
+  /** A frame was drawn, begun at this time; the end is taken in the next task, when the browser has painted it. */
+  drawn(begun: number): void {
+    const { marks } = this;
+    if (marks === null) return;
+    this.marks = null;
+    const drawn = performance.now();
     const channel = new MessageChannel();
     channel.port1.onmessage = () => {
-      this.samples.value = [...this.samples.value.slice(1 - KEPT), performance.now() - since];
+      const { since, sent, came, taken, stages, painted } = marks;
+      const now = performance.now();
+      const server = stages.server ?? 0;
+      const page = { send: sent - since, wire: came - sent - server, unpack: taken - came, frame: begun - taken, draw: drawn - begun, paint: now - drawn };
+      this.samples.value = [...this.samples.value.slice(1 - KEPT), { ...stages, server, ...page, total: now - since }];
       channel.port1.close();
-      this.underWay--;
+      batch(() => {
+        painted();
+        this.painting.value = this.marks !== null;
+      });
     };
     channel.port2.postMessage(null);
   }

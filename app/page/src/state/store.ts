@@ -163,14 +163,18 @@ export class Store {
     if (item) this.items.value = new Map(this.items.value).set(at, { ...item, ...fields });
   }
 
-  async setLabels(labels: readonly Label[]): Promise<void> {
-    const before = this.annotator.labels.value;
-    this.annotator.labels.value = labels;
+  /** False where the server refused them: then all is as before. */
+  async setLabels(labels: readonly Label[], chosen = this.annotator.label.value): Promise<boolean> {
+    const { annotator } = this;
+    const [before, last] = [annotator.labels.value, annotator.label.value];
+    [annotator.labels.value, annotator.label.value] = [labels, chosen];
     try {
       await change("PUT", "labels", labels);
+      return true;
     } catch (error) {
-      this.annotator.labels.value = before;
-      this.annotator.fail(error);
+      [annotator.labels.value, annotator.label.value] = [before, last];
+      annotator.fail(error);
+      return false;
     }
   }
 

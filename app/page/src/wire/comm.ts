@@ -35,6 +35,6 @@ export class Comm implements Wire {
   private told = (header: Header, buffers: DataView[]): void => {
     const [first] = buffers;
     const payload = first ? new Uint8Array(first.buffer, first.byteOffset, first.byteLength) : new Uint8Array(0);
-    if (!this.waiting.settle({ header, payload })) this.onEvent(header);
+    if (!this.waiting.settle({ header, payload, came: performance.now() })) this.onEvent(header);
   };
 }

@@ -6,15 +6,18 @@ import type { Box, Header, MaskEntry } from "./types";
 export interface Reply {
   header: Header;
   payload: Uint8Array;
+  /** When it was there, on the clock of `performance.now()`. */
+  came: number;
 }
 
 const NOTHING = new Uint8Array(0);
 
 export function decodeFrame(data: string | ArrayBuffer): Reply {
-  if (typeof data === "string") return { header: JSON.parse(data) as Header, payload: NOTHING };
+  const came = performance.now();
+  if (typeof data === "string") return { header: JSON.parse(data) as Header, payload: NOTHING, came };
   const length = new DataView(data).getUint32(0, true);
   const text = new TextDecoder().decode(new Uint8Array(data, 4, length));
-  return { header: JSON.parse(text) as Header, payload: new Uint8Array(data, 4 + length) };
+  return { header: JSON.parse(text) as Header, payload: new Uint8Array(data, 4 + length), came };
 }
 
 export function encodeFrame(header: object, payload?: Uint8Array): string | ArrayBuffer {

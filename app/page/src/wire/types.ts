@@ -96,6 +96,7 @@ export interface Header {
   iou?: number;
   version?: number;
   ms?: number;
+  stages?: Record<string, number>;
   clicks?: number;
   preview?: boolean;
   masks?: MaskEntry[];

@@ -8,6 +8,8 @@ export type LinkState = "connecting" | "open" | "lost";
 
 export interface Sent {
   id: number;
+  /** On the clock of `performance.now()`. */
+  at: number;
   reply: Promise<Reply>;
 }
 
@@ -47,7 +49,7 @@ export class Waiting {
     const id = ++this.last;
     const reply = new Promise<Reply>((resolve, reject) => this.open.set(id, { resolve, reject }));
     reply.catch(() => undefined); // whoever does not wait for it is told by the link's state
-    return { id, reply };
+    return { id, at: performance.now(), reply };
   }
 
   /** Whether it was an answer. */

@@ -1,0 +1,1 @@
+"""`livesam serve --ray`: encoders, sessions and learners as processes of Ray."""

@@ -1,0 +1,122 @@
+"""Carries what a domain's users say to its learner, and brings back how that is getting on. No click waits for it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import Future, wait
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from livesam.adapter.learning.waiting_line import WaitingLine
+
+if TYPE_CHECKING:
+    from livesam.engine.values.interaction import Interaction
+
+log = logging.getLogger(__name__)
+
+Send: TypeAlias = "Callable[..., Future[Any]]"  # of a call's name and its arguments
+
+CAPACITY = 16  # interactions that wait here; accepted objects wait beyond it
+LOOK_S = 1.0  # how often the learner is asked how it is getting on
+SLOW_S = 10.0  # after which the page is told that the learner does not answer
+
+
+class Courier:
+    """A thread of its own for each domain, so that a learner that hangs keeps nobody but its own domain waiting.
+
+    Args:
+        domain: whose.
+        send: asks the domain's learner for one of ``livesam.app.cluster.learners.Learners``' calls; returns at once.
+    """
+
+    def __init__(self, domain: str, send: Send) -> None:
+        self._domain, self._send = domain, send
+        self._changed = threading.Condition()
+        self._line = WaitingLine(CAPACITY, Counter())
+        self._orders: list[tuple[str, Any]] = []
+        self._closing = False
+        self._told: dict[str, Any] = {}
+        self._since: float | None = None  # when it was asked what it has not answered yet
+        self._thread = threading.Thread(target=self._run, name="livesam-courier", daemon=True)
+        self._thread.start()
+
+    def put(self, interaction: Interaction) -> bool:
+        """Hand an interaction over; returns at once."""
+        with self._changed:
+            if self._closing:
+                return False
+            self._line.put(interaction)
+            self._changed.notify()
+        return True
+
+    def order(self, what: str, value: Any) -> None:
+        """Tell the learner to ``enable`` or ``rollback``; returns at once, and goes before what waits."""
+        with self._changed:
+            self._orders.append((what, value))
+            if what == "enable":
+                self._told["enabled"] = value
+            self._changed.notify()
+
+    def state(self) -> dict[str, Any]:
+        """How the learner was getting on when it was last asked."""
+        with self._changed:
+            found, since = dict(self._told), self._since
+            found["waiting"] = found.get("waiting", 0) + len(self._line)
+        if since is not None and time.monotonic() - since > SLOW_S:
+            found["last_error"] = f"the learner has not answered for {time.monotonic() - since:.0f} s; clicks go on"
+        return found
+
+    def close(self) -> None:
+        """Carry what was accepted last, if the learner takes it within a moment, and stop."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        self._thread.join(2.0)
+
+    def _next(self) -> tuple[str, Any] | None:
+        """What to ask; None when there is nothing left and it is closing."""
+        with self._changed:
+            if not (self._orders or len(self._line) or self._closing):
+                self._changed.wait(LOOK_S)
+            if self._orders:
+                return self._orders.pop(0)
+            if len(self._line):
+                return "submit", self._line.take()
+            return None if self._closing else ("state", None)
+
+    def _run(self) -> None:
+        while (asked := self._next()) is not None:
+            what, value = asked
+            while True:
+                try:
+                    found = self._ask(what, value)
+                    break
+                except Exception as error:  # its process has died, or the cluster is gone: Ray starts it anew
+                    with self._changed:
+                        self._told["last_error"] = f"the learner failed: {error}"[:500]
+                        if self._closing:
+                            return
+                    if what == "state":
+                        break
+                    log.warning("domain %s: the learner failed, and is asked again: %s", self._domain, error)
+                    time.sleep(LOOK_S)
+            if what == "state":
+                with self._changed:
+                    self._told = found or self._told
+
+    def _ask(self, what: str, value: Any) -> Any:
+        with self._changed:
+            self._since = time.monotonic()
+        try:
+            asked = self._send(what, self._domain, *(() if what == "state" else (value,)))
+            while not wait([asked], timeout=LOOK_S).done:
+                with self._changed:
+                    if self._closing:
+                        return None
+            return asked.result()
+        finally:
+            with self._changed:
+                self._since = None

@@ -1,0 +1,164 @@
+"""Who learns: actors that hold the methods of many domains, and publish what these have learned."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any
+
+from livesam.app.registry.registry import Registry
+from livesam.app.server.weights import FOLDER, WeightFiles
+from livesam.engine.serving.version import CANDIDATE, STABLE
+from livesam.engine.values.adapted_info import AdaptedInfo
+from livesam.engine.values.errors import LivesamError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    import numpy.typing as npt
+    from livesam.app.server.settings import Settings
+    from livesam.engine.session.engine import Engine
+    from livesam.engine.values.embedding import ImageEmbedding
+    from livesam.engine.values.interaction import Interaction
+    from livesam.engine.values.protocols import DecoderWeights
+
+log = logging.getLogger(__name__)
+
+NICE = 10  # below everything that somebody waits for, where they share a machine
+LAST_LESSONS_S = 5.0  # for what was accepted last, when a domain has to make room
+
+
+class NoEncoder:
+    """In the place of an encoder: who learns gets embeddings."""
+
+    runtime = "none"
+
+    def key(self, digest: str) -> str:
+        """Nothing is looked up here."""
+        return digest
+
+    def encode(self, image: npt.NDArray[np.uint8], digest: str | None = None) -> ImageEmbedding:
+        """Never asked for."""
+        raise LivesamError("a learner encodes no images")
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class Pupil:
+    """A domain's method on a slot of its own, which checks what it learns before it is published."""
+
+    def __init__(self, domain: str, engine: Engine, files: WeightFiles, registry: Registry, settings: Settings) -> None:
+        from livesam.adapter.learning.learner import learn
+
+        self.domain, self._files, self._registry = domain, files, registry
+        found = registry.find(domain)
+        self._slot = engine.slot(on_publish=self._published)
+        self._host = engine.session(self._slot, domain=domain)
+        self._quiet = True  # what serves already is no news
+        if found.blob is not None:
+            self._slot.publish(files.unpack(found.blob, registry.url), label=STABLE)
+            self._host.provenance = AdaptedInfo(model=engine.origin.spec.name, method="live", domain=domain)
+        self._quiet = False
+        self._block = contextlib.ExitStack()
+        self._learner = self._block.enter_context(learn(self._host, "live", config=settings.loop))
+        self._enabled = True
+        self.enable(settings.learning)
+
+    def submit(self, interaction: Interaction) -> bool:
+        """Into the line; learning happens in a thread of its own."""
+        return self._enabled and self._learner.submit(interaction)
+
+    def enable(self, enabled: bool) -> None:
+        """Learn, or do not."""
+        self._enabled = enabled
+        (self._learner.resume if enabled else self._learner.pause)()
+
+    def rollback(self, version: int, base: DecoderWeights) -> None:
+        """Learn on from a published version."""
+        blob = None if version == 0 else self._registry.read(self.domain, version)
+        self._learner.loop.rollback(base if blob is None else self._files.unpack(blob, self._registry.url))
+
+    def state(self) -> dict[str, Any]:
+        """What is to be seen of the learning."""
+        stats = self._learner.stats()
+        return {
+            "enabled": self._enabled,
+            "waiting": stats.waiting,
+            "published": stats.counts.get("published", 0),
+            "refused": [{"when": when, "why": why} for when, why in stats.refused],
+            "last_error": stats.last_error,
+        }
+
+    def close(self) -> None:
+        """Learn what was accepted last, for a few seconds, and stop."""
+        self._learner.loop.finish(LAST_LESSONS_S)
+        self._learner.loop.close(LAST_LESSONS_S)
+        try:
+            self._block.close()
+        except LivesamError as error:
+            log.warning("domain %s: %s", self.domain, error)
+        self._slot.close()
+
+    def _published(self, number: int, weights: DecoderWeights) -> None:
+        """On the learner's thread: the probe has let it through, so it may serve everywhere."""
+        if self._quiet:
+            return
+        try:
+            self._registry.publish(self.domain, self._files.pack(weights), (CANDIDATE, STABLE))
+        except Exception:  # the registry's disk or network: what is learned next is published again
+            log.exception("what domain %s has learned could not be published", self.domain)
+
+
+class Learners:
+    """An actor: the domains that are its, each made when it is first told something.
+
+    Args:
+        settings: of the server.
+        registry: its address.
+        out: where files may lie; nothing is written there.
+    """
+
+    def __init__(self, settings: Settings, registry: str, out: Path) -> None:
+        import torch
+        from livesam.export.opening import open_engine
+
+        with contextlib.suppress(OSError):
+            os.nice(NICE)
+        torch.set_num_threads(1)  # domains learn side by side
+        self._settings, self._registry = settings, Registry(registry)
+        self._engine = open_engine(settings.opening, encoder=NoEncoder())
+        self._files = WeightFiles(out / FOLDER, self._engine.base)
+        self._pupils: OrderedDict[str, Pupil] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def submit(self, domain: str, interaction: Interaction) -> bool:
+        """Learn from this, soon."""
+        return self._pupil(domain).submit(interaction)
+
+    def enable(self, domain: str, enabled: bool) -> None:
+        """Learn from what this domain is told, or do not."""
+        self._pupil(domain).enable(enabled)
+
+    def rollback(self, domain: str, version: int) -> None:
+        """Learn on from a published version."""
+        self._pupil(domain).rollback(version, self._engine.base)
+
+    def state(self, domain: str) -> dict[str, Any] | None:
+        """What is to be seen of the learning; None where nothing was told yet."""
+        pupil = self._pupils.get(domain)
+        return None if pupil is None else pupil.state()
+
+    def _pupil(self, domain: str) -> Pupil:
+        with self._lock:
+            if domain not in self._pupils:
+                if len(self._pupils) >= self._settings.limits.domains:
+                    _, oldest = self._pupils.popitem(last=False)
+                    threading.Thread(target=oldest.close, daemon=True).start()  # one that hangs takes two minutes
+                self._pupils[domain] = Pupil(domain, self._engine, self._files, self._registry, self._settings)
+            self._pupils.move_to_end(domain)
+            return self._pupils[domain]

@@ -1,0 +1,104 @@
+"""One domain's decoder on a replica: serves what the registry calls stable, and sends what is said to the learner."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from livesam.app.cluster.courier import Courier, Send
+from livesam.app.registry.registry import Registry
+from livesam.app.server.kept_decoder import KeptDecoder
+from livesam.app.server.problems import NotFound
+from livesam.engine.serving.version import STABLE
+from livesam.engine.values.adapted_info import AdaptedInfo
+from livesam.engine.values.errors import LivesamError
+
+if TYPE_CHECKING:
+    from livesam.app.server.settings import Settings
+    from livesam.app.server.store import Store
+    from livesam.app.server.weights import WeightFiles
+    from livesam.engine.session.engine import Engine
+    from livesam.engine.values.interaction import Interaction
+
+log = logging.getLogger(__name__)
+
+
+class RemoteDecoder(KeptDecoder):
+    """Arguments as ``KeptDecoder``, and:
+
+    Args:
+        registry: where versions come from; their numbers are its.
+        send: as in ``Courier``.
+
+    Attributes:
+        retired: it had to make room: nobody new gets it.
+    """
+
+    def __init__(
+        self, domain: str, engine: Engine, store: Store, files: WeightFiles, settings: Settings, registry: Registry,
+        send: Send,
+    ) -> None:  # fmt: skip
+        super().__init__(domain, engine, store, files, settings)
+        self._registry, self._seen = registry, 0  # entries of the registry that were acted upon
+        self.learning, self.retired = settings.learning, False
+        self.follow()
+        self._courier = Courier(domain, send)
+
+    def follow(self) -> None:
+        """Serve what is stable by now. On one thread at a time; what cannot be served is said, and not tried again."""
+        with self._lock:
+            history = self._registry.history(self.domain)
+            if len(history) == self._seen:
+                return
+            self._seen = len(history)
+            found = self._registry.find(self.domain)
+            wrong = list(found.damaged)
+            try:
+                if found.version in {one.number for one in self.slot.versions()}:
+                    self.slot.rollback(found.version)
+                elif found.blob is not None:
+                    weights = self._files.unpack(found.blob, f"{found.digest} in {self._registry.url}")
+                    self.slot.publish(weights, STABLE, found.version)
+                if found.version:
+                    self.slot.promote(found.version)
+            except LivesamError as error:
+                wrong.append(str(error))
+            if wrong:
+                self._failed = "; ".join(wrong)
+                log.error("domain %s serves version %s: %s", self.domain, self.slot.current, self._failed)
+
+    def submit(self, interaction: Interaction) -> bool:
+        """Take what the user said, while learning is on."""
+        return self.learning and self._courier.put(interaction)
+
+    def info(self) -> AdaptedInfo:
+        """Where the weights come from."""
+        return AdaptedInfo(model=self._engine.origin.spec.name, method="live", domain=self.domain)
+
+    def enable(self, enabled: bool) -> None:
+        """Learn, or leave everything as it is."""
+        self.learning = enabled
+        self._courier.order("enable", enabled)
+
+    def rollback(self, version: int) -> None:
+        """Serve an earlier version again, here at once and elsewhere soon, and let the learner go on from it."""
+        try:
+            self._registry.promote(self.domain, version)
+        except ValueError as error:
+            raise NotFound(f"there is no version {version} of this decoder: choose one of its versions") from error
+        self.follow()
+        if self.slot.current != version:
+            raise LivesamError(f"version {version} was not taken: {self._failed or 'another one came in between'}")
+        self._courier.order("rollback", version)
+
+    def state(self) -> dict[str, Any]:
+        """Everything that is to be seen, as clients get it."""
+        found, told = super().state(), self._courier.state()
+        self.learning = told.get("enabled", self.learning)
+        told["last_error"] = found["last_error"] or told.get("last_error")
+        return {**found, **told, "enabled": self.learning}
+
+    def close(self) -> None:
+        """Free it; what it was told is at the learner, and what was learned in the registry."""
+        self._courier.close()
+        super().close()

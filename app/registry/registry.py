@@ -1,0 +1,214 @@
+"""Every version of every domain's decoder, and which of them serves.
+
+A domain is a list of entries that only grows: ``domains/HASH/00000001.json``, ``00000002.json``, ... Each names a blob
+by its SHA-256 and the labels that point to it from then on; a version is the number of the entry that published it, so
+no two writers ever give one number to two decoders. Going back is one more entry. Nothing is changed and nothing is
+deleted, so a reader that knows n entries asks for number n + 1 and for nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from livesam.app.registry.storage import Storage
+from livesam.engine.serving.version import BASE, CANDIDATE, STABLE, require_label
+from livesam.engine.values.errors import CheckpointError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Something that happened to a domain.
+
+    Attributes:
+        number: its place in the domain's history, from 1.
+        version: that the labels point to: ``number`` where it was published now, 0 for the base.
+        digest: SHA-256 of the version's blob; empty for the base.
+        labels: that point to it from now on.
+        created: UTC, ISO 8601.
+        note: what the writer says of it.
+    """
+
+    number: int
+    version: int
+    digest: str
+    labels: tuple[str, ...]
+    created: str
+    note: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def published(self) -> bool:
+        """Whether it brought a new version."""
+        return self.number == self.version
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a label leads to.
+
+    Attributes:
+        version: 0 for the base, whose blob is None.
+        damaged: a sentence for each blob that should have come before this one and could not be read.
+    """
+
+    version: int
+    digest: str
+    blob: bytes | None
+    damaged: tuple[str, ...] = ()
+
+
+class Registry:
+    """Reads and writes one. Thread-safe; any number of processes may write at once.
+
+    Args:
+        url: a folder, or what fsspec makes of another address.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url, self._storage = url, Storage(url)
+        self._known: dict[str, list[Entry]] = {}
+        self._lock = threading.Lock()
+
+    # Writing
+
+    def publish(
+        self, domain: str, blob: bytes, labels: Sequence[str] = (CANDIDATE,), note: Mapping[str, Any] | None = None
+    ) -> Entry:
+        """A new version, with these labels.
+
+        Raises:
+            ValueError: there is no such label, or the note is no JSON.
+            OSError: it cannot be written; nothing was published.
+        """
+        digest = hashlib.sha256(blob).hexdigest()
+        if not self._intact(digest):
+            self._storage.write(_blob(digest), blob)
+        return self._append(domain, lambda number: (number, digest), labels, note)
+
+    def promote(self, domain: str, version: int, label: str = STABLE, note: Mapping[str, Any] | None = None) -> Entry:
+        """Move a label to a version that was published before, or to 0; for ``stable`` that is a rollback.
+
+        Raises:
+            ValueError: there is no such version or label.
+        """
+        digest = "" if version == 0 else self._version(domain, version).digest
+        return self._append(domain, lambda number: (version, digest), (label,), note)
+
+    # Reading
+
+    def history(self, domain: str) -> tuple[Entry, ...]:
+        """Everything that happened to a domain, the oldest first."""
+        with self._lock:
+            known = self._known.setdefault(domain, [])
+            while True:
+                number = known[-1].number + 1 if known else 1
+                entry = self._entry(domain, number)
+                if entry is None:
+                    return tuple(known)
+                known.append(entry)
+
+    def labels(self, domain: str) -> dict[str, int]:
+        """Where each label points; ``base`` is 0 always."""
+        return {BASE: 0, **{label: entry.version for entry in self.history(domain) for label in entry.labels}}
+
+    def read(self, domain: str, version: int) -> bytes:
+        """A version's blob.
+
+        Raises:
+            ValueError: there is no such version.
+            CheckpointError: its file is missing or damaged; the message names it.
+        """
+        return self._blob(self._version(domain, version).digest)
+
+    def find(self, domain: str, label: str = STABLE) -> Found:
+        """What a label leads to, or led to before where that is damaged; the base where nothing else is left."""
+        damaged: list[str] = []
+        for entry in reversed(self.history(domain)):
+            if label not in entry.labels:
+                continue
+            if entry.version == 0:
+                return Found(0, "", None, tuple(damaged))
+            try:
+                return Found(entry.version, entry.digest, self._blob(entry.digest), tuple(damaged))
+            except CheckpointError as error:
+                if str(error) not in damaged:
+                    damaged.append(str(error))
+        return Found(0, "", None, tuple(damaged))
+
+    def _version(self, domain: str, version: int) -> Entry:
+        for entry in self.history(domain):
+            if entry.published and entry.version == version:
+                return entry
+        known = ", ".join(str(entry.version) for entry in self.history(domain) if entry.published) or "none"
+        raise ValueError(f"domain {domain!r} has no version {version} in {self.url}: it has {known}")
+
+    def _append(
+        self, domain: str, what: Callable[[int], tuple[int, str]], labels: Sequence[str],
+        note: Mapping[str, Any] | None,
+    ) -> Entry:  # fmt: skip
+        for label in labels:
+            require_label(label)
+        while True:
+            known = self.history(domain)
+            number = known[-1].number + 1 if known else 1
+            version, digest = what(number)
+            created = datetime.now(UTC).isoformat("T", "milliseconds")
+            said = {
+                "domain": domain, "version": version, "sha256": digest, "labels": list(labels), "created": created,
+                "note": dict(note or {}),
+            }  # fmt: skip
+            try:
+                self._storage.create(_name(domain, number), json.dumps(said, allow_nan=False).encode())
+            except FileExistsError:
+                continue  # another writer was faster: its entry comes first
+            return Entry(number, version, digest, tuple(labels), created, note or {})
+
+    def _entry(self, domain: str, number: int) -> Entry | None:
+        name = _name(domain, number)
+        try:
+            said = json.loads(self._storage.read(name))
+            if said["domain"] != domain:
+                raise ValueError(f"it is of domain {said['domain']!r}")
+            return Entry(
+                number, int(said["version"]), str(said["sha256"]), tuple(said["labels"]), said["created"], said["note"]
+            )
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError) as error:
+            # It keeps its number, so that no later version gets it, and moves no label.
+            log.error("%s is damaged and left out: %s", self._storage.where(name), error)
+            return Entry(number, -1, "", (), "", {"damaged": str(error)})
+
+    def _blob(self, digest: str) -> bytes:
+        where = self._storage.where(_blob(digest))
+        try:
+            blob = self._storage.read(_blob(digest))
+        except OSError as error:
+            raise CheckpointError(f"the decoder {where} cannot be read: {error}") from error
+        if hashlib.sha256(blob).hexdigest() != digest:
+            raise CheckpointError(f"the decoder {where} is damaged: its content does not match its name")
+        return blob
+
+    def _intact(self, digest: str) -> bool:
+        try:
+            self._blob(digest)
+        except CheckpointError:
+            return False
+        return True
+
+
+def _blob(digest: str) -> str:
+    return f"blobs/{digest[:2]}/{digest}"
+
+
+def _name(domain: str, number: int) -> str:
+    """A domain's name is anybody's choice, so its folder is the name's hash."""
+    return f"domains/{hashlib.sha256(domain.encode('utf-8', 'surrogatepass')).hexdigest()[:32]}/{number:08d}.json"

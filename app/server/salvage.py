@@ -78,6 +78,7 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
         with contextlib.closing(sqlite3.connect(copy)) as database:
             database.text_factory = lambda data: data.decode("utf-8", "replace")
             database.execute("PRAGMA cell_size_check = ON")
+            database.execute("SELECT * FROM sqlite_master").fetchall()  # what its tables are has to be known
             yield database
 
 
@@ -119,13 +120,8 @@ def _readable(old: sqlite3.Connection, table: str, key: str) -> Iterator[tuple[A
     """A table's rows from its beginning to the first damaged page, and from its end."""
     for order in ("", " DESC"):
         by = ", ".join(f"{one}{order}" for one in key.split(", "))
-        rows = old.execute(f"SELECT * FROM {table} ORDER BY {by}") if _there(old, table) else iter(())
         with contextlib.suppress(sqlite3.Error):
-            yield from rows
-
-
-def _there(old: sqlite3.Connection, table: str) -> bool:
-    return bool(old.execute("SELECT count(*) FROM sqlite_master WHERE name = ?", (table,)).fetchone()[0])
+            yield from old.execute(f"SELECT * FROM {table} ORDER BY {by}")
 
 
 def _last(old: sqlite3.Connection) -> int:

@@ -76,7 +76,7 @@ class Encoding:
 
     Attributes:
         images_per_s: of the encoder, batches of 32.
-        decode_ms: of an image file of 1 Mpx on one core.
+        decode_ms: of an image file of 1 Mpx on one core; an assumption (a loaded core of a slow machine took 28).
         cores: beside each GPU.
         read_bytes, write_bytes: of an image and its embedding.
         link_gbit: of the GPU's share of the network.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 import tempfile
 import threading
@@ -11,13 +12,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import livesam
 import numpy as np
 from livesam.benchmarks.serving.served import Served
 from livesam.benchmarks.soak.clicker import Clicker, Seen
 from livesam.benchmarks.soak.kills import photos_of
 from livesam.benchmarks.soak.process import Held, held_by
+from livesam.engine.values.errors import LivesamError
 
 WARM_SHARE = 0.2  # of a leg: caches, lessons and pools of threads fill meanwhile
+MOST_SESSIONS = 30  # a server takes 32
 REST_S = 3.0  # after everybody has left
 FLAT = 0.05  # by how much memory may grow
 
@@ -67,6 +71,8 @@ class Soak:
             try:
                 for share in (WARM_SHARE, 1 - WARM_SHARE):
                     self._click(served, seconds * share, leg, tell, warm=share == WARM_SHARE)
+                    if not leg.rests:
+                        _fill(served.url, 3 * self.clickers)
                     time.sleep(REST_S)
                     leg.rests.append(held_by(served.process).to_json())
             except KeyboardInterrupt:
@@ -105,6 +111,21 @@ class Soak:
             leg.clicks, leg.opened = leg.clicks + seen.clicks, leg.opened + seen.opened
             leg.accepted += len(seen.accepted)
             leg.errors += seen.errors
+
+
+def _fill(url: str, sessions: int) -> None:
+    """So many at once: the server's pool of threads is then as large as the clickers will ever make it."""
+
+    def come_and_go() -> None:
+        with contextlib.suppress(LivesamError), livesam.connect(url, domain="soak0") as session:
+            session.reset()
+            session.learning()
+
+    threads = [threading.Thread(target=come_and_go) for _ in range(min(sessions, MOST_SESSIONS))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
 
 
 def _sample(held: Held, times: list[float]) -> dict[str, Any]:

@@ -93,7 +93,7 @@ class Running:
 
 
 def settings(folder: Path, out: Path, **more: Any) -> Settings:
-    opening = Opening("nano", runtime="torch")  # no graph has to be exported
+    opening = more.pop("opening", Opening("nano", runtime="torch"))  # no graph has to be exported
     return Settings(
         folder, out, opening, BEST, port=0, **{"loop": LoopConfig(nice=0), "limits": Limits(domains=64), **more}
     )

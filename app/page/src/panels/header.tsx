@@ -35,6 +35,7 @@ export function Header({ store, onHelp, onPanel }: { store: Store; onHelp: () =>
               {NAMES[format] ?? format}
             </a>
           ))}
+          <hr />
           {(info?.import_formats ?? []).map((format) => (
             <button
               key={format}
@@ -70,7 +71,7 @@ export function Header({ store, onHelp, onPanel }: { store: Store; onHelp: () =>
   );
 }
 
-const NAMES: Record<string, string> = { coco: "COCO", png: "PNG label maps", labelme: "labelme JSON", yolo: "YOLO segmentation", cvat: "CVAT XML" };
+const NAMES: Record<string, string> = { coco: "COCO", "coco-rle": "COCO with RLE masks", png: "PNG label maps", labelme: "labelme JSON", yolo: "YOLO segmentation", cvat: "CVAT XML" };
 
 function Link({ store }: { store: Store }) {
   const state = store.socket.state.value;

@@ -1,1 +1,0 @@
-"""What reads foreign bytes, and valid files to spoil."""

@@ -59,7 +59,11 @@ class ClusterStudio(Studio):
         from livesam.export.opening import open_engine
 
         encoder = RemoteEncoder(self._encoders)
-        return open_engine(self.settings.opening, encoder=encoder, progress=lambda said: log.info("%s", said))
+        engine = open_engine(self.settings.opening, encoder=encoder, progress=lambda said: log.info("%s", said))
+        # The first version loads PyTorch for the probe: not while somebody clicks, whom that holds up for seconds.
+        with contextlib.closing(engine.slot()) as slot:
+            slot.publish(engine.base)
+        return engine
 
     def make(self, domain: str) -> RemoteDecoder:
         """A domain's decoder anew."""

@@ -98,6 +98,12 @@ def run(path, feeds):
     return dict(zip((one.name for one in session.get_outputs()), session.run(None, feeds), strict=True))
 
 
+def states_of(admin):
+    """What the server makes of each version of the decoder."""
+    models = admin.get_model_repository_index(headers=SECRET).models
+    return {one.version: one.state for one in models if one.name == "cells-decoder"}
+
+
 def clicking(server, feeds, wanted, seen, errors, stop):
     """One client until it is told to stop; counts the versions that answered, and whether it was their answer."""
     with server.client() as client:
@@ -163,11 +169,11 @@ def test_versions_are_published_while_clients_click(small_sam, small_spec, photo
             stop.set()
             for one in clients:
                 one.join()
-        states = {
-            one.version: one.state
-            for one in admin.get_model_repository_index(headers=SECRET).models
-            if one.name == "cells-decoder"
-        }
+        states = states_of(admin)
+        deadline = time.monotonic() + 60
+        while states["1"] == "UNLOADING" and time.monotonic() < deadline:
+            time.sleep(0.1)
+            states = states_of(admin)
     assert errors == []
     assert set(seen) == {("1", True), ("2", True), ("3", True)}
     assert not np.array_equal(wanted["1"]["masks"], wanted["3"]["masks"])

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import triton_python_backend_utils as backend
 
 
 class TritonPythonModel:
@@ -18,7 +17,9 @@ class TritonPythonModel:
     def initialize(self, args: dict[str, str]) -> None:
         """Called once, before the version serves."""
         import onnxruntime
+        import triton_python_backend_utils  # Triton's own, which is in no package
 
+        self.backend = triton_python_backend_utils
         folder = Path(args["model_repository"]) / args["model_version"]
         self.session = onnxruntime.InferenceSession(str(folder / "model.onnx"), providers=["CPUExecutionProvider"])
         self.inputs = [one.name for one in self.session.get_inputs()]
@@ -28,7 +29,7 @@ class TritonPythonModel:
     def execute(self, requests: list[Any]) -> list[Any]:
         """Answer requests that Triton has gathered: as one batch where the graph takes one, else each for itself."""
         given = [
-            {name: np.from_dlpack(backend.get_input_tensor_by_name(request, name)) for name in self.inputs}
+            {name: np.from_dlpack(self.backend.get_input_tensor_by_name(request, name)) for name in self.inputs}
             for request in requests
         ]
         if not self.batched:
@@ -41,5 +42,6 @@ class TritonPythonModel:
     def answer(self, values: list[Any]) -> Any:
         """A response of Triton's."""
         # By DLPack, both ways: stubs that were built before NumPy 2 send NumPy 2's arrays as nothing, without an error.
-        tensors = [backend.Tensor.from_dlpack(name, value) for name, value in zip(self.outputs, values, strict=True)]
-        return backend.InferenceResponse(tensors)
+        tensor = self.backend.Tensor.from_dlpack
+        tensors = [tensor(name, value) for name, value in zip(self.outputs, values, strict=True)]
+        return self.backend.InferenceResponse(tensors)

@@ -158,8 +158,9 @@ def summary(legs: Sequence[Leg]) -> dict[str, Any]:
 
 def memory_growth(leg: Leg) -> float | None:
     """From the first third after the warm-up to the last one, medians; None for too few samples."""
-    memory = [sample["memory_mib"] for sample in leg.samples if not sample["warm"]]
+    memory: list[float] = [sample["memory_mib"] for sample in leg.samples if not sample["warm"]]
     third = len(memory) // 3
     if third == 0:
         return None
-    return round(statistics.median(memory[-third:]) / statistics.median(memory[:third]) - 1, 4)
+    growth = statistics.median(memory[-third:]) / statistics.median(memory[:third]) - 1
+    return round(growth, 4)

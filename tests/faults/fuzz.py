@@ -128,7 +128,9 @@ CHILD = """
 import sys
 sys.path.insert(0, sys.argv[1])
 name, options = sys.argv[2], sys.argv[3:]
+import logging
 import warnings
+logging.disable(logging.CRITICAL)
 warnings.filterwarnings("ignore")
 import atheris
 import PIL.Image, numpy, sqlite3, zipfile, base64

@@ -58,7 +58,7 @@ def test_embedding_is_linear_until_the_store_ends_it() -> None:
     assert scaled(nano, wide, 16, one.images_per_s, seconds=5.0).linear > 0.95
     ended = scaled(nano, narrow, 32, one.images_per_s, seconds=5.0)
     assert ended.first == "store's requests"
-    assert ended.images_per_s == pytest.approx(min(bounds(nano, narrow, 32).values()), rel=0.03)
+    assert ended.images_per_s == pytest.approx(min(bounds(nano, narrow, 32).values()), rel=0.06)
 
 
 def test_the_table_is_put_between_its_marks(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ run: venv
 
 test: venv lint browser
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 # The tests of the page need a Chromium; where none can be installed they are skipped, and say so.
 browser:

@@ -4,6 +4,7 @@ The domain is made by hand: random features in which the object's cells lean in 
 weights first learns it, and is the base of what follows; so there is something that poison could spoil.
 """
 
+import contextlib
 import threading
 from copy import deepcopy
 
@@ -24,6 +25,7 @@ from livesam.engine.serving.probe import Probe
 from livesam.engine.serving.slot import DecoderSlot
 from livesam.engine.session.session import Session
 from livesam.engine.values.embedding import ImageEmbedding
+from livesam.engine.values.errors import RuntimeUnavailable
 from livesam.engine.values.interaction import Interaction
 from livesam.engine.values.prompt import Click, Prompt
 from livesam.engine.view.geometry import ResizeGeometry, postprocess
@@ -118,7 +120,10 @@ def frozen_quality(skilled):
     return found
 
 
-@pytest.fixture(params=[("skilled", 0), pytest.param(("skilled", 10), marks=pytest.mark.slow), ("clumsy", 0)], ids=str)
+SLOW = [pytest.param(("skilled", clicks), marks=pytest.mark.slow) for clicks in (0, 10)]
+
+
+@pytest.fixture(params=[*SLOW, ("clumsy", 0)], ids=str)
 def learned(request):
     """A method that has seen three honest objects of the domain, and how good it was before."""
     model, seed = request.param
@@ -303,7 +308,9 @@ def other_user(chain):
 def test_what_is_served_survives_poison(chain, other_user, frozen_quality):
     answers, failures = other_user
     for poison in (*POISONS, careless_user):
-        poison(chain)
+        refused = pytest.raises(RuntimeUnavailable, match="not finite")  # by the session, before it is taught
+        with refused if poison is nan_embeddings else contextlib.nullcontext():
+            poison(chain)
         served = quality(chain)
         stats = chain.loop.stats()
         assert served >= frozen_quality - 0.01, (poison.__name__, served, frozen_quality, stats)
@@ -312,7 +319,7 @@ def test_what_is_served_survives_poison(chain, other_user, frozen_quality):
     assert all(np.isfinite(answer.low_res_logits).all() for answer in answers)
     assert stats.running
     assert "errors" not in stats.counts, stats.last_error
-    assert {"implausible", "bad_embedding"} <= chain.counts().keys()
+    assert "implausible" in chain.counts()
 
 
 def test_the_trust_region_holds_under_absurd_rates(skilled):

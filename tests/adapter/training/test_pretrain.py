@@ -135,20 +135,20 @@ def test_a_step_without_a_finite_gradient_is_counted_and_left_out_of_the_loss(
     assert (meter.line()["loss"], meter.line()["skipped"]) == (2.0, 1)
 
 
-@pytest.mark.parametrize("other", [["--seed", "1"], ["--stages", "32x2:4:2:2:1e-4:1e-5"]])
 def test_a_run_does_not_go_on_with_other_stages_or_another_seed(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], other: list[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_pack(tmp_path / "a.zip", list(procedural_sources(2, 2, 1, side=64)), 80)
     arguments = ["--pack", str(tmp_path / "a.zip"), "--procedural", "0", "--out", str(tmp_path / "run"), "--init",
                  str(bundled_nano()), "--stages", "32x2:1:2:2:1e-4:1e-5", "--device", "cpu"]  # fmt: skip
     pretrain.main(arguments)
     before = (tmp_path / "run" / "checkpoint.pt").read_bytes()
-    with pytest.raises(SystemExit):
-        pretrain.main([*arguments, *other])
-    said = capsys.readouterr().err
-    assert "was begun with --stages 32x2:1:2:2:0.0001:1e-05 --seed 0, got --stages" in said
-    assert "or another --out" in said
+    for other in (["--seed", "1"], ["--stages", "32x2:4:2:2:1e-4:1e-5"]):
+        with pytest.raises(SystemExit):
+            pretrain.main([*arguments, *other])
+        said = capsys.readouterr().err
+        assert "was begun with --stages 32x2:1:2:2:0.0001:1e-05 --seed 0, got --stages" in said
+        assert "or another --out" in said
     assert (tmp_path / "run" / "checkpoint.pt").read_bytes() == before
     pretrain.main(arguments)  # the same: nothing left to do
 

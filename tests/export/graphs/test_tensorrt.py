@@ -68,7 +68,7 @@ def check_plan(path, precision):
     "name",
     [
         "nano",
-        "vit_t",
+        pytest.param("vit_t", marks=pytest.mark.slow),
         pytest.param("vit_b", marks=pytest.mark.slow),
         pytest.param("vit_l", marks=pytest.mark.slow),
         pytest.param("vit_h", marks=pytest.mark.slow),

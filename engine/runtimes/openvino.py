@@ -229,6 +229,8 @@ def _compile(core: Any, model: Any, precision: str, threads: int, cache_dir: Pat
         "INFERENCE_PRECISION_HINT": PRECISIONS[precision],
         "INFERENCE_NUM_THREADS": threads,
     }
+    if threads:  # who counts threads shares the machine: pinned, two processes of one thread each take the same core
+        config["ENABLE_CPU_PINNING"] = False
     if cache_dir is not None:
         config["CACHE_DIR"] = str(cache_dir)
     try:

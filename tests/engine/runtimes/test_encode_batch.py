@@ -67,6 +67,14 @@ def test_a_batch_is_encoded_as_one_by_one(
         engine.encode_batch(images)
 
 
+@pytest.mark.parametrize(("threads", "pinned"), [(0, True), (1, False)])
+def test_threads_that_are_counted_are_not_pinned(graphs: dict[int | None, Path], threads: int, pinned: bool) -> None:
+    """Two processes of one thread each would be pinned to the same core, and be as slow as one."""
+    engine = OvEncoder(graphs[1], threads=threads)
+    assert engine._compiled.get_property("ENABLE_CPU_PINNING") == pinned
+    engine.close()
+
+
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
 def test_a_graph_for_one_image_refuses_more(
     runtime: str, tiny_sam: Sam, graphs: dict[int | None, Path], images: list[npt.NDArray[np.uint8]]

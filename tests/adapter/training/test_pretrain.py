@@ -61,6 +61,7 @@ def train(store: ImageStore, out: Path, stages: list[Stage]) -> list[dict[str, A
     return lines
 
 
+@pytest.mark.slow
 def test_a_run_killed_between_any_two_steps_goes_on_with_the_same_numbers(
     store: ImageStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -47,6 +47,7 @@ def test_the_note_is_printed_and_says_who_lacks_which_precision() -> None:
     assert "no bf16" not in contestants.precisions(("fp32", "bf16"))
 
 
+@pytest.mark.slow
 def test_the_cold_starts_reference_does_the_same_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Started once; `livesam segment` itself has its own tests."""
     started: dict[str, Run] = {}

@@ -114,6 +114,7 @@ def test_fp16_graphs_give_the_masks_of_fp32(
     )
 
 
+@pytest.mark.slow
 def test_bf16_arithmetic_gives_the_masks_of_fp32(
     photos: list[np.ndarray], reference: list[tuple[Masks, np.ndarray]]
 ) -> None:

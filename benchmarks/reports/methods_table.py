@@ -8,7 +8,6 @@ behind ± the standard deviation over the seeds. Results by a second stop rule g
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
@@ -153,17 +152,14 @@ def _cell(runs: Runs, label: str, sets: Sequence[str], digits: int, figure: Figu
 
 def main() -> None:
     """``python -m livesam.benchmarks.reports.methods_table``."""
+    from livesam.benchmarks.quality.command import run_command
     from livesam.benchmarks.quality.result import read_result
 
     def command(results: list[Path], without: Annotated[list[str] | None, typer.Option(metavar="SET")] = None) -> None:
         """Print methods side by side as Markdown, means over all sets but --without."""
         typer.echo(methods_table([read_result(path) for path in results], without or ()))
 
-    try:
-        typer.run(command)
-    except ValueError as error:
-        typer.echo(f"methods_table: {error}", err=True)
-        sys.exit(2)
+    run_command("methods_table", command)
 
 
 if __name__ == "__main__":

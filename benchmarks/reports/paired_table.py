@@ -8,7 +8,6 @@ more than four clicks. The interval of the clicks saved is a bootstrap over the 
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -165,6 +164,7 @@ def _lost(baseline: Traces, traces: Traces, sets: Sequence[str]) -> list[str]:
 
 def main() -> None:
     """``python -m livesam.benchmarks.reports.paired_table``."""
+    from livesam.benchmarks.quality.command import run_command
     from livesam.benchmarks.quality.result import read_result
 
     def command(
@@ -173,11 +173,7 @@ def main() -> None:
         """Print methods against the first one as Markdown; means over --set, or where that has something to gain."""
         typer.echo(paired_table([read_result(path) for path in results], only or ()))
 
-    try:
-        typer.run(command)
-    except ValueError as error:
-        typer.echo(f"paired_table: {error}", err=True)
-        sys.exit(2)
+    run_command("paired_table", command)
 
 
 if __name__ == "__main__":

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from livesam.engine.values.threads import threads
 
 LARGE, PIECE = 4 << 20, 1 << 20  # bytes: images of more are hashed in pieces
 TREE = "tree-"  # begins the hash of such an image
@@ -49,13 +47,16 @@ def image_hash(image: npt.NDArray[np.uint8]) -> str:
     if pixels.nbytes <= LARGE:
         return _hash_at_once(pixels)
     data = pixels.reshape(-1).data
-    pieces = _threads("pieces").map(_digest, [data[start : start + PIECE] for start in range(0, len(data), PIECE)])
+    pieces = threads("hash-pieces").map(_digest, [data[start : start + PIECE] for start in range(0, len(data), PIECE)])
     return TREE + hashlib.sha256(f"{image.shape}\n".encode() + b"".join(pieces)).hexdigest()
 
 
 def hashes_begun(images: Sequence[npt.NDArray[np.uint8]]) -> Iterator[str]:
-    """The ``image_hash`` of each image, in order: begun now on other threads, and waited for when asked for."""
-    return _threads("images").map(image_hash, images)
+    """The ``image_hash`` of each image, in order: begun now on other threads, and waited for when asked for.
+
+    Those threads are not those of pieces, which an image waits for.
+    """
+    return threads("hash-images").map(image_hash, images)
 
 
 def is_hash_of(digest: str, image: npt.NDArray[np.uint8]) -> bool:
@@ -73,13 +74,3 @@ def _hash_at_once(pixels: npt.NDArray[np.uint8]) -> str:
 
 def _digest(piece: memoryview) -> bytes:
     return hashlib.sha256(piece).digest()
-
-
-@cache
-def _threads(of: str) -> ThreadPoolExecutor:
-    """Those of images are not those of pieces, which an image waits for."""
-    return ThreadPoolExecutor(min(16, os.cpu_count() or 1), f"livesam-hash-{of}")
-
-
-if hasattr(os, "register_at_fork"):  # a child process has none of the threads
-    os.register_at_fork(after_in_child=_threads.cache_clear)

@@ -117,9 +117,7 @@ class Corrections(Previews):
                 raise SessionError("no decoder has answered yet: click first")
             return replace(result, mask=other.mask()[0].copy())
 
-    def widget(
-        self, image: npt.NDArray[Any] | Path | str, labels: Sequence[str] = ("object",)
-    ) -> Any:
+    def widget(self, image: npt.NDArray[Any] | Path | str, labels: Sequence[str] = ("object",)) -> Any:
         """The page's canvas on an image, below a notebook's cell: ``livesam.widget(session, image, labels)``.
 
         Raises:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 import numpy.typing as npt
+from livesam.engine.values.threads import threads
 
 MANY = 4 << 20  # pixels of all masks: below, handing them to threads takes longer than they save
 
@@ -47,9 +45,4 @@ def unpack_each(packed: Sequence[npt.NDArray[np.uint8]], original_hw: tuple[int,
     """
     if len(packed) * original_hw[0] * original_hw[1] < MANY:
         return [unpack_masks(mask, original_hw) for mask in packed]
-    return list(_threads().map(unpack_masks, packed, [original_hw] * len(packed)))
-
-
-@cache
-def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(min(16, os.cpu_count() or 1), "livesam-unpack")
+    return list(threads("unpack").map(unpack_masks, packed, [original_hw] * len(packed)))

@@ -59,7 +59,9 @@ class RemoteEncoder(PreparedEncoder):
 
     def _features(self, images: Sequence[npt.NDArray[np.uint8]]) -> list[Features]:
         asked = [self._handle.encode.remote(image) for image in images]
-        return [self._wait(one) for one in asked]
+        # What Ray hands over lies in its store for as long as it is held, and a cache holds it for long: once the store
+        # is full, whatever follows goes by the disk.
+        return [np.array(self._wait(one)) for one in asked]
 
     def _free(self) -> None:
         """The replicas are everybody's."""

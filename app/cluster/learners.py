@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import pickle
 import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,14 @@ log = logging.getLogger(__name__)
 
 NICE = 10  # below everything that somebody waits for, where they share a machine
 LAST_LESSONS_S = 5.0  # for what was accepted last, when a domain has to make room
+
+
+def pack(interaction: Interaction) -> bytes:
+    """An interaction for an actor of ``Learners``.
+
+    As arrays it would lie in Ray's store for as long as it waits to be learned; bytes are copied out of it at once.
+    """
+    return pickle.dumps(interaction, pickle.HIGHEST_PROTOCOL)
 
 
 class NoEncoder:
@@ -136,9 +145,9 @@ class Learners:
         self._pupils: OrderedDict[str, Pupil] = OrderedDict()
         self._lock = threading.Lock()
 
-    def submit(self, domain: str, interaction: Interaction) -> bool:
-        """Learn from this, soon."""
-        return self._pupil(domain).submit(interaction)
+    def submit(self, domain: str, packed: bytes) -> bool:
+        """Learn from what ``pack`` has packed, soon."""
+        return self._pupil(domain).submit(pickle.loads(packed))
 
     def enable(self, domain: str, enabled: bool) -> None:
         """Learn from what this domain is told, or do not."""

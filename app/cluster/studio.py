@@ -11,12 +11,14 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from livesam.app.cluster.encoders import RemoteEncoder
+from livesam.app.cluster.learners import pack
 from livesam.app.cluster.names import BATCH
 from livesam.app.cluster.remote_decoder import RemoteDecoder
 from livesam.app.registry.registry import Registry
 from livesam.app.server.kept_decoder import KeptDecoder, resting
 from livesam.app.server.problems import NotReady
 from livesam.app.server.studio import PATIENCE_S, Studio
+from livesam.engine.values.interaction import Interaction
 
 if TYPE_CHECKING:
     from livesam.app.server.gallery import Gallery
@@ -72,7 +74,8 @@ class ClusterStudio(Studio):
         learners = self._learners[zlib.crc32(domain.encode()) % len(self._learners)]
 
         def send(what: str, *arguments: Any) -> Future[Any]:
-            return getattr(learners, what).remote(*arguments).future()  # type: ignore[no-any-return]
+            said = [pack(one) if isinstance(one, Interaction) else one for one in arguments]
+            return getattr(learners, what).remote(*said).future()  # type: ignore[no-any-return]
 
         made = RemoteDecoder(domain, self.engine, self.store, self._files, self.settings, self._registry, send)
         with self._changed:

@@ -127,7 +127,7 @@ class Talk:
         mask = mask_of(head["box"], payload, hw)
         if not head.get("preview"):
             self.mask = mask
-        return _result(mask, head, {"total": float(head.get("ms", 0.0))})
+        return _result(mask, head, {**head.get("stages", {}), "total": float(head.get("ms", 0.0))})
 
     def results(self, head: Mapping[str, Any], payload: memoryview) -> list[tuple[dict[str, Any], MaskResult]]:
         hw = (int(head["height"]), int(head["width"]))

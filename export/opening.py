@@ -161,11 +161,13 @@ def open_engine(
     missing: Missing = "wait",
     progress: Progress = quiet,
     encoder: ImageEncoder | None = None,
+    at_once: int = 1,
 ) -> Engine:
     """What any number of sessions and decoder slots share. Arguments and errors as ``open_session``, and:
 
     Args:
         encoder: one that is open already, instead of the opening's own.
+        at_once: how many images it takes from as many threads.
     """
     from livesam.engine.session.cache import EmbeddingCache
     from livesam.engine.session.cached_encoder import CachedEncoder
@@ -187,7 +189,7 @@ def open_engine(
             load = partial(_load, graphs, *wanted, swap, threads)
             preparing.build = Background(asdict(opening), preparing, stand_in, slots, load).start
     ahead = for_encoder.device.startswith("cuda")  # on a CPU it would take the learner's time
-    return Engine(CachedEncoder(encoder, cache), slots, base, way, graphs, ahead=ahead, preparing=preparing)
+    return Engine(CachedEncoder(encoder, cache, at_once), slots, base, way, graphs, ahead=ahead, preparing=preparing)
 
 
 def _folder(embeddings: Path | None) -> Path | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from livesam.app.cluster.names import BATCH, BATCH_WAIT_S
+from livesam.app.cluster.names import BATCH_WAIT_S
 from livesam.engine.runtimes.base import PreparedEncoder
 from livesam.engine.values.errors import LivesamError
 
@@ -19,21 +19,25 @@ if TYPE_CHECKING:
 PATIENCE_S = 120.0  # for one image, where many wait before it; or a replica that is being started anew
 
 
-def encoders_class() -> type:
-    """The class that replicas are made of; it is put together here, because Ray is imported by ``--ray`` alone."""
+def encoders_class(batch: int) -> type:
+    """The class that replicas are made of; it is put together here, because Ray is imported by ``--ray`` alone.
+
+    Args:
+        batch: images that one run takes.
+    """
     from ray import serve
 
     class Encoders:
         def __init__(self, opening: Opening) -> None:
             from livesam.export.opening import open_encoder
 
-            self._encoder: Any = open_encoder(opening, batch=BATCH)
+            self._encoder: Any = open_encoder(opening, batch=batch)
 
         def about(self) -> tuple[int, str, str]:
             """Side of the input, hash of the weights, and runtime."""
             return self._encoder.image_size, self._encoder.identity, self._encoder.runtime
 
-        @serve.batch(max_batch_size=BATCH, batch_wait_timeout_s=BATCH_WAIT_S)  # type: ignore[untyped-decorator]
+        @serve.batch(max_batch_size=batch, batch_wait_timeout_s=BATCH_WAIT_S)  # type: ignore[untyped-decorator]
         async def encode(self, images: list[npt.NDArray[np.uint8]]) -> list[npt.NDArray[np.float32]]:
             """What several callers want at once, in one run."""
             made = await asyncio.to_thread(self._encoder.encode_batch, images)
@@ -47,15 +51,16 @@ class RemoteEncoder(PreparedEncoder):
 
     Args:
         handle: of the deployment.
+        batch: images that one run of a replica takes.
 
     Raises:
         LivesamError: no replica could be started.
     """
 
-    def __init__(self, handle: Any) -> None:
+    def __init__(self, handle: Any, batch: int = 1) -> None:
         self._handle = handle
         size, identity, runtime = self._wait(handle.about.remote())
-        super().__init__(size, identity, runtime, BATCH)
+        super().__init__(size, identity, runtime, batch)
 
     def _features(self, images: Sequence[npt.NDArray[np.uint8]]) -> list[Features]:
         asked = [self._handle.encode.remote(image) for image in images]

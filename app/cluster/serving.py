@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from livesam.app.cluster.names import APPLICATION, ENCODERS, REGISTRY, SESSIONS, Scale
+from livesam.app.cluster.names import APPLICATION, ENCODERS, REGISTRY, SESSIONS, Scale, batch_of
 from livesam.app.server.database import FILE
 from livesam.app.server.lock import only_here
 from livesam.app.server.serving import check, free_port, images_of
@@ -73,6 +73,8 @@ def _connected(scale: Scale) -> Iterator[Any]:
     # Read when ray is imported: no figures go to its makers.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "30")  # its 5 s end one on a crowded machine
+    # Ray would run its processes at nice 15, beside whom a learner's 19, the end of the scale, takes a third of a core.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     # Ray would give each process one thread, with which PyTorch rounds otherwise than in a replay on this machine.
     os.environ.setdefault("OMP_NUM_THREADS", str(len(os.sched_getaffinity(0))))
     try:
@@ -109,17 +111,19 @@ def _running(ray: Any, settings: Settings, scale: Scale) -> Iterator[None]:
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
     registry = scale.registry or str(settings.out / REGISTRY)
     limits, gpus = settings.limits, int(settings.opening.choice("encoder").device.startswith("cuda"))
+    batch = batch_of(settings.opening)
     actor = ray.remote(num_cpus=0, max_restarts=-1, max_concurrency=ANSWERS_AT_ONCE)(Learners)
     learners = [actor.remote(settings, registry, settings.out) for _ in range(scale.learners)]
     encoders = serve.deployment(
         name=ENCODERS, num_replicas=scale.encoders, max_ongoing_requests=limits.sessions * 2,
         ray_actor_options={"num_cpus": 1, "num_gpus": gpus},
-    )(encoders_class())  # fmt: skip
+    )(encoders_class(batch))  # fmt: skip
     sessions = serve.deployment(
         name=SESSIONS, num_replicas=scale.ingresses, max_ongoing_requests=limits.sessions + 200,
         graceful_shutdown_timeout_s=15, ray_actor_options={"num_cpus": 1, "resources": HEAD},
     )(sessions_class(limits.domains))  # fmt: skip
-    bound = sessions.bind(settings, images_of(settings), encoders.bind(settings.opening), learners, registry)
+    found, replicas = encoders.bind(settings.opening), scale.encoders
+    bound = sessions.bind(settings, images_of(settings), found, learners, registry, replicas)
     try:
         serve.start(
             proxy_location="HeadOnly",

@@ -37,7 +37,7 @@ def sessions_class(decoders: int) -> type:
     @serve.ingress()
     class Sessions:
         async def __init__(  # type: ignore[misc]  # Ray's wrapper waits for it
-            self, settings: Settings, folder: Path, encoders: Any, learners: Sequence[Any], registry: str
+            self, settings: Settings, folder: Path, encoders: Any, learners: Sequence[Any], registry: str, replicas: int
         ) -> None:
             from livesam.app.server.gallery import Gallery
 
@@ -48,7 +48,7 @@ def sessions_class(decoders: int) -> type:
                 return kept.decoder
 
             gallery = Gallery(folder, settings.out)
-            self._studio = ClusterStudio(settings, gallery, encoders, learners, registry, multiplexed)
+            self._studio = ClusterStudio(settings, gallery, encoders, learners, registry, replicas, multiplexed)
 
         @serve.multiplexed(max_num_models_per_replica=decoders)  # type: ignore[untyped-decorator]
         async def kept(self, domain: str) -> Kept:

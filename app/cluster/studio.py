@@ -8,11 +8,12 @@ import threading
 import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from livesam.app.cluster.encoders import RemoteEncoder
 from livesam.app.cluster.learners import pack
-from livesam.app.cluster.names import BATCH
+from livesam.app.cluster.names import batch_of
 from livesam.app.cluster.remote_decoder import RemoteDecoder
 from livesam.app.registry.registry import Registry
 from livesam.app.server.kept_decoder import KeptDecoder, resting
@@ -37,18 +38,18 @@ class ClusterStudio(Studio):
         encoders: the handle of their deployment.
         learners: their actors.
         registry: its address.
+        replicas: encoders.
         multiplexed: a domain's decoder out of Serve's cache, which makes it by ``make`` and drops it by ``retire``.
     """
 
-    batch = BATCH
-
     def __init__(
         self, settings: Settings, gallery: Gallery, encoders: Any, learners: Sequence[Any], registry: str,
-        multiplexed: Callable[[str], RemoteDecoder],
+        replicas: int, multiplexed: Callable[[str], RemoteDecoder],
     ) -> None:  # fmt: skip
         super().__init__(settings, gallery)
         self._encoders, self._learners, self._registry = encoders, learners, Registry(registry)
-        self._multiplexed = multiplexed
+        self._replicas, self._multiplexed = replicas, multiplexed
+        self.batch = batch_of(settings.opening)
         self._alive: list[RemoteDecoder] = []
         self._over = threading.Event()
         self._follower = threading.Thread(target=self._follow, name="livesam-follower", daemon=True)
@@ -60,8 +61,9 @@ class ClusterStudio(Studio):
     def _open_engine(self) -> Engine:
         from livesam.export.opening import open_engine
 
-        encoder = RemoteEncoder(self._encoders)
-        engine = open_engine(self.settings.opening, encoder=encoder, progress=lambda said: log.info("%s", said))
+        encoder, at_once = RemoteEncoder(self._encoders, self.batch), self.batch * self._replicas
+        said = partial(log.info, "%s")
+        engine = open_engine(self.settings.opening, encoder=encoder, at_once=at_once, progress=said)
         # The first version loads PyTorch for the probe: not while somebody clicks, whom that holds up for seconds.
         with contextlib.closing(engine.slot()) as slot:
             slot.publish(engine.base)

@@ -54,7 +54,9 @@ class Ahead:
         while (path := self._next()) is not None:
             self._engine.right_of_way.wait_idle(PATIENCE_S, QUIET_S)
             try:
-                self._engine.encoder.encode(self._pictures.load(path).rgb)
+                rgb = self._pictures.load(path).rgb
+                with self._engine.encoder.turns.ahead():
+                    self._engine.encoder.encode(rgb)
                 self.done += 1
             except Exception as error:  # whoever opens it is told
                 log.info("%s was not encoded ahead: %s", path.name, error)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from livesam.engine.files.finite import all_finite
 from livesam.engine.files.hashing import image_hash
+from livesam.engine.session.turns import Turns
 from livesam.engine.values.errors import RuntimeUnavailable
 from livesam.engine.view.geometry import require_rgb
 
@@ -38,16 +38,16 @@ class Encoded:
 class CachedEncoder:
     """Looks an image up by its hash in memory and on disk, and encodes it if it is not there.
 
-    May be used by several threads; they encode in turns, because on a GPU an encoder has one set of buffers.
+    May be used by several threads, which encode in ``turns``.
 
     Args:
         encoder: runs once per image.
         cache: where embeddings are looked up and kept; None encodes every image anew.
+        at_once: how many images the encoder takes from as many threads.
     """
 
-    def __init__(self, encoder: ImageEncoder, cache: EmbeddingCache | None = None) -> None:
-        self.encoder, self.cache = encoder, cache
-        self._turn = threading.Lock()
+    def __init__(self, encoder: ImageEncoder, cache: EmbeddingCache | None = None, at_once: int = 1) -> None:
+        self.encoder, self.cache, self.turns = encoder, cache, Turns(at_once)
 
     @property
     def runtime(self) -> str:
@@ -71,7 +71,7 @@ class CachedEncoder:
         found = self.find(digest)
         if found is not None:
             return Encoded(found, digest, True)
-        with self._turn:
+        with self.turns.now():
             # The hash is computed once: on a 12 Mpx image a second one would cost as much as a click.
             embedding = self._sound(self.encoder.encode(image, digest))
         if self.cache is not None:
@@ -80,7 +80,7 @@ class CachedEncoder:
 
     def window(self, pixels: npt.NDArray[np.uint8]) -> ImageEmbedding:
         """The embedding of a part of an image, RGB uint8 ``(H, W, 3)``. Not kept: hardly any is asked for twice."""
-        with self._turn:
+        with self.turns.now():
             return self._sound(self.encoder.encode(pixels))
 
     def _sound(self, embedding: ImageEmbedding) -> ImageEmbedding:
@@ -96,5 +96,5 @@ class CachedEncoder:
 
     def close(self) -> None:
         """Free the encoder, once it is not at work; embeddings stay in the cache."""
-        with self._turn:
+        with self.turns.alone():
             self.encoder.close()

@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
+from livesam.engine.session.turns import Turns
+
 if TYPE_CHECKING:
     from livesam.engine.serving.right_of_way import RightOfWay
     from livesam.engine.values.embedding import ImageEmbedding
@@ -28,14 +30,18 @@ class Foresight:
     Args:
         encode: encodes a window's pixels.
         right_of_way: clicks announce themselves here.
+        turns: at the encoder; a view is not begun before it has one, so that until then it can still give way.
 
     Attributes:
         on: for who asks whether to expect anything.
         quiet_s: so long after the last answer a view is begun; a CPU may have to draw that answer, too.
     """
 
-    def __init__(self, encode: Callable[[Pixels], ImageEmbedding], right_of_way: RightOfWay) -> None:
-        self._encode, self._right_of_way, self.on, self.quiet_s = encode, right_of_way, False, 0.0
+    def __init__(
+        self, encode: Callable[[Pixels], ImageEmbedding], right_of_way: RightOfWay, turns: Turns | None = None
+    ) -> None:
+        self._encode, self._right_of_way, self._turns = encode, right_of_way, turns or Turns()
+        self.on, self.quiet_s = False, 0.0
         self._changed = threading.Condition()
         self._wanted: Wanted | None = None
         self._doing: Wanted | None = None
@@ -80,17 +86,20 @@ class Foresight:
         while True:
             if self.quiet_s:
                 self._right_of_way.wait_idle(PATIENCE_S, self.quiet_s)
-            with self._changed:
-                self._doing, self._wanted = self._wanted, None
-                doing = self._doing
-                if doing is None:
-                    self._running = False
-                    self._changed.notify_all()
-                    return
-                whole, window = doing
             made = None
-            with contextlib.suppress(Exception):  # the click that needs the view makes it again, and says what is wrong
-                made = (whole if window == whole.window else whole.part(window, self._encode)).ready()
+            with self._turns.ahead():
+                with self._changed:
+                    self._doing, self._wanted = self._wanted, None
+                    doing = self._doing
+                    if doing is None:
+                        self._running = False
+                        self._changed.notify_all()
+                        return
+                    whole, window = doing
+                with contextlib.suppress(Exception):  # the click that needs the view makes it again, and says why not
+                    made = whole if window == whole.window else whole.part(window, self._encode)
+            with contextlib.suppress(Exception):
+                made = None if made is None else made.ready()
             with self._changed:
                 if self._doing is doing:  # not forgotten meanwhile
                     self._done = None if made is None else (whole, window, made)

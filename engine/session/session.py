@@ -71,7 +71,7 @@ class Session(Corrections):
         origin: Origin | None = None,
     ) -> None:
         cached = encoder if isinstance(encoder, CachedEncoder) else CachedEncoder(encoder, cache)
-        self.foresight = Foresight(cached.window, right_of_way := right_of_way or RightOfWay())
+        self.foresight = Foresight(cached.window, right_of_way := right_of_way or RightOfWay(), cached.turns)
         dialogue = Dialogue(cached.window, check_look(look), feed_back=feed_back, make=self.foresight.view)
         super().__init__(cached, slot, right_of_way, dialogue)
         self.listeners, self.origin = Listeners(), origin

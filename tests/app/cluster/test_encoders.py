@@ -45,6 +45,13 @@ def test_embeddings_are_those_of_the_replica(replicas, photo):
     local.encode(photo)  # the replicas are everybody's
 
 
+def test_nothing_is_kept_in_rays_store(replicas, photo):
+    """An array that is held there takes its room for as long; caches hold embeddings for hours."""
+    store = np.zeros((1, 256, 8, 8), np.float32)
+    replicas.encode = SimpleNamespace(remote=lambda image: replicas.answer(store))
+    assert not np.shares_memory(RemoteEncoder(replicas).encode(photo).numpy(), store)
+
+
 class Wrapped(Exception):
     """As Ray hands over what was raised elsewhere."""
 

@@ -11,6 +11,7 @@ import pytest
 
 pytest.importorskip("fsspec")
 pytest.importorskip("fastapi")
+from livesam.app.cluster.learners import Learners
 from livesam.app.cluster.studio import ClusterStudio
 from livesam.app.server.gallery import Gallery
 from livesam.app.server.settings import Settings
@@ -22,12 +23,15 @@ SIDE = 512
 class Elsewhere:
     """Encoders and learners: these never answer, those at once."""
 
+    def __init__(self):
+        self.told = {}
+
     def __getattr__(self, name):
         if name == "about":
             return SimpleNamespace(remote=lambda: answer((SIDE, "weights", "torch:cpu:fp32")))
         if name == "encode":
             return SimpleNamespace(remote=lambda image: answer(np.zeros((1, 256, SIDE // 16, SIDE // 16), np.float32)))
-        return SimpleNamespace(remote=lambda *said: SimpleNamespace(future=Future))
+        return SimpleNamespace(remote=lambda *said: self.told.update({name: said}) or SimpleNamespace(future=Future))
 
 
 def answer(value):
@@ -48,9 +52,11 @@ def studio(tmp_path):
         return kept[domain]
 
     settings = Settings(tmp_path, tmp_path, Opening("nano", runtime="torch"))
-    args = (Elsewhere(), [Elsewhere()], str(tmp_path / "registry"), multiplexed)
+    learners = Elsewhere()
+    args = (Elsewhere(), [learners], str(tmp_path / "registry"), 1, multiplexed)
     made = ClusterStudio(settings, Gallery(tmp_path, tmp_path), *args)
     made.open()
+    made.learners = learners
     assert made.why_not() is None
     yield made
     made.close()
@@ -72,6 +78,23 @@ def test_a_decoder_that_is_used_makes_room_when_it_is_left(studio):
     assert cells.slot.closed
     assert roads.slot.closed
     assert [one.domain for one in studio.decoders()] == ["cells"]
+
+
+def test_what_is_accepted_goes_to_a_learner_as_bytes(studio):
+    """Arrays would lie in Ray's store until they are learned, and fill it: then every image goes by the disk."""
+    with studio.using("cells") as decoder:
+        session = decoder.session()
+        session.set_image(np.zeros((64, 64, 3), np.uint8))
+        session.click(32, 32)
+        session.accept()
+        deadline = time.monotonic() + 30
+        while "submit" not in studio.learners.told and time.monotonic() < deadline:
+            time.sleep(0.01)
+    domain, packed = studio.learners.told["submit"]
+    assert (domain, type(packed)) == ("cells", bytes)
+    learner = object.__new__(Learners)
+    learner._pupil = lambda domain: SimpleNamespace(submit=lambda interaction: interaction)
+    assert learner.submit(domain, packed).domain == "cells"
 
 
 def test_versions_are_followed(studio):

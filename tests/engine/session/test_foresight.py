@@ -13,6 +13,7 @@ from livesam.engine.serving.right_of_way import RightOfWay
 from livesam.engine.serving.slot import DecoderSlot
 from livesam.engine.session.foresight import Foresight
 from livesam.engine.session.session import Session
+from livesam.engine.session.turns import Turns
 from livesam.engine.values.embedding import ImageEmbedding
 from livesam.engine.values.window import Window
 from livesam.engine.view.look import Look
@@ -68,6 +69,19 @@ def test_who_comes_while_it_is_made_waits_for_it() -> None:
     threading.Timer(0.05, encode.go.set).start()
     assert foresight.view(image, window).window == window
     assert encode.threads == ["livesam-foresight"]
+
+
+def test_who_comes_before_it_has_the_encoder_does_not_wait_for_it() -> None:
+    """However many others' windows stand in the line, a click stands before them."""
+    encode, image, window, turns = Encoder(), whole(), Window(10, 10, 60, 60), Turns()
+    foresight = Foresight(encode, RightOfWay(), turns)
+    with turns.now():  # somebody else's image is being encoded
+        foresight.expect((image, window))
+        assert not encode.begun.wait(0.05)
+        assert foresight.view(image, window).window == window
+        assert encode.threads == [threading.current_thread().name]
+    foresight.close()
+    assert len(encode.threads) == 1  # and it is not made once more
 
 
 def test_it_begins_when_nobody_is_answered_where_that_is_asked_for() -> None:

@@ -18,14 +18,13 @@ class Line:
         self.had: list[str] = []
         self.threads: list[threading.Thread] = []
 
+    def take(self, name: str, turn: Callable[[], AbstractContextManager[None]]) -> None:
+        with turn():
+            self.had.append(name)
+
     def add(self, name: str, turn: Callable[[], AbstractContextManager[None]], turns: Turns) -> None:
         """Start one, and return when it waits."""
-
-        def take() -> None:
-            with turn():
-                self.had.append(name)
-
-        thread = threading.Thread(target=take)
+        thread = threading.Thread(target=self.take, args=(name, turn))
         self.threads.append(thread)
         waiting = len(turns._changed._waiters)  # type: ignore[attr-defined]
         thread.start()
@@ -51,13 +50,12 @@ def test_what_is_made_ahead_comes_last() -> None:
 
 
 def test_several_at_once_but_one_of_them_ahead() -> None:
-    turns, line = Turns(3), Line()
-    with turns.ahead(), turns.now():
+    turns, line = Turns(2), Line()
+    with turns.ahead():
         line.add("ahead", turns.ahead, turns)
-        with turns.now():
-            line.add("click", turns.now, turns)
-            assert line.had == []
-        line.threads[1].join(10)
+        click = threading.Thread(target=lambda: line.take("click", turns.now))
+        click.start()
+        click.join(10)
         assert line.had == ["click"]
     line.join()
     assert line.had == ["click", "ahead"]

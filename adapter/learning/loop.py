@@ -22,7 +22,7 @@ from livesam.adapter.learning.faults import Faults
 from livesam.adapter.learning.loop_state import Domain, GivesWay, LoopConfig, LoopStats, lower_priority
 from livesam.adapter.learning.service import Service
 from livesam.adapter.learning.steps import Steps
-from livesam.adapter.learning.waiting_line import WaitingLine
+from livesam.adapter.learning.waiting_line import WaitingLine, left_out
 from livesam.engine.values.errors import AdaptationError
 from livesam.engine.values.interaction import Interaction
 
@@ -61,7 +61,7 @@ class AdaptationLoop:
         self._back: dict[str, DecoderWeights] = {}  # what domains are to be rolled back to
         self._counts: Counter[str] = Counter()
         self._changed = threading.Condition()
-        self._line = WaitingLine(self.config.capacity, self._counts)
+        self._line = WaitingLine(self.config.capacity, self._counts, self.config.waiting_mib << 20)
         known = None if serving is None else domain
         self._service = Service(publish, self._counts, self._changed, known, serving)
         self._faults = Faults(on_error, self._counts, self._changed)
@@ -130,7 +130,7 @@ class AdaptationLoop:
             self._changed.notify_all()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until everything that was submitted is learned and in service.
+        """Wait until everything that was submitted, and not left out, is learned and in service.
 
         Returns:
             False after ``timeout`` seconds, and when what was learned could not be published: then the decoder of
@@ -167,7 +167,7 @@ class AdaptationLoop:
                 counts=dict(self._counts),
                 methods=self._domains.counts(),
                 step_ms=self._steps.durations_ms(),
-                last_error=self._faults.last,
+                last_error=self._faults.last or left_out(self._counts["left_out"]),
                 paused=self._paused,
                 running=self._thread is not None and self._thread.is_alive(),
                 refused=tuple(self._steps.refused),

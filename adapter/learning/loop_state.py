@@ -29,6 +29,7 @@ class LoopConfig:
 
     Attributes:
         capacity: interactions that may wait; accepted objects wait beyond it.
+        waiting_mib: that all of them may hold; then the accepted ones that have waited longest are left out, too.
         max_wait_s: under clicks that never pause for ``quiet_s``, one micro-step is taken after this time all the same.
         quiet_s: so long after the last answer no micro-step begins: the clicks of a burst or a hovering mouse come one
             upon the other, and find the decoder still in the processor's caches.
@@ -37,14 +38,17 @@ class LoopConfig:
     """
 
     capacity: int = 16
+    waiting_mib: int = 256
     max_wait_s: float = 2.0
     quiet_s: float = 0.1
     idle_after_s: float = 1.0
     nice: int = 19
 
     def __post_init__(self) -> None:
-        if self.capacity < 1 or self.max_wait_s <= 0 or self.quiet_s < 0:
-            raise ValueError(f"capacity must be at least 1, max_wait_s above 0 and quiet_s not below, got {self}")
+        if min(self.capacity, self.waiting_mib) < 1 or self.max_wait_s <= 0 or self.quiet_s < 0:
+            raise ValueError(
+                f"capacity and waiting_mib must be at least 1, max_wait_s above 0 and quiet_s not below, got {self}"
+            )
 
 
 @dataclass(slots=True)
@@ -71,12 +75,12 @@ class LoopStats:
     Attributes:
         domain: whose decoder is published.
         waiting: interactions in line.
-        counts: ``received``, ``learned``, ``replaced``, ``dropped``, ``steps``, ``steps_skipped``,
+        counts: ``received``, ``learned``, ``replaced``, ``dropped``, ``left_out``, ``steps``, ``steps_skipped``,
             ``steps_under_load``, ``gate_rejects``, ``published``, ``publish_failed``, ``saved``, ``save_failed``,
             ``errors``, ``rolled_back``.
         methods: each domain's own counts.
         step_ms: median and largest duration of the last 256 micro-steps; None before the first.
-        last_error: the latest exception, as text.
+        last_error: the latest exception, as text; else how many accepted objects were left out, if any.
         refused: when (Unix time) and why the guard refused a step or a candidate; the last 32.
         paused, running: what the thread does.
     """

@@ -12,13 +12,19 @@ class WaitingLine:
     """Interactions in the order in which they came. For one thread at a time; what it gives up is counted.
 
     A newer state of an object replaces an older one that still waits. When the line is full, the oldest object that is
-    not finished goes first, then the oldest that was given up. An accepted object is never dropped: a person's minutes
-    bought it, so of these the line holds as many as there are.
+    not finished goes first, then the oldest that was given up. Accepted objects wait beyond that, because a person's
+    minutes bought them; where learning hangs they would fill the memory, so the oldest are left out of it in the end.
+
+    Args:
+        capacity: interactions that may wait, accepted ones aside.
+        counts: of ``replaced``, ``dropped`` and ``left_out``.
+        most_bytes: that all of them may hold; the newest waits, whatever it holds.
     """
 
-    def __init__(self, capacity: int, counts: Counter[str]) -> None:
-        self._capacity, self._counts = capacity, counts
+    def __init__(self, capacity: int, counts: Counter[str], most_bytes: int) -> None:
+        self._capacity, self._counts, self._most_bytes = capacity, counts, most_bytes
         self._waiting: deque[Interaction] = deque()
+        self._bytes = 0
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -27,16 +33,23 @@ class WaitingLine:
         """Add an interaction."""
         for older in [one for one in self._waiting if not one.over and same_object(one, newest)]:
             self._remove(older, "replaced")
+        unfinished = [one for one in self._waiting if not one.over]
+        given_up = [one for one in self._waiting if one.given_up]
+        accepted = [one for one in self._waiting if one.accepted]
         if len(self._waiting) >= self._capacity:
-            unfinished = [one for one in self._waiting if not one.over]
-            given_up = [one for one in self._waiting if one.given_up]
             for victim in (*unfinished, *given_up)[:1]:
                 self._remove(victim, "dropped")
         self._waiting.append(newest)
+        self._bytes += newest.nbytes
+        for victim in (*unfinished, *given_up, *accepted):
+            if self._bytes > self._most_bytes and victim in self._waiting:
+                self._remove(victim, "left_out" if victim.accepted else "dropped")
 
     def take(self) -> Interaction:
         """The one that has waited longest."""
-        return self._waiting.popleft()
+        taken = self._waiting.popleft()
+        self._bytes -= taken.nbytes
+        return taken
 
     def clear(self, *, keep_accepted: bool = False) -> None:
         """Drop all, or all but the accepted objects."""
@@ -46,4 +59,10 @@ class WaitingLine:
 
     def _remove(self, one: Interaction, why: str) -> None:
         self._waiting.remove(one)
+        self._bytes -= one.nbytes
         self._counts[why] += 1
+
+
+def left_out(count: int) -> str | None:
+    """What is to be said of accepted objects that were left out of the learning; None where there are none."""
+    return f"learning is behind: it has left out {count} accepted objects, which are kept" if count else None

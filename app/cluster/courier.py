@@ -10,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, wait
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from livesam.adapter.learning.waiting_line import WaitingLine
+from livesam.adapter.learning.waiting_line import WaitingLine, left_out
 
 if TYPE_CHECKING:
     from livesam.engine.values.interaction import Interaction
@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 Send: TypeAlias = "Callable[..., Future[Any]]"  # of a call's name and its arguments
 
 CAPACITY = 16  # interactions that wait here; accepted objects wait beyond it
+MOST_BYTES = 256 << 20  # that all of them hold; then the accepted ones that have waited longest are left out
 LOOK_S = 1.0  # how often the learner is asked how it is getting on
 SLOW_S = 10.0  # after which the page is told that the learner does not answer
 
@@ -35,7 +36,8 @@ class Courier:
     def __init__(self, domain: str, send: Send) -> None:
         self._domain, self._send = domain, send
         self._changed = threading.Condition()
-        self._line = WaitingLine(CAPACITY, Counter())
+        self._counts: Counter[str] = Counter()
+        self._line = WaitingLine(CAPACITY, self._counts, MOST_BYTES)
         self._orders: list[tuple[str, Any]] = []
         self._closing = False
         self._told: dict[str, Any] = {}
@@ -65,6 +67,7 @@ class Courier:
         with self._changed:
             found, since = dict(self._told), self._since
             found["waiting"] = found.get("waiting", 0) + len(self._line)
+            found["last_error"] = found.get("last_error") or left_out(self._counts["left_out"])
         if since is not None and time.monotonic() - since > SLOW_S:
             found["last_error"] = f"the learner has not answered for {time.monotonic() - since:.0f} s; clicks go on"
         return found

@@ -54,7 +54,8 @@ def main() -> int:
 
 def _kill(kills: int, out: Path) -> int:
     def tell(found: Killed) -> None:
-        _line(f"{found.kills} of {kills} kills, {found.accepted} objects accepted, {len(found.lost)} lost")
+        done = f"{found.accepted} objects accepted, {found.versions} versions published, {len(found.lost)} lost"
+        _line(f"{found.kills} of {kills} kills, {done}")
 
     with tempfile.TemporaryDirectory(prefix="livesam-kills-") as work:
         found = killed_often(Path(work), kills, tell=tell)

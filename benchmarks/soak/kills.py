@@ -17,7 +17,9 @@ from livesam.benchmarks.serving.served import Served
 from livesam.benchmarks.soak.clicker import Clicker, Photo, Seen, mask_hash
 
 DOMAIN = "killed"
-MOST_CLICKS, LONGEST_S = 24, 1.0  # before the kill, and after the last of them
+LONGEST_S = 10.0  # from the first click to the kill
+LEARN_S, AFTER_S = 60.0, 2.0  # at most for a version to be published, and from that to the kill
+THINK_S = 1.0  # median of the pause before a click: learning goes on in it
 
 
 @dataclass(slots=True)
@@ -47,6 +49,8 @@ def killed_often(
 ) -> Killed:
     """Serve the sample photos, annotate, kill at a random moment, start again, and compare with what was answered.
 
+    Every other kill comes upon a version's being published.
+
     Args:
         work: an empty folder.
         tell: is told how far it is, after each kill.
@@ -61,28 +65,35 @@ def killed_often(
             found.lost += _compared(served, work, all_seen)
             photos = photos_of(served)
             dead = threading.Event()
-            clicker = Clicker(served.url, DOMAIN, photos, 0.1, seed=seed * 1000 + turn, objects=3)
+            clicker = Clicker(served.url, DOMAIN, photos, THINK_S, seed=seed * 1000 + turn, objects=3)
             seen = Seen()
             thread = threading.Thread(target=clicker.work, args=(seen, dead.is_set))
             thread.start()
-            clicks = int(rng.integers(1, MOST_CLICKS + 1))
-            while seen.clicks < clicks and thread.is_alive():
-                time.sleep(0.01)
-            time.sleep(float(rng.uniform(0, LONGEST_S)))
+            last, learned = _published(work), turn % 2 == 1
+            _until(lambda: seen.clicks > 0 or not thread.is_alive(), LEARN_S)
+            if learned:
+                _until(lambda last=last: _published(work) > last, LEARN_S)  # type: ignore[misc]
+            time.sleep(float(rng.uniform(0, AFTER_S if learned else LONGEST_S)))
         finally:
             served.kill()
         dead.set()
         thread.join(60)  # what it was told before the kill counts; the broken connection is no error
         all_seen.accepted |= seen.accepted
-        found.kills, found.accepted = turn + 1, len(all_seen.accepted)
+        found.kills, found.accepted, found.versions = turn + 1, len(all_seen.accepted), _published(work)
         tell(found)
     served.start()
     try:
         found.lost += _compared(served, work, all_seen)
     finally:
         served.stop()
-    found.versions = _published(work)
     return found
+
+
+def _until(found: Callable[[], bool], most_s: float) -> None:
+    """Return when it is so, or after this time."""
+    deadline = time.monotonic() + most_s
+    while not found() and time.monotonic() < deadline:
+        time.sleep(0.02)
 
 
 def photos_of(served: Served) -> list[Photo]:
@@ -93,7 +104,7 @@ def photos_of(served: Served) -> list[Photo]:
 
 
 def _published(work: Path) -> int:
-    """The last version that the database knows of; the process that wrote it is dead."""
+    """The last version that the database knows of."""
     with contextlib.closing(sqlite3.connect(work / "out" / "annotations.sqlite")) as database:
         row = database.execute("SELECT max(number) FROM versions WHERE domain = ?", (DOMAIN,)).fetchone()
     return int(row[0] or 0)

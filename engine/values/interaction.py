@@ -57,6 +57,17 @@ class Interaction:
         return self.accepted_mask is not None
 
     @property
+    def nbytes(self) -> int:
+        """Bytes that it holds; of views of one image several interactions hold the same."""
+        # What a view's edge filter computes is four times its colours, which it has once more.
+        views = sum(6 * one.colours.nbytes for one in self.views if one.colours is not None)
+        embeddings = {id(one): int(one.features.nbytes) for one in (self.embedding, *(v.embedding for v in self.views))}
+        logits = [one.low_res_logits for one in self.steps]
+        logits += [one.mask_logits for one in self.prompts if one.mask_logits is not None]
+        masks = 0 if self.accepted_mask is None else self.accepted_mask.nbytes
+        return views + sum(embeddings.values()) + sum(one.nbytes for one in logits) + self.answer.nbytes + masks
+
+    @property
     def over(self) -> bool:
         """Whether no more clicks on this object follow."""
         return self.accepted or self.given_up

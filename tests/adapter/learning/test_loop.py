@@ -180,6 +180,16 @@ def test_rolling_back_drops_what_was_learned_since_and_serves(bench, tmp_path):
     np.testing.assert_array_equal(store.load("default")["w"], np.full(3, 9, np.float32))
 
 
+def test_what_does_not_fit_into_memory_is_left_out_and_that_is_said(bench):
+    b = bench(config=LoopConfig(nice=0, capacity=4, waiting_mib=1))
+    for key in "abc":  # not started: everything waits
+        heavy = replace(interaction(key, accepted=True), accepted_mask=np.ones((768, 1024), bool))
+        b.loop.submit(heavy)
+    stats = b.loop.stats()
+    assert (stats.waiting, stats.counts["left_out"]) == (1, 2)
+    assert stats.last_error == "learning is behind: it has left out 2 accepted objects, which are kept"
+
+
 def test_the_line_is_bounded_by_its_rule(bench):
     b = bench(config=LoopConfig(nice=0, capacity=4, idle_after_s=0.02))
     loop = b.loop  # not started: everything waits

@@ -21,7 +21,7 @@ SIDE = 512
 
 
 class Elsewhere:
-    """Encoders and learners: these never answer, those at once."""
+    """Encoders and learners, which answer at once."""
 
     def __init__(self):
         self.told = {}
@@ -31,7 +31,13 @@ class Elsewhere:
             return SimpleNamespace(remote=lambda: answer((SIDE, "weights", "torch:cpu:fp32")))
         if name == "encode":
             return SimpleNamespace(remote=lambda image: answer(np.zeros((1, 256, SIDE // 16, SIDE // 16), np.float32)))
-        return SimpleNamespace(remote=lambda *said: self.told.update({name: said}) or SimpleNamespace(future=Future))
+        return SimpleNamespace(remote=lambda *said: self.told.update({name: said}) or SimpleNamespace(future=done))
+
+
+def done():
+    future = Future()
+    future.set_result(None)
+    return future
 
 
 def answer(value):
@@ -94,7 +100,9 @@ def test_what_is_accepted_goes_to_a_learner_as_bytes(studio):
     assert (domain, type(packed)) == ("cells", bytes)
     learner = object.__new__(Learners)
     learner._pupil = lambda domain: SimpleNamespace(submit=lambda interaction: interaction)
-    assert learner.submit(domain, packed).domain == "cells"
+    got = learner.submit(domain, packed)
+    assert got.domain == "cells"
+    assert got.nbytes == pytest.approx(len(packed), rel=0.2)  # of which a line may hold so many
 
 
 def test_versions_are_followed(studio):

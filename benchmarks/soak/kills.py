@@ -69,11 +69,7 @@ def killed_often(
             seen = Seen()
             thread = threading.Thread(target=clicker.work, args=(seen, dead.is_set))
             thread.start()
-            last, learned = _published(work), turn % 2 == 1
-            _until(lambda: seen.clicks > 0 or not thread.is_alive(), LEARN_S)
-            if learned:
-                _until(lambda last=last: _published(work) > last, LEARN_S)  # type: ignore[misc]
-            time.sleep(float(rng.uniform(0, AFTER_S if learned else LONGEST_S)))
+            _wait(work, seen, thread, LONGEST_S * rng.random(), AFTER_S * rng.random() if turn % 2 else None)
         finally:
             served.kill()
         dead.set()
@@ -87,6 +83,15 @@ def killed_often(
     finally:
         served.stop()
     return found
+
+
+def _wait(work: Path, seen: Seen, thread: threading.Thread, for_s: float, after_s: float | None) -> None:
+    """Until so long after the first click; or, with ``after_s``, so long after a version was published."""
+    last = _published(work)
+    _until(lambda: seen.clicks > 0 or not thread.is_alive(), LEARN_S)
+    if after_s is not None:
+        _until(lambda: _published(work) > last, LEARN_S)
+    time.sleep(for_s if after_s is None else after_s)
 
 
 def _until(found: Callable[[], bool], most_s: float) -> None:

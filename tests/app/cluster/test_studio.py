@@ -102,7 +102,7 @@ def test_what_is_accepted_goes_to_a_learner_as_bytes(studio):
     learner._pupil = lambda domain: SimpleNamespace(submit=lambda interaction: interaction)
     got = learner.submit(domain, packed)
     assert got.domain == "cells"
-    assert got.nbytes == pytest.approx(len(packed), rel=0.2)  # of which a line may hold so many
+    assert len(packed) * 0.9 < got.nbytes < len(packed) * 2  # with what its edge filter has yet to compute
 
 
 def test_versions_are_followed(studio):

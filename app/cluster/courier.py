@@ -67,6 +67,7 @@ class Courier:
         with self._changed:
             found, since = dict(self._told), self._since
             found["waiting"] = found.get("waiting", 0) + len(self._line)
+            found["left_out"] = found.get("left_out", 0) + self._counts["left_out"]
             found["last_error"] = found.get("last_error") or left_out(self._counts["left_out"])
         if since is not None and time.monotonic() - since > SLOW_S:
             found["last_error"] = f"the learner has not answered for {time.monotonic() - since:.0f} s; clicks go on"

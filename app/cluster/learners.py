@@ -98,6 +98,7 @@ class Pupil:
         return {
             "enabled": self._enabled,
             "waiting": stats.waiting,
+            "left_out": stats.counts.get("left_out", 0),
             "published": stats.counts.get("published", 0),
             "refused": [{"when": when, "why": why} for when, why in stats.refused],
             "last_error": stats.last_error,

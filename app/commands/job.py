@@ -64,8 +64,8 @@ def run_job(work: Work, opening: Opening, given: Sequence[str], out: str, option
     """Run a job, with its progress on a terminal. Errors as ``livesam.app.jobs.run.run``."""
     from livesam.app.jobs.run import Request, run
     from livesam.app.jobs.shards import SIZE
-    from livesam.app.jobs.storage import Target, absolute
     from livesam.app.progress import counting
+    from livesam.app.storage import Target, absolute
 
     size = SIZE if options.shard is None else options.shard
     if size < 1:

@@ -75,8 +75,8 @@ def label(
     from livesam.app.jobs.examples import read_examples
     from livesam.app.jobs.labels import COCO, Label, write_coco
     from livesam.app.jobs.source import find
-    from livesam.app.jobs.storage import Target, absolute, read
     from livesam.app.opening import look_of, opening_of
+    from livesam.app.storage import Target, absolute, read
     from livesam.engine.session.everything import Sieve
 
     chosen = parse_bands(bands)

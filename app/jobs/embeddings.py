@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from livesam.app.jobs.shards import records
-from livesam.app.jobs.storage import Target
 from livesam.app.jobs.tables import parquet
 from livesam.app.jobs.worker import Made, Picture
+from livesam.app.storage import Target
 from livesam.engine.values.embedding import ImageEmbedding
 from livesam.engine.values.errors import LivesamError
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from livesam.app.annotations.values import Annotated
 from livesam.app.jobs.source import Source
-from livesam.app.jobs.storage import absolute, read
+from livesam.app.storage import absolute, read
 from livesam.engine.values.errors import ImageError
 
 if TYPE_CHECKING:

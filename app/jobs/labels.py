@@ -14,9 +14,9 @@ import numpy as np
 from livesam.app.annotations.values import Annotated, AnnotatedImage, Dataset
 from livesam.app.jobs.examples import Example, kinds_of
 from livesam.app.jobs.shards import Record
-from livesam.app.jobs.storage import Target
 from livesam.app.jobs.tables import parquet
 from livesam.app.jobs.worker import Made, Picture
+from livesam.app.storage import Target
 from livesam.engine.session.everything import Sieve
 from livesam.engine.values.errors import LivesamError
 

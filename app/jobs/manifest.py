@@ -10,7 +10,7 @@ from typing import Any
 
 from livesam.app.jobs.shards import RECORDS, Record
 from livesam.app.jobs.source import Source
-from livesam.app.jobs.storage import Target
+from livesam.app.storage import Target
 
 NAME = "manifest.json"
 

@@ -11,8 +11,8 @@ from livesam.app.jobs import manifest
 from livesam.app.jobs.pool import Cluster, connected, run_on_ray
 from livesam.app.jobs.shards import FOLDER, SIZE, Record, divide, held, one_maker, records
 from livesam.app.jobs.source import find
-from livesam.app.jobs.storage import Target
 from livesam.app.jobs.worker import Job, Work, Worker
+from livesam.app.storage import Target
 
 
 @dataclass(frozen=True)

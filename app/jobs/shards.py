@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from livesam.app.jobs.storage import Target
+from livesam.app.storage import Target
 from livesam.engine.values.errors import LivesamError
 
 FOLDER, RECORDS = "shards", "records"  # apart, so that a reader of Parquet takes the folder as it is

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from livesam.app.jobs.storage import absolute, opened, read, scheme_of
+from livesam.app.storage import absolute, opened, read, scheme_of
 from livesam.embedding import is_image_name
 
 LIST = ".txt"  # ends a file that names images, a line each: web servers tell no folders

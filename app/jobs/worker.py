@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from livesam.app.jobs.shards import FOLDER, Record, Shard, record_of
 from livesam.app.jobs.source import Source
-from livesam.app.jobs.storage import Target, read
+from livesam.app.storage import Target, read
 from livesam.embedding import WORKERS, ahead
 from livesam.engine.values.errors import ImageError, LivesamError
 

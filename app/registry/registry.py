@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from livesam.app.registry.storage import Storage
+from livesam.app.storage import Target
 from livesam.engine.serving.version import BASE, CANDIDATE, STABLE, require_label
 from livesam.engine.values.errors import CheckpointError
 
@@ -70,10 +70,15 @@ class Registry:
 
     Args:
         url: a folder, or what fsspec makes of another address.
+
+    Raises:
+        LivesamError: fsspec, or what it needs for this address, is not installed.
+        ValueError: it is no address that can be written to.
     """
 
     def __init__(self, url: str) -> None:
-        self.url, self._storage = url, Storage(url)
+        self.url, self._place = url, Target(url)
+        self._place.check()
         self._known: dict[str, list[Entry]] = {}
         self._lock = threading.Lock()
 
@@ -90,7 +95,7 @@ class Registry:
         """
         digest = hashlib.sha256(blob).hexdigest()
         if not self._intact(digest):
-            self._storage.write(_blob(digest), blob)
+            self._place.write(_blob(digest), blob)
         return self._append(domain, lambda number: (number, digest), labels, note)
 
     def promote(self, domain: str, version: int, label: str = STABLE, note: Mapping[str, Any] | None = None) -> Entry:
@@ -166,7 +171,7 @@ class Registry:
                 "note": dict(note or {}),
             }  # fmt: skip
             try:
-                self._storage.create(_name(domain, number), json.dumps(said, allow_nan=False).encode())
+                self._place.create(_name(domain, number), json.dumps(said, allow_nan=False).encode())
             except FileExistsError:
                 continue  # another writer was faster: its entry comes first
             return Entry(number, version, digest, tuple(labels), created, note or {})
@@ -174,25 +179,28 @@ class Registry:
     def _entry(self, domain: str, number: int) -> Entry | None:
         name = _name(domain, number)
         try:
-            said = json.loads(self._storage.read(name))
+            content = self._place.read(name)
+            if content is None:
+                return None
+            said = json.loads(content)
             if said["domain"] != domain:
                 raise ValueError(f"it is of domain {said['domain']!r}")
             return Entry(
                 number, int(said["version"]), str(said["sha256"]), tuple(said["labels"]), said["created"], said["note"]
             )
-        except FileNotFoundError:
-            return None
         except (ValueError, KeyError, TypeError) as error:
             # It keeps its number, so that no later version gets it, and moves no label.
-            log.error("%s is damaged and left out: %s", self._storage.where(name), error)
+            log.error("%s is damaged and left out: %s", self._place.where(name), error)
             return Entry(number, -1, "", (), "", {"damaged": str(error)})
 
     def _blob(self, digest: str) -> bytes:
-        where = self._storage.where(_blob(digest))
+        where = self._place.where(_blob(digest))
         try:
-            blob = self._storage.read(_blob(digest))
+            blob = self._place.read(_blob(digest))
         except OSError as error:
             raise CheckpointError(f"the decoder {where} cannot be read: {error}") from error
+        if blob is None:
+            raise CheckpointError(f"the decoder {where} is missing")
         if hashlib.sha256(blob).hexdigest() != digest:
             raise CheckpointError(f"the decoder {where} is damaged: its content does not match its name")
         return blob

@@ -103,6 +103,7 @@ class SharedDecoder(KeptDecoder):
         return {
             **found,
             "waiting": stats.waiting,
+            "left_out": stats.counts.get("left_out", 0),
             "published": stats.counts.get("published", 0),
             "refused": [{"when": when, "why": why} for when, why in stats.refused],
             "last_error": found["last_error"] or stats.last_error,

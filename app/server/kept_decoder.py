@@ -178,6 +178,7 @@ def resting(domain: str, store: Store, enabled: bool) -> dict[str, Any]:
         "objects": objects,
         "clicks": clicks,
         "waiting": 0,
+        "left_out": 0,
         "published": 0,
         "refused": [],
         "history": [

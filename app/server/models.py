@@ -137,6 +137,7 @@ class LearningModel(BaseModel):
     objects: int
     clicks: int
     waiting: int
+    left_out: int
     published: int
     refused: list[dict[str, Any]]
     history: list[dict[str, Any]]

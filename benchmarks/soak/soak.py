@@ -14,6 +14,7 @@ from typing import Any
 
 import livesam
 import numpy as np
+from livesam.adapter.learning.waiting_line import left_out
 from livesam.benchmarks.serving.served import Served
 from livesam.benchmarks.soak.clicker import Clicker, Seen
 from livesam.benchmarks.soak.kills import photos_of
@@ -32,6 +33,7 @@ class Leg:
 
     Attributes:
         seconds: how long it clicked.
+        left_out: accepted objects that were not learned from, because too many waited.
         rests: what the server held when nobody was there: after the warm-up, and at the end.
         samples: what it held meanwhile, with the clicks of each stretch and their times.
     """
@@ -41,6 +43,7 @@ class Leg:
     opened: int = 0
     accepted: int = 0
     published: int = 0
+    left_out: int = 0
     errors: list[str] = field(default_factory=list)
     rests: list[dict[str, float]] = field(default_factory=list)
     samples: list[dict[str, Any]] = field(default_factory=list)
@@ -79,7 +82,8 @@ class Soak:
                 leg.errors.append("it was interrupted")
             learned = [served.json(f"/api/learning?domain=soak{number}") for number in range(2)]
             leg.published = sum(one["published"] for one in learned)
-            leg.errors += [one["last_error"] for one in learned if one["last_error"]]
+            leg.left_out = sum(one["left_out"] for one in learned)
+            leg.errors += [str(said) for one in learned if (said := one["last_error"]) != left_out(one["left_out"])]
         return leg
 
     def _served(self, work: Path) -> Served:
@@ -148,6 +152,7 @@ def summary(legs: Sequence[Leg]) -> dict[str, Any]:
         "opened": sum(leg.opened for leg in legs),
         "accepted": sum(leg.accepted for leg in legs),
         "published": sum(leg.published for leg in legs),
+        "left_out": sum(leg.left_out for leg in legs),
         "p50_ms": p50, "p95_ms": p95, "p99_ms": p99,
         "memory_growth": growths,
         "flat": all(growth <= FLAT for growth in growths),

@@ -13,3 +13,13 @@ def one_engine_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
     patch.delenv("LIVESAM_DEBUG", raising=False)
     yield
     patch.undo()
+
+
+@pytest.fixture
+def memory() -> Iterator[str]:
+    """A place that fsspec keeps in memory, as an object store is one, and empty again afterwards."""
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    yield "memory://bucket/out"
+    MemoryFileSystem.store.clear()
+    MemoryFileSystem.pseudo_dirs[:] = [""]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -58,13 +58,3 @@ def photos(tmp_path: Path) -> Path:
     Image.new("RGB", (5, 5)).save(folder / ".thumbnails" / "0.png")
     (folder / "notes.txt").write_text("no image")
     return folder
-
-
-@pytest.fixture
-def memory() -> Iterator[str]:
-    """A place that fsspec keeps in memory, as an object store is one, and empty again afterwards."""
-    from fsspec.implementations.memory import MemoryFileSystem
-
-    yield "memory://bucket/out"
-    MemoryFileSystem.store.clear()
-    MemoryFileSystem.pseudo_dirs[:] = [""]

@@ -13,8 +13,8 @@ from livesam.app.annotations.coco import read as read_coco
 from livesam.app.annotations.coco import write_rle
 from livesam.app.annotations.values import Annotated, AnnotatedImage, Dataset
 from livesam.app.jobs.manifest import verify
-from livesam.app.jobs.storage import Target
 from livesam.app.main import run
+from livesam.app.storage import Target
 from livesam.engine.runtimes.base import PreparedEncoder
 from livesam.engine.serving.slot import DecoderSlot
 from livesam.engine.session.session import Session

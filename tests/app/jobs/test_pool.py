@@ -15,7 +15,7 @@ import pytest
 from livesam.app.jobs.embeddings import read_embeddings
 from livesam.app.jobs.manifest import verify
 from livesam.app.jobs.pool import Cluster, Pool, pool_of
-from livesam.app.jobs.storage import Target
+from livesam.app.storage import Target
 from livesam.embedding import embed_images, find_images
 from livesam.engine.session.cache import EmbeddingCache
 from livesam.engine.values.errors import LivesamError

@@ -14,8 +14,8 @@ from livesam.app.jobs.embeddings import Embed, read_embeddings
 from livesam.app.jobs.manifest import verify
 from livesam.app.jobs.run import Outcome, Request, run
 from livesam.app.jobs.shards import Record, records
-from livesam.app.jobs.storage import Target
 from livesam.app.main import run as command
+from livesam.app.storage import Target
 from livesam.embedding import embed_images, find_images
 from livesam.engine.session.cache import EmbeddingCache
 from livesam.engine.values.errors import LivesamError

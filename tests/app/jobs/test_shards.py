@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from livesam.app.jobs.shards import Record, divide, held, one_maker, record_of, records
-from livesam.app.jobs.storage import Target
+from livesam.app.storage import Target
 from livesam.engine.values.errors import LivesamError
 
 NAMES = [f"{i}.png" for i in range(100)]

@@ -9,7 +9,7 @@ from pathlib import Path
 import fsspec
 import pytest
 from livesam.app.jobs.source import Source, find
-from livesam.app.jobs.storage import read
+from livesam.app.storage import read
 from livesam.embedding import find_images
 
 NAMES = ("0.png", "1.png", "2.png", "3.png", "5.png", "6.png", "7.png", "8.png", "below/4.png")

@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("fsspec")
 from livesam.app.registry.registry import Registry
-from livesam.engine.values.errors import CheckpointError, LivesamError
+from livesam.engine.values.errors import CheckpointError
 
 
 @pytest.fixture(params=["folder", "memory"])
@@ -152,5 +152,5 @@ def test_names_of_domains_are_no_paths(tmp_path):
 
 
 def test_a_place_that_nobody_knows(tmp_path):
-    with pytest.raises(LivesamError, match="nowhere://there cannot be used"):
+    with pytest.raises(ValueError, match="'nowhere://there' is no place that fsspec knows"):
         Registry("nowhere://there")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import posixpath
+import secrets
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from livesam.engine.files.atomic import atomic_write
 from livesam.engine.values.errors import LivesamError
 
 # What fsspec's own message does not say: which package, by the scheme that the user wrote.
@@ -36,7 +39,7 @@ def opened(url: str) -> tuple[Any, str]:
     try:
         import fsspec
     except ImportError:
-        raise LivesamError("jobs need fsspec, which is not installed: pip install 'livesam[scale]'") from None
+        raise LivesamError("fsspec is wanted, and not installed: pip install 'livesam[scale]'") from None
     scheme = scheme_of(url)
     try:
         found: tuple[Any, str] = fsspec.url_to_fs(url)
@@ -68,11 +71,36 @@ class Target:
         if not _is_local(files):
             files.pipe_file(path, data)  # an object store shows an object when all of it is there
             return
-        from livesam.engine.files.atomic import atomic_write
-
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as file:
             file.write(data)
+
+    def create(self, name: str, data: bytes) -> None:
+        """Write one file that is not there; of two writers one gets the name.
+
+        Raises:
+            FileExistsError: the other did.
+            OSError: it cannot be written.
+        """
+        files, path = self._at(name)
+        if not _is_local(files):
+            files.pipe_file(path, data, mode="create")
+            return
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        beside = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
+        try:
+            with beside.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.link(beside, target)  # unlike a rename it leaves what is there alone
+        finally:
+            beside.unlink(missing_ok=True)
+
+    def where(self, name: str) -> str:
+        """A file as a person finds it."""
+        return str(self._at(name)[1])
 
     @contextlib.contextmanager
     def writing(self, name: str) -> Iterator[Path]:
@@ -83,8 +111,6 @@ class Target:
         """
         files, path = self._at(name)
         if _is_local(files):
-            from livesam.engine.files.atomic import atomic_write
-
             Path(path).parent.mkdir(parents=True, exist_ok=True)
             with atomic_write(path) as file:
                 yield Path(file.__fspath__())

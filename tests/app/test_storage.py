@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from livesam.app.jobs.storage import Target, absolute, opened
+from livesam.app.storage import Target, absolute, opened
 from livesam.engine.values.errors import LivesamError
 
 
@@ -25,6 +25,15 @@ def test_files_are_written_read_listed_and_removed(target: Target) -> None:
     assert target.read_all("shards", ".parquet") == [b"rows"]
     target.remove("shards/a.json")
     assert target.read_all("shards", ".json") == [b"two"]
+
+
+def test_of_two_writers_one_gets_the_name(target: Target) -> None:
+    target.create("entries/1.json", b"first")
+    with pytest.raises(FileExistsError):
+        target.create("entries/1.json", b"second")
+    assert target.read("entries/1.json") == b"first"
+    assert target.names("entries") == ["1.json"]
+    assert target.where("entries/1.json").endswith("out/entries/1.json")
 
 
 def test_a_file_appears_whole_or_not_at_all(target: Target) -> None:

@@ -56,10 +56,12 @@ def _kill(kills: int, out: Path) -> int:
     def tell(found: Killed) -> None:
         done = f"{found.accepted} objects accepted, {found.versions} versions published, {len(found.lost)} lost"
         _line(f"{found.kills} of {kills} kills, {done}")
+        write_json(out, {"environment": here, "killed": found.to_json()})
 
+    here = environment().to_json()
     with tempfile.TemporaryDirectory(prefix="livesam-kills-") as work:
         found = killed_often(Path(work), kills, tell=tell)
-    write_json(out, {"environment": environment().to_json(), "killed": found.to_json()})
+    write_json(out, {"environment": here, "killed": found.to_json()})
     sys.stdout.write(f"\n{json.dumps(found.to_json())}\n")
     return int(bool(found.lost))
 

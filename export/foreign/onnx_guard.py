@@ -55,6 +55,8 @@ def read_onnx(path: Path) -> onnx.ModelProto:
         model = onnx.load_model_from_string(path.read_bytes())
     except Exception as error:  # protobuf's DecodeError has no stable home
         raise ExportError(f"{path} is truncated or no ONNX file: get it again") from error
+    if not all(isinstance(text, str) for text in _texts(model)):  # protobuf hands over as bytes what is no UTF-8
+        raise ExportError(f"{path} has names that are no text: get it again")
     graph = model.graph
     if not model.ir_version or not graph.node:
         raise ExportError(f"{path} is no ONNX file, or one without a graph")
@@ -73,6 +75,17 @@ def read_onnx(path: Path) -> onnx.ModelProto:
         if value.type.WhichOneof("value") != "tensor_type" or not _is_known(value.type.tensor_type.elem_type):
             raise ExportError(f"{path} has the input or output {value.name[:80]!r}, which is no tensor of a known type")
     return model
+
+
+def _texts(message: Any) -> Iterable[object]:
+    """Every string of a message and of those in it."""
+    for field, value in message.ListFields():
+        values = [value] if isinstance(value, str | bytes) or hasattr(value, "ListFields") else value
+        if field.type == field.TYPE_STRING:
+            yield from values
+        elif field.type == field.TYPE_MESSAGE:
+            for one in values:
+                yield from _texts(one)
 
 
 def external_files(model: onnx.ModelProto) -> list[str]:

@@ -20,6 +20,7 @@ from livesam.export.decoder_export import export_sam
 from livesam.export.foreign import child
 from livesam.export.foreign.inspect import inspect_file
 from livesam.export.foreign.inspect_child import look
+from livesam.export.foreign.onnx_guard import read_onnx
 from livesam.export.formats import probes
 from livesam.export.formats.probes import PROBES
 from livesam.export.formats.source import DecoderSource
@@ -246,6 +247,18 @@ def test_declared_sizes_that_are_not_there(graph, tmp_path):
     refused(changed(graph, path, empty), "does not hold as many values")
     refused(changed(graph, path, negative), "impossible shape")
     refused(changed(graph, path, constant), "but holds 4")
+
+
+def test_names_that_are_no_text(graph, tmp_path):
+    """protobuf reads them, and hands them over as bytes."""
+    path = tmp_path / "a.onnx"
+    for mark in (b"ai.onnx.mark", b"mark of a tensor"):
+        model = onnx.load_model_from_string(graph.SerializeToString())
+        model.producer_name = "ai.onnx.mark"
+        model.graph.initializer[0].name = "mark of a tensor"
+        path.write_bytes(model.SerializeToString().replace(mark, mark[:-1] + b"\xff"))
+        with pytest.raises(ExportError, match="names that are no text"):
+            read_onnx(path)
 
 
 def test_operators_beyond_the_list(graph, tmp_path):

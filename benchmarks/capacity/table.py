@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from livesam.benchmarks.reports.marked import markdown, put_between
 
 BEGIN, END = "<!-- capacity: made by python -m livesam.benchmarks.capacity -->", "<!-- /capacity -->"
 
@@ -22,12 +24,9 @@ def put_table(document: Path, text: str) -> None:
         OSError: the document cannot be written.
     """
     old = document.read_text() if document.is_file() else "# Scale\n"
-    block = f"{BEGIN}\n{text}\n{END}"
-    if BEGIN in old and END in old:
-        new = old[: old.index(BEGIN)] + block + old[old.index(END) + len(END) :]
-    else:
-        new = f"{old.rstrip()}\n\n## Capacity\n\n{block}\n"
-    document.write_text(new)
+    if BEGIN not in old:
+        document.write_text(f"{old.rstrip()}\n\n## Capacity\n\n{BEGIN}\n{END}\n")
+    put_between(document, BEGIN, END, text)
 
 
 def _check(rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -36,7 +35,7 @@ def _check(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         return (row["real"]["users"], who, one["clicks"], one["p50_ms"], one["p95_ms"], one["p99_ms"])
 
     lines = [cells(row, who) for row in rows for who in ("real", "simulated")]
-    return _markdown(("users", "", "clicks", "p50 ms", "p95 ms", "p99 ms"), lines)
+    return markdown(("users", "", "clicks", "p50 ms", "p95 ms", "p99 ms"), lines)
 
 
 def _annotators(rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -50,7 +49,7 @@ def _annotators(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         )
         for row in rows
     ]  # fmt: skip
-    return _markdown((*head, *(f"{one:,} annotators" for one in people)), lines)
+    return markdown((*head, *(f"{one:,} annotators" for one in people)), lines)
 
 
 def _embedding(rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -61,13 +60,4 @@ def _embedding(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         last = row["rows"][-1]
         lines.append((f"{row['model']}; {row['store']}", *rates, last["first"], f"{last['hours'] * 60:.0f} min"))
     head = ("images/s (of linear)", *(f"{one} GPU" for one in gpus), "ends it", "a million")
-    return _markdown(head, lines)
-
-
-def _markdown(head: Sequence[object], rows: Iterable[Sequence[object]]) -> list[str]:
-    def lines() -> Iterator[Sequence[object]]:
-        yield head
-        yield ["---"] * len(head)
-        yield from rows
-
-    return [f"| {' | '.join(str(cell) for cell in line)} |" for line in lines()]
+    return markdown(head, lines)

@@ -11,9 +11,11 @@ import tempfile
 from pathlib import Path
 
 from livesam.benchmarks.reports.environment import environment
+from livesam.benchmarks.reports.marked import put_between
 from livesam.benchmarks.serving.annotators import Annotators, annotate_together, check_replay
 from livesam.benchmarks.serving.crowd import Crowd, click_together, known_masks
 from livesam.benchmarks.serving.served import Served
+from livesam.benchmarks.serving.table import BEGIN, END, table
 from livesam.engine.files.atomic import write_json
 
 
@@ -25,6 +27,7 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, help="images; the sample photos when not given")
     parser.add_argument("--runtime", default="auto")
     parser.add_argument("--out", type=Path, help="JSON file to write")
+    parser.add_argument("--table", type=Path, help="with --ray, Markdown file whose table is made anew")
     parser.add_argument("--ray", action="store_true", help="annotate, on one process and on serve --ray")
     parser.add_argument("--pause", type=float, default=1.0, help="with --ray, mean seconds before a click")
     given = parser.parse_args()
@@ -64,9 +67,11 @@ def beside(given: argparse.Namespace) -> int:
         )
         sys.stdout.writelines(f"{error}\n" for error in found.errors)
         sys.stdout.flush()
+    here, content = environment().to_json(), {name: found.to_json() for name, found in runs.items()}
     if given.out is not None:
-        content = {name: found.to_json() for name, found in runs.items()}
-        write_json(given.out, {"environment": environment().to_json(), "annotators": content})
+        write_json(given.out, {"environment": here, "annotators": content})
+    if given.table is not None:
+        put_between(given.table, BEGIN, END, table(here, content))
     return int(not all(found.good for found in runs.values()))
 
 

@@ -19,6 +19,7 @@ from PIL.Image import open as open_image
 
 Image = tuple[str, int, int]  # name, width and height
 MOST_CLICKS = 3  # for an object
+SLOWEST = 8  # clicks whose stages are told
 JOIN_S = 120.0  # for the answers that are under way when the time is over
 
 
@@ -41,6 +42,7 @@ class Annotators:
         errors: what was refused or broke, a sentence each.
         p50_ms, p95_ms, p99_ms: from the click to the mask, at the client.
         open_p99_ms: to open an image.
+        slowest: the milliseconds of each stage of the slowest clicks, and when they came, in seconds from the start.
     """
 
     users: int
@@ -59,6 +61,7 @@ class Annotators:
     p95_ms: float = 0.0
     p99_ms: float = 0.0
     open_p99_ms: float = 0.0
+    slowest: list[dict[str, float]] = field(default_factory=list)
 
     def to_json(self) -> dict[str, object]:
         return asdict(self)
@@ -79,6 +82,8 @@ class _Seen:
     versions: set[tuple[int, int]] = field(default_factory=set)
     masks: dict[int, bytes] = field(default_factory=dict)
     learned: int = 0
+    began: float = field(default_factory=time.perf_counter)
+    stages: list[dict[str, float]] = field(default_factory=list)
 
 
 def annotate_together(url: str, images: Sequence[Image], found: Annotators) -> None:
@@ -100,6 +105,7 @@ def annotate_together(url: str, images: Sequence[Image], found: Annotators) -> N
         if seen.clicks_ms:
             found.p50_ms, found.p95_ms, found.p99_ms = (_percentile(seen.clicks_ms, q) for q in (50, 95, 99))
             found.open_p99_ms = _percentile(seen.opens_ms, 99)
+            found.slowest = sorted(seen.stages, key=lambda one: -one["client"])[:SLOWEST]
         found.wrong += sum(_kept(url, number) != mask for number, mask in seen.masks.items())
 
 
@@ -150,6 +156,7 @@ def _object(
             seen.clicks_ms.append(took)
             seen.versions.add((number, result.decoder_version))
             seen.learned += result.decoder_version > 0
+            seen.stages.append({"client": round(took, 1), "at_s": round(began - seen.began, 1), **result.timings_ms})
     if result is None or not result.mask.any():
         session.reset()
         return

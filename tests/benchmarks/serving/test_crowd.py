@@ -45,6 +45,8 @@ def test_annotators_find_what_they_accepted(crowd_server) -> None:
     assert (found.errors, found.wrong, found.learned, found.versions) == ([], 0, 0, 0)
     assert found.clicks >= found.accepted > 0
     assert found.p99_ms >= found.p50_ms > 0
+    assert found.slowest[0]["client"] >= found.slowest[-1]["client"]
+    assert {"decode", "queue", "server", "at_s"} <= found.slowest[0].keys()
     assert not found.good  # not before it is replayed
 
 

@@ -9,8 +9,8 @@ from livesam.app.jobs.embeddings import Embedder
 from livesam.app.jobs.manifest import write
 from livesam.app.jobs.shards import Record
 from livesam.app.jobs.source import find
-from livesam.app.storage import Target
 from livesam.app.jobs.worker import Made
+from livesam.app.storage import Target
 from livesam.benchmarks.scale.embedding import Run, check, rate
 from livesam.benchmarks.scale.pictures import write_photos
 from livesam.engine.files.hashing import image_hash

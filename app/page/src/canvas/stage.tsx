@@ -1,6 +1,6 @@
 /** The image with all that lies over it: a canvas for each kind, so that what has changed is all that is drawn and composited again. */
 
-import { effect, useSignal } from "@preact/signals";
+import { effect, untracked, useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import type { Annotator } from "../state/annotator";
 import { looks } from "../state/looks";
@@ -85,7 +85,7 @@ class Screen implements StageHandle {
   private pointer: [number, number] | null = null; // in pixels of the image
   private cross: [number, number] | null = null;
   private asked = 0; // the next frame
-  private stale = { base: true, rest: true, over: true };
+  private stale = { base: true, rest: true, over: true, marks: true };
 
   constructor(
     private readonly element: HTMLElement,
@@ -105,21 +105,23 @@ class Screen implements StageHandle {
         this.cross = null;
         this.fit();
       }
-      this.later(true);
+      this.later("base");
     }));
     this.stops.push(effect(() => {
       resting(annotator);
-      this.stale.rest = true;
-      this.later(false);
+      this.later("rest");
     }));
     this.stops.push(effect(() => {
       current(annotator);
-      this.stale.over = true;
-      this.later(false);
+      this.later("over");
     }));
     this.stops.push(effect(() => {
       void [annotator.steps.value, looks.tool.value, looks.brush.value];
-      this.later(false);
+      this.later("marks");
+    }));
+    // An answer is drawn while the browser waits for its next frame, not in it.
+    this.stops.push(effect(() => {
+      if (annotator.latency.painting.value) untracked(() => this.draw(false));
     }));
   }
 
@@ -156,7 +158,7 @@ class Screen implements StageHandle {
     const [x, y] = this.cross ?? [image.width / 2, image.height / 2];
     const inside = (value: number, end: number) => Math.min(end - 1, Math.max(0, value));
     this.cross = [inside(x + dx / this.place.scale, image.width), inside(y + dy / this.place.scale, image.height)];
-    this.later(false);
+    this.later("marks");
   }
 
   clickCross(positive: boolean): void {
@@ -166,7 +168,7 @@ class Screen implements StageHandle {
 
   private go(view: View): void {
     this.place = view;
-    this.later(true);
+    this.later("base");
   }
 
   private meanings(): Meanings {
@@ -178,19 +180,19 @@ class Screen implements StageHandle {
       box: (box, since) => annotator.box(boxAt(box), since),
       drawing: (box) => {
         this.box = box && boxAt(box);
-        this.later(false);
+        this.later("marks");
       },
       pan: (dx, dy) => this.go(moved(this.place, dx, dy)),
       zoom: (factor, x, y) => this.go(zoomed(this.place, factor, x, y)),
       hover: (x, y) => {
         this.pointer = at(x, y);
-        if (looks.tool.value !== "click") this.later(false);
+        if (looks.tool.value !== "click") this.later("marks");
         else if (looks.hover.value) void annotator.hover(...this.pointer);
       },
       leave: () => {
         this.pointer = null;
         annotator.preview.value = null;
-        this.later(false);
+        this.later("marks");
       },
       paints: () => looks.tool.value !== "click" && annotator.ready.value,
       stroke: (x, y, phase, since) => this.brushed(at(x, y), phase, since),
@@ -205,25 +207,27 @@ class Screen implements StageHandle {
       this.stroke = new Stroke(this.annotator.mask.value, image.width, image.height, looks.brush.value / 2, looks.tool.value === "brush" ? 1 : 0);
     if (!this.stroke) return;
     this.stroke.to(...place);
-    this.stale.over = true;
     if (phase === "end") {
       this.annotator.paint(this.stroke.mask, since);
       this.stroke = null;
     }
-    this.later(false);
+    this.later("over", "marks");
   }
 
   private resize(): void {
     if (this.annotator.image.value) this.fit();
-    this.later(true);
+    this.later("base");
   }
 
-  private later(base: boolean): void {
-    this.stale.base ||= base;
-    if (!this.asked) this.asked = requestAnimationFrame(() => this.draw());
+  /** Draw these in the next frame; with the image all that lies over it, too. */
+  private later(...what: (keyof Screen["stale"])[]): void {
+    for (const one of what) this.stale[one] = true;
+    if (!this.asked) this.asked = requestAnimationFrame(() => this.draw(true));
   }
 
-  private draw(): void {
+  /** @param inFrame whether the browser has begun the frame that will show it */
+  private draw(inFrame: boolean): void {
+    cancelAnimationFrame(this.asked);
     this.asked = 0;
     const begun = performance.now();
     const { stale, annotator } = this;
@@ -231,9 +235,9 @@ class Screen implements StageHandle {
     if (stale.base) this.drawImage();
     if (stale.base || stale.rest) this.drawLayers(this.rest, there ? resting(annotator) : []);
     if (stale.base || stale.over) this.drawLayers(this.over, there ? this.currentLayers() : []);
-    this.stale = { base: false, rest: false, over: false };
-    this.drawMarks(there);
-    if (there) annotator.latency.drawn(begun);
+    if (stale.base || stale.marks) this.drawMarks(there);
+    this.stale = { base: false, rest: false, over: false, marks: false };
+    if (there) annotator.latency.drawn(begun, inFrame);
   }
 
   private begin(surface: Surface, needed: Box | null): CanvasRenderingContext2D | null {

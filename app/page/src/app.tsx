@@ -55,11 +55,11 @@ export function App({ store }: { store: Store }) {
             <Toolbar annotator={annotator} stage={() => stage.current} step={(by, done) => void store.step(by, done)} />
             <div class="stage-frame">
               <Stage annotator={annotator} onReady={(handle) => (stage.current = handle)} />
-              <ProposalBar annotator={annotator} />
-              <CompareLegend annotator={annotator} />
               <Busy store={store} />
               <Notices annotator={annotator} />
             </div>
+            <ProposalBar annotator={annotator} />
+            <CompareLegend annotator={annotator} />
             <Caption store={store} />
           </main>
           <aside class={panel.value ? "panel panel--open" : "panel"} aria-label="Labels, objects and learning">

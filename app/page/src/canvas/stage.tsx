@@ -80,6 +80,7 @@ class Screen implements StageHandle {
   private readonly stops: (() => void)[] = [];
   private place: View = { scale: 1, x: 0, y: 0 };
   private shown = ""; // the image that the view was fitted to
+  private fitted = true; // nobody has zoomed or moved it since
   private box: Box | null = null; // being drawn
   private stroke: Stroke | null = null;
   private pointer: [number, number] | null = null; // in pixels of the image
@@ -137,6 +138,7 @@ class Screen implements StageHandle {
   fit(): void {
     const image = this.annotator.image.value;
     if (image) this.go(fit(image.width, image.height, this.element.clientWidth, this.element.clientHeight));
+    this.fitted = true;
   }
 
   zoom(factor: number): void {
@@ -168,6 +170,7 @@ class Screen implements StageHandle {
 
   private go(view: View): void {
     this.place = view;
+    this.fitted = false;
     this.later("base");
   }
 
@@ -215,7 +218,7 @@ class Screen implements StageHandle {
   }
 
   private resize(): void {
-    if (this.annotator.image.value) this.fit();
+    if (this.fitted) this.fit();
     this.later("base");
   }
 

@@ -29,6 +29,7 @@ export class Annotator {
   readonly image = signal<ImageDetails | null>(null);
   readonly bitmap = signal<ImageBitmap | null>(null);
   readonly ready = signal(false); // the image is encoded
+  readonly broken = signal<string | null>(null); // why the chosen image cannot be opened
   readonly steps = signal<readonly Step[]>([]);
   readonly undone = signal<readonly Step[]>([]);
   readonly mask = signal<Mask | null>(null);
@@ -88,6 +89,7 @@ export class Annotator {
     this.later = [];
     batch(() => {
       this.forget();
+      this.broken.value = null;
       this.ready.value = false;
       this.bitmap.value = null;
       this.objects.clear();
@@ -109,10 +111,15 @@ export class Annotator {
       await opened.reply;
       if (this.image.value?.id !== id) return;
       this.ready.value = true;
-      await this.objects.loadMasks();
     } catch (error) {
-      this.fail(error);
+      if (error instanceof LinkLost || this.latest !== opened.id) return this.fail(error);
+      batch(() => {
+        this.image.value = this.bitmap.value = null;
+        this.broken.value = error instanceof Error ? error.message : String(error);
+      });
+      return;
     }
+    await this.objects.loadMasks().catch((error) => this.fail(error));
   }
 
   async setLevels(levels: [number, number]): Promise<void> {

@@ -15,7 +15,7 @@ from livesam.engine.values.prompt import Box, Click, Prompt
 from livesam.engine.values.step import Step
 from livesam.engine.values.window import Window
 from livesam.engine.view.edges import EdgeFilter
-from livesam.engine.view.geometry import ResizeGeometry, postprocess
+from livesam.engine.view.geometry import ResizeGeometry, drawn, postprocess
 from livesam.engine.view.look import Look
 from livesam.engine.view.obey import Colours, low_res_colours, obey
 from livesam.engine.view.points import check_prompt, geometry_of
@@ -166,7 +166,7 @@ class View:
             low_res: float32 ``(4h, 4w)``.
         """
         begun = time.perf_counter()
-        shown = postprocess(low_res, ResizeGeometry.of(self.window.hw, self.image_size)) > 0
+        shown = drawn(low_res, ResizeGeometry.of(self.window.hw, self.image_size))
         return self.placed(shown), {"postprocess": (time.perf_counter() - begun) * 1e3}
 
     def placed(self, shown: Mask) -> Mask:

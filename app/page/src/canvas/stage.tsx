@@ -179,6 +179,7 @@ class Screen implements StageHandle {
     const at = (x: number, y: number) => toImage(this.place, x, y);
     const boxAt = ([x0, y0, x1, y1]: Box): Box => [...at(x0, y0), ...at(x1, y1)];
     return {
+      press: (x, y, positive) => annotator.press(...at(x, y), positive),
       click: (x, y, positive, since) => annotator.click(...at(x, y), positive, since),
       box: (box, since) => annotator.box(boxAt(box), since),
       drawing: (box) => {

@@ -134,6 +134,14 @@ export class Annotator {
     }
   }
 
+  /** The button is down: the server may think already about the click that is to come. */
+  press(x: number, y: number, positive: boolean): void {
+    const image = this.image.value;
+    if (!image || !this.ready.value || !this.live.value || this.accepting.value !== null) return;
+    if (x < 0 || y < 0 || x >= image.width || y >= image.height || !(positive || this.started.value)) return;
+    this.wire.send("press", { x, y, positive }).reply.catch(() => undefined); // the click asks again, and says what is wrong
+  }
+
   /** @param since when the user did it, on the clock of `performance.now()` */
   click(x: number, y: number, positive: boolean, since: number): void {
     if (this.postponed(() => this.click(x, y, positive, since))) return;

@@ -125,7 +125,7 @@ class Previews:
             self._pressed = ask(self._dialogue, self.slot, self._dialogue.clicked(Click(x, y, positive)))
 
     def _asked(self, prompt: Prompt) -> Asked:
-        """Under the lock: the answer to the object's next prompt; the one to a pressed button where that is the same."""
+        """Under the lock: the answer to the object's next prompt, which a pressed button may have brought already."""
         pressed, self._pressed = self._pressed, None
         if pressed is not None and pressed.fits(prompt, self._dialogue, self.slot.current):
             return pressed.at_hand()

@@ -49,7 +49,7 @@ def test_masks_at_the_original_size_equal_the_reference(hw: tuple[int, int]) -> 
     np.testing.assert_allclose(postprocess(low, geometry), expected, rtol=0, atol=1e-4 * np.abs(low).max())
 
 
-@pytest.mark.parametrize("hw", [(1500, 2000), (3001, 1999), (60, 40000), (480, 640)])
+@pytest.mark.parametrize("hw", [(2500, 3000), (3001, 2999), (200, 40000), (480, 640)])
 @pytest.mark.parametrize("where", ["inside", "at two borders", "everywhere", "nowhere", "two pixels"])
 def test_a_large_mask_is_drawn_as_all_of_its_logits_are(hw: tuple[int, int], where: str) -> None:
     noise = np.random.default_rng(0).normal(size=(128, 128)).astype(np.float32)

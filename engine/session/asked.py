@@ -69,10 +69,8 @@ def ask(dialogue: Dialogue, slot: DecoderSlot, prompt: Prompt) -> Asked:
     question = dialogue.ask(prompt)
     zoomed = {"zoom": (time.perf_counter() - started) * 1e3} if looked else {}
     (shown,), decoded = answer(slot, question.view, [(question.prompt, question.seen)], look, dialogue.rule)
-    after, whole = _last(dialogue), dialogue.whole
-    return Asked(
-        prompt, dialogue.number, after, whole, look, dialogue.domain, question, shown, decoded, zoomed
-    )  # fmt: skip
+    said = (dialogue.number, _last(dialogue), dialogue.whole, look, dialogue.domain)
+    return Asked(prompt, *said, question, shown, decoded, zoomed)
 
 
 def _last(dialogue: Dialogue) -> Step | None:

@@ -46,8 +46,9 @@ def test_a_folder_is_annotated_and_a_killed_server_loses_nothing(served: Served,
     open_image(visitor, "astronaut.png")
     visitor.click(150, 260)
     first = visitor.painted()
-    visitor.click(215, 115)
+    visitor.click(215, 115, held_s=0.5)
     assert visitor.steps() == 2
+    assert visitor.ask("window.__livesam.latencies().at(-1).decode") == 0  # it was answered while the button was down
     visitor.key("Control+z")
     assert visitor.steps() == 1
     assert iou(visitor.painted(), first) == 1

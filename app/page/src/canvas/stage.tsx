@@ -117,7 +117,7 @@ class Screen implements StageHandle {
       this.later("over");
     }));
     this.stops.push(effect(() => {
-      void [annotator.steps.value, looks.tool.value, looks.brush.value];
+      void [annotator.seen.value, looks.tool.value, looks.brush.value];
       this.later("marks");
     }));
     // An answer is drawn while the browser waits for its next frame, not in it.
@@ -279,7 +279,7 @@ class Screen implements StageHandle {
     const { place } = this;
     const context = this.begin(this.marks, there ? this.marked() : null);
     if (!context) return;
-    paintSteps(context, place, this.annotator.steps.value);
+    paintSteps(context, place, this.annotator.seen.value);
     if (this.box) paintBox(context, place, this.box);
     if (this.cross) paintRing(context, place, ...this.cross, CROSS_PX / place.scale);
     if (this.pointer && looks.tool.value !== "click") paintRing(context, place, ...this.pointer, looks.brush.value / 2);
@@ -289,7 +289,7 @@ class Screen implements StageHandle {
   private marked(): Box | null {
     let found: Box | null = null;
     const add = (box: Box, margin: number) => (found = around(found, this.onScreen(box, margin)));
-    for (const step of this.annotator.steps.value) {
+    for (const step of this.annotator.seen.value) {
       if (step.op === "click") add([step.x, step.y, step.x, step.y], DISC_PX);
       if (step.op === "box") add(step.box, LINE_PX);
     }

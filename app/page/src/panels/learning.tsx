@@ -41,7 +41,7 @@ export function LearningPanel({ store }: { store: Store }) {
         </details>
       )}
       <div class="group group--wrap">
-        <Button label="Compare with the original decoder" action="compare" pressed={annotator.comparison.value.length > 0} disabled={!annotator.started.value} onClick={() => void annotator.compare()}>
+        <Button label="Compare with the original decoder" action="compare" pressed={annotator.comparison.value.length > 0} disabled={!annotator.begun.value} onClick={() => void annotator.compare()}>
           Compare
         </Button>
         <RollBack store={store} learning={learning} />

@@ -11,6 +11,8 @@ import { Objects } from "./objects";
 import { Proposals } from "./proposals";
 import { type Step, say, sayAgain } from "./steps";
 
+const SOON_MS = 80; // nobody sees a click's mark come later by that
+
 export interface Notice {
   text: string;
   bad: boolean;
@@ -32,6 +34,9 @@ export class Annotator {
   readonly broken = signal<string | null>(null); // why the chosen image cannot be opened
   readonly steps = signal<readonly Step[]>([]);
   readonly undone = signal<readonly Step[]>([]);
+  /** The steps as they are seen: with their answer, where that comes soon, so that a browser draws one frame and not two. */
+  readonly seen = signal<readonly Step[]>([]);
+  private together: ReturnType<typeof setTimeout> | null = null; // until then
   readonly mask = signal<Mask | null>(null);
   readonly iou = signal<number | null>(null);
   readonly version = signal<number | null>(null);
@@ -61,12 +66,19 @@ export class Annotator {
   readonly accepting = signal<Promise<void> | null>(null);
   private later: (() => void)[] = []; // what is said meanwhile
   readonly started = computed(() => this.steps.value.length > 0 || this.editing.value !== null);
+  /** The same as it is seen. */
+  readonly begun = computed(() => this.seen.value.length > 0 || this.editing.value !== null);
   private latest = 0; // the newest question whose answer is shown
   private hovering: number | null = null;
   private readonly saving = signal<Saving | null>(null);
   private levels: [number, number] | null = null;
 
-  constructor(readonly backend: Backend) {}
+  constructor(readonly backend: Backend) {
+    effect(() => {
+      const steps = this.steps.value;
+      if (this.together === null) this.seen.value = steps;
+    });
+  }
 
   get wire() {
     return this.backend.wire;
@@ -172,6 +184,7 @@ export class Annotator {
   }
 
   private advance(step: Step, since: number, refused: () => void = () => undefined): void {
+    if (this.live.value) this.together ??= setTimeout(() => this.seeSteps(), SOON_MS);
     batch(() => {
       this.steps.value = [...this.steps.value, step];
       this.undone.value = [];
@@ -394,15 +407,23 @@ export class Annotator {
       })
       .catch((error) => {
         if (!(error instanceof LinkLost)) undo();
+        this.seeSteps();
         this.fail(error);
       })
       .finally(() => this.waiting.value--);
+  }
+
+  private seeSteps(): void {
+    if (this.together !== null) clearTimeout(this.together);
+    this.together = null;
+    this.seen.value = this.steps.value;
   }
 
   private take(reply: Reply, since: number, sent: number): void {
     const { iou, version, stages = {} } = reply.header;
     const mask = maskOf(reply);
     this.mask.value = mask;
+    this.seeSteps();
     // What is written about the mask comes after it: a browser composites one rectangle around all that has changed.
     this.latency.expect({ since, sent, came: reply.came, stages }, () => {
       if (this.mask.value !== mask) return;

@@ -17,7 +17,7 @@ from livesam.engine.view.selection import select_token
 if TYPE_CHECKING:
     from livesam.engine.serving.slot import DecoderSlot
     from livesam.engine.values.packed_masks import PackedMasks
-    from livesam.engine.values.prompt import Click, Prompt
+    from livesam.engine.values.prompt import Prompt
     from livesam.engine.values.protocols import Painter
     from livesam.engine.values.result import DecoderOutput
     from livesam.engine.view.look import Look
@@ -67,7 +67,7 @@ def answer(
         asked_for: each prompt in pixels of the whole image, and as the decoder gets it.
     """
     seen = [prompt for _, prompt in asked_for]
-    clicks = [prompt.clicks for prompt, _ in asked_for]
+    prompts = [prompt for prompt, _ in asked_for]
     _check(view, seen)
     asked = time.perf_counter()
     with slot.lease() as lease:
@@ -76,19 +76,17 @@ def answer(
             drawn = not view.draws_to_edges(look)
             masks = painter.decode_masks(view.embedding, seen, rule, draw=drawn)
             decoded = _decoded(view, version, asked, leased)
-            return _painted(painter, view, masks, clicks, look), decoded
+            return _painted(painter, view, masks, prompts, look), decoded
         output = lease.decoder.decode(view.embedding, seen)
     decoded = _decoded(view, version, asked, leased)
     tokens = [select_token(output.ious[i], prompt, rule) for i, prompt in enumerate(seen)]
-    return [show(view, clicks[i], output, i, token, look) for i, token in enumerate(tokens)], decoded
+    return [show(view, prompts[i], output, i, token, look) for i, token in enumerate(tokens)], decoded
 
 
-def _painted(
-    painter: Painter, view: View, masks: PackedMasks, clicks: Sequence[Sequence[Click]], look: Look
-) -> list[Shown]:
+def _painted(painter: Painter, view: View, masks: PackedMasks, prompts: Sequence[Prompt], look: Look) -> list[Shown]:
     """Answers that the decoder's device draws; once more, for two small copies, where their logits were corrected."""
     decoded = [np.array(logits) for logits in masks.low_res_logits]  # a view would keep those of all prompts alive
-    corrected = [view.corrected(logits, clicks[i], look) for i, logits in enumerate(decoded)]
+    corrected = [view.corrected(logits, prompts[i], look) for i, logits in enumerate(decoded)]
     begun = time.perf_counter()
     packed = dict(enumerate(masks.packed))
     changed = [i for i, (logits, _) in enumerate(corrected) if logits is not decoded[i] or packed[i].size == 0]

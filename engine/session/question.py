@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from livesam.engine.values.prompt import Click, Prompt
+from livesam.engine.values.prompt import Prompt
 from livesam.engine.values.result import DecoderOutput
 from livesam.engine.values.window import Window
 from livesam.engine.view.look import Look
@@ -49,13 +49,14 @@ class Shown:
     stages: Mapping[str, float] = field(default_factory=dict)
 
 
-def show(view: View, clicks: Sequence[Click], output: DecoderOutput, index: int, token: int, look: Look) -> Shown:
+def show(view: View, prompt: Prompt, output: DecoderOutput, index: int, token: int, look: Look) -> Shown:
     """One of the decoder's masks as the user sees it.
 
     Args:
-        clicks: in pixels of the whole image.
+        prompt: its clicks in pixels of the whole image; its mask is the view's, None to show the decoder's answer
+            whatever was shown before.
         index: which of the prompts of the output.
         token: which of its four masks.
     """
-    logits, mask, stages = view.shown(output.low_res_logits[index, token], clicks, look)
+    logits, mask, stages = view.shown(output.low_res_logits[index, token], prompt, look)
     return Shown(mask, logits, float(output.ious[index, token]), view.window, stages)

@@ -29,6 +29,7 @@ FEWEST = 16  # cells of a mask that has a border to speak of
 FURTHEST = 16.0  # cells that a border moves for a decoder's answer; further, it is the answer that is wrong
 REACH = 3 / 64  # least standard deviation of a change in place, of the side of the low-res logits
 WIDTH = 4.0  # and in distances of the click from the border
+WIDEST = 1 / 3  # most, of the square root of the mask's area
 LIKENESS = 100.0  # in colour, of 255
 
 
@@ -68,14 +69,15 @@ def moved(
     """
     wrong = signs * said <= 0
     mask = logits > 0
-    if not wrong.any() or mask.sum() < FEWEST or mask[: len(colours), : colours.shape[1]].all():
+    area = int(mask.sum())
+    if not wrong.any() or area < FEWEST or mask[: len(colours), : colours.shape[1]].all():
         return logits
     distance = _distance(mask)
     here = distance[cells[:, 1], cells[:, 0]].astype(np.float64)
     depth = np.where(wrong, np.maximum(np.abs(here), 1), 0)
     if depth.max() > FURTHEST:
         return logits
-    reach = np.maximum(REACH * max(logits.shape), WIDTH * depth)
+    reach = np.minimum(np.maximum(REACH * max(logits.shape), WIDTH * depth), WIDEST * area**0.5)
     bumps = bumps_at(places, cells, colours, logits.shape, reach, LIKENESS)
     change = correction(bumps, places, np.where(wrong, signs * depth - here, 0))
     result, after = logits.copy(), distance + change

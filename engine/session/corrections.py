@@ -111,7 +111,8 @@ class Corrections(Previews):
                     continue
                 question = other.ask(step.prompt)
                 output, decoded = decode(slot, question.view, [question.seen])
-                shown = other.hear(question, output, decoded.version, step.token, redrawn=step.token is not None)
+                asked = question if step.token is None else question.redrawn
+                shown = other.hear(asked, output, decoded.version, step.token)
                 result = decoded.result(shown, question.prompt, started)
             if decoded is None:
                 raise SessionError("no decoder has answered yet: click first")

@@ -58,11 +58,8 @@ class Dialogue:
         make: Callable[[View, Window], View] | None = None,
     ) -> None:
         self.look, self.learners_look, self.rule = look, PLAIN, rule
-        self._encode, self._feed_back, self._zoom = (
-            encode,
-            feed_back,
-            Zoom(make or (lambda whole, window: whole.part(window, encode))),
-        )
+        self._encode, self._feed_back = encode, feed_back
+        self._zoom = Zoom(make or (lambda whole, window: whole.part(window, encode)))
         self._whole: View | None = None  # read from other threads too
         self.domain = self._object_domain = "default"
         self._sizes: dict[str, SizePrior] = {}  # by domain
@@ -162,25 +159,15 @@ class Dialogue:
             prompt = prompt.with_mask(view.fed_back(last))
         return Question(view, prompt)
 
-    def hear(
-        self,
-        question: Question,
-        output: DecoderOutput,
-        version: int = 0,
-        token: int | None = None,
-        *,
-        redrawn: bool = False,
-    ) -> Shown:
+    def hear(self, question: Question, output: DecoderOutput, version: int = 0, token: int | None = None) -> Shown:
         """Take the decoder's answer to a question as the object's next step.
 
         Args:
             version: the decoder slot's version that answered.
             token: which of the four masks to show; None leaves that to the rule.
-            redrawn: show the decoder's mask even for a click that moves the border of the last one.
         """
         chosen = select_token(output.ious[0], question.seen, self.rule) if token is None else token
-        said = question.prompt.with_mask(None) if redrawn else question.prompt
-        shown = show(question.view, said, output, 0, chosen, self.looks)
+        shown = show(question.view, question.prompt, output, 0, chosen, self.looks)
         return self.take(question, shown, version, token)
 
     def take(self, question: Question, shown: Shown, version: int = 0, token: int | None = None) -> Shown:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from livesam.engine.values.prompt import Prompt
 from livesam.engine.values.result import DecoderOutput
@@ -28,6 +28,11 @@ class Question:
     def seen(self) -> Prompt:
         """The prompt as the decoder gets it, in pixels of the view."""
         return self.view.inside(self.prompt)
+
+    @property
+    def redrawn(self) -> Question:
+        """Asked for the decoder's own mask, even where the newest click only moves the border of the last one."""
+        return replace(self, prompt=self.prompt.with_mask(None))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from livesam.engine.session.question import Shown, show
+from livesam.engine.session.question import Shown, moved, show
 from livesam.engine.values.packed_masks import unpack_each
 from livesam.engine.values.result import MaskResult
 from livesam.engine.view.points import check_prompt, geometry_of
@@ -16,13 +16,18 @@ from livesam.engine.view.selection import select_token
 
 if TYPE_CHECKING:
     from livesam.engine.serving.slot import DecoderSlot
+    from livesam.engine.session.question import Question
     from livesam.engine.values.packed_masks import PackedMasks
     from livesam.engine.values.prompt import Prompt
     from livesam.engine.values.protocols import Painter
     from livesam.engine.values.result import DecoderOutput
+    from livesam.engine.values.step import Step
     from livesam.engine.view.look import Look
     from livesam.engine.view.selection import Rule
     from livesam.engine.view.view import Pixels, View
+
+
+NOT_ASKED: Mapping[str, float] = {"wait": 0.0, "decode": 0.0}  # stages of an answer that needed no decoder
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,6 +59,20 @@ def decode(slot: DecoderSlot, view: View, prompts: Sequence[Prompt]) -> tuple[De
         leased = time.perf_counter()
         output, version = lease.decoder.decode(view.embedding, prompts), lease.version
     return output, _decoded(view, version, asked, leased)
+
+
+def next_step(
+    slot: DecoderSlot, question: Question, steps: Sequence[Step], look: Look, rule: Rule
+) -> tuple[Shown, Decoded]:
+    """What is shown for a question about an object that had these steps; asks the decoder only where it has to.
+
+    Errors as ``decode``.
+    """
+    border = moved(question, steps[-1], look) if steps else None
+    if border is not None:
+        return border, Decoded(steps[-1].decoder_version, NOT_ASKED, question.view.pixels)
+    (shown,), decoded = answer(slot, question.view, [(question.prompt, question.seen)], look, rule)
+    return shown, decoded
 
 
 def answer(

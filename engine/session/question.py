@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from livesam.engine.values.prompt import Prompt
 from livesam.engine.values.result import DecoderOutput
+from livesam.engine.values.step import Step
 from livesam.engine.values.window import Window
 from livesam.engine.view.look import Look
 from livesam.engine.view.view import Logits, Mask, View
@@ -65,3 +66,16 @@ def show(view: View, prompt: Prompt, output: DecoderOutput, index: int, token: i
     """
     logits, mask, stages = view.shown(output.low_res_logits[index, token], prompt, look)
     return Shown(mask, logits, float(output.ious[index, token]), view.window, stages)
+
+
+def moved(question: Question, last: Step, look: Look) -> Shown | None:
+    """What is shown for a click that only moves the last mask's border, bit for bit as ``show`` has it.
+
+    Returns:
+        None where the decoder has to be asked.
+    """
+    view, logits = question.view, question.prompt.mask_logits
+    if logits is None or not look.obey or not view.keeps_last(question.prompt):
+        return None
+    logits, mask, stages = view.shown(logits, question.prompt, look)
+    return Shown(mask, logits, last.iou, view.window, stages)

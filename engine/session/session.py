@@ -14,7 +14,7 @@ from livesam.engine.files.places import as_path
 from livesam.engine.serving.right_of_way import RightOfWay
 from livesam.engine.session.cached_encoder import CachedEncoder
 from livesam.engine.session.corrections import Corrections
-from livesam.engine.session.decoding import answer
+from livesam.engine.session.decoding import next_step
 from livesam.engine.session.dialogue import Dialogue
 from livesam.engine.session.foresight import Foresight
 from livesam.engine.session.listeners import Listeners, SessionLearner
@@ -281,8 +281,7 @@ class Session(Corrections):
             looked = self.look.zoom and (self.look.size_prior or bool(self._dialogue.steps))
             question = self._dialogue.ask(prompt)
             zoomed = {"zoom": (time.perf_counter() - started) * 1e3} if looked else {}
-            asked = [(question.prompt, question.seen)]
-            (shown,), decoded = answer(self.slot, question.view, asked, self.look, self._dialogue.rule)
+            shown, decoded = next_step(self.slot, question, self._dialogue.steps, self.look, self._dialogue.rule)
             self._dialogue.take(question, shown, decoded.version)
             result = decoded.result(shown, prompt, started, zoomed)
         if self.listeners.any:

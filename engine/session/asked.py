@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from livesam.engine.session.decoding import Decoded, answer
+from livesam.engine.session.decoding import Decoded, next_step
 from livesam.engine.session.question import Question, Shown
 
 if TYPE_CHECKING:
@@ -63,12 +63,12 @@ class Asked:
 
 
 def ask(dialogue: Dialogue, slot: DecoderSlot, prompt: Prompt) -> Asked:
-    """Ask the decoder that serves; the dialogue stays as it is. Errors as ``Dialogue.ask`` and ``decode``."""
+    """Ask the decoder that serves, where it has to be asked; the dialogue stays as it is. Errors as ``Dialogue.ask`` and ``decode``."""
     started, look = time.perf_counter(), dialogue.looks
     looked = look.zoom and (look.size_prior or bool(dialogue.steps))
     question = dialogue.ask(prompt)
     zoomed = {"zoom": (time.perf_counter() - started) * 1e3} if looked else {}
-    (shown,), decoded = answer(slot, question.view, [(question.prompt, question.seen)], look, dialogue.rule)
+    shown, decoded = next_step(slot, question, dialogue.steps, look, dialogue.rule)
     said = (dialogue.number, _last(dialogue), dialogue.whole, look, dialogue.domain)
     return Asked(prompt, *said, question, shown, decoded, zoomed)
 

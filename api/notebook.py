@@ -136,6 +136,10 @@ class Conversation:
         header, bits = self._mask(self._session.preview(message["x"], message["y"]))
         return {**header, "preview": True}, bits
 
+    def _on_press(self, message: Message, payload: bytes) -> Answer:
+        self._session.press(message["x"], message["y"], message["positive"])
+        return {}, b""
+
     def _on_accept(self, message: Message, payload: bytes) -> Answer:
         result = self._session.answer()
         if result is None or not result.mask.any():

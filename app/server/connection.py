@@ -24,14 +24,16 @@ AWAY, TRY_AGAIN, POLICY = 1001, 1013, 1008  # close codes of RFC 6455
 
 WAITING_BYTES = 32 << 20  # of the messages of one client that wait; it is not read from meanwhile
 
+SKIPPED = frozenset({"preview", "press"})
+
 Message = tuple[dict[str, Any], memoryview, int, float]  # what was said, its payload, its bytes, and when it came
 
 
 class Connection:
     """Serves one WebSocket until it ends.
 
-    Answers come in the order of the messages. A preview is skipped when something newer waits behind it: nobody looks
-    at it any more.
+    Answers come in the order of the messages. A preview and a pressed button are skipped when something newer waits
+    behind them: nobody looks at it any more, or the click itself is there.
     """
 
     def __init__(self, socket: WebSocket, studio: Studio, user: str, take_seat: Callable[[], Seat]) -> None:
@@ -113,7 +115,7 @@ class Connection:
             said, payload, size, came = message
             self._bytes -= size
             self._room.set()
-            if said.get("op") == "preview" and not self._waiting.empty():
+            if said.get("op") in SKIPPED and not self._waiting.empty():
                 await self._send({"re": said.get("id"), "error": {"code": "superseded", "message": "something newer"}})
                 continue
             try:

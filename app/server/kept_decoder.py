@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from livesam.app.server.store import Store
     from livesam.app.server.weights import WeightFiles
     from livesam.engine.session.engine import Engine
+    from livesam.engine.session.preparing import Preparing
     from livesam.engine.session.session import Session
     from livesam.engine.values.adapted_info import AdaptedInfo
     from livesam.engine.values.interaction import Interaction
@@ -127,6 +128,7 @@ class KeptDecoder:
                 "p95": round(float(np.percentile(times, 95)), 2) if times else None,
             },
             "last_error": self._failed,
+            "preparing": standing_in(self._engine.preparing),
         }
 
     def report(self, metrics: Metrics) -> None:
@@ -186,4 +188,14 @@ def resting(domain: str, store: Store, enabled: bool) -> dict[str, Any]:
         ],
         "latency_ms": {"p50": None, "p95": None},
         "last_error": None,
+        "preparing": None,
     }
+
+
+def standing_in(preparing: Preparing) -> str | None:
+    """Why PyTorch answers and not the engine, for people; None where the engine does."""
+    if preparing.state == "building":
+        return f"PyTorch answers until the engine is built: {preparing.stage or 'beginning'}"
+    if preparing.state == "failed":
+        return f"PyTorch answers, because there is no engine: {preparing.error}"
+    return None

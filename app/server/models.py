@@ -143,6 +143,7 @@ class LearningModel(BaseModel):
     history: list[dict[str, Any]]
     latency_ms: dict[str, float | None]
     last_error: str | None
+    preparing: str | None
 
 
 class ImportedModel(BaseModel):

@@ -140,7 +140,7 @@ class Replay:
         seen = view.inside(prompt)
         output = self._serving(domain, version).decode(view.embedding, [seen])
         token = select_token(output.ious[0], seen) if said["token"] is None else int(said["token"])
-        shown = show(view, prompt.clicks, output, 0, token, look)
+        shown = show(view, prompt if said["token"] is None else prompt.with_mask(None), output, 0, token, look)
         return Step(prompt, shown.low_res_logits, shown.iou, version, window), shown.mask
 
     def _view(self, image: str, batch: int) -> tuple[View, str]:

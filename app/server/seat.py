@@ -29,7 +29,9 @@ Reply: TypeAlias = "dict[str, Any] | bytes"  # JSON, or a frame
 
 log = logging.getLogger(__name__)
 
-QUIET_OPS = frozenset({"preview", "candidates", "compare"})  # change nothing, so they are no part of the click log
+QUIET_OPS = frozenset(
+    {"preview", "press", "candidates", "compare"}
+)  # change nothing, so they are no part of the click log
 
 
 class Seat:
@@ -53,6 +55,7 @@ class Seat:
         self._ops: dict[str, Callable[[Said, memoryview], Reply]] = {
             "open": self._open, "click": self._click, "box": self._box, "undo": self._undo, "redo": self._redo,
             "reset": self._reset, "candidates": self._candidates, "choose": self._choose, "preview": self._preview,
+            "press": self._press,
             "paint": self._paint, "accept": self._accept, "edit": self._edit, "compare": self._compare,
             "propose": self._propose, "take": self._take, "drop": self._drop, "domain": self._domain,
         }  # fmt: skip
@@ -164,6 +167,10 @@ class Seat:
     def _preview(self, said: Said, payload: memoryview) -> Reply:
         result = self.session.preview(number(said, "x"), number(said, "y"), flag(said, "positive", True))
         return self._mask(said, result, preview=True)
+
+    def _press(self, said: Said, payload: memoryview) -> Reply:
+        self.session.press(number(said, "x"), number(said, "y"), flag(said, "positive", True))
+        return {"re": said.get("id")}
 
     def _candidates(self, said: Said, payload: memoryview) -> Reply:
         found = self.session.candidates()

@@ -19,6 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     what = parser.add_subparsers(dest="what", required=True)
     latency = what.add_parser("latency", help="click to painted mask, learning on")
     latency.add_argument("--clicks", type=int, default=120)
+    latency.add_argument("--held", type=float, default=0.0, help="milliseconds for which the button is down")
     job = what.add_parser("job", help="objects from nothing to a COCO file")
     job.add_argument("--data", type=Path, required=True, help="the folder of data sets")
     job.add_argument("--set", default="nov_wbc", help="the data set")
@@ -49,7 +50,7 @@ def _run(options: argparse.Namespace, work: Path) -> tuple[dict[str, Any], list[
     if options.what == "latency":
         from livesam.benchmarks.page import latency
 
-        found = latency.measure(work, options.clicks)
+        found = latency.measure(work, options.clicks, options.held / 1e3)
         return found, latency.lines(found)
     if options.what == "job":
         from livesam.benchmarks.page import job

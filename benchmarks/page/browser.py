@@ -81,9 +81,10 @@ class Visitor:
         left, top = self.ask(f"window.__livesam.onScreen({x}, {y})")
         return left, top
 
-    def click(self, x: float, y: float, positive: bool = True) -> None:
-        """A click on a pixel of the image; returns when its mask is there."""
-        self.page.mouse.click(*self.place(x + 0.5, y + 0.5), button="left" if positive else "right")
+    def click(self, x: float, y: float, positive: bool = True, held_s: float = 0.0) -> None:
+        """A click on a pixel of the image, with the button down for so long; returns when its mask is there."""
+        button: Literal["left", "right"] = "left" if positive else "right"
+        self.page.mouse.click(*self.place(x + 0.5, y + 0.5), button=button, delay=held_s * 1e3)
         self.settled()
 
     def drag(self, x0: float, y0: float, x1: float, y1: float) -> None:

@@ -38,7 +38,7 @@ STAGES = {
 }
 
 
-def measure(work: Path, count: int, seed: int = 0) -> dict[str, Any]:
+def measure(work: Path, count: int, held_s: float = 0.0, seed: int = 0) -> dict[str, Any]:
     """Click through the sample photos and accept every fourth mask, so that there is something to learn from.
 
     A sample begins with the browser's time stamp of the released button, and ends in the first task after the frame in
@@ -47,6 +47,7 @@ def measure(work: Path, count: int, seed: int = 0) -> dict[str, Any]:
     Args:
         work: an empty folder.
         count: clicks that are counted.
+        held_s: the button is down for so long, in which the server may think already.
     """
     chance = random.Random(seed)
     with Served(None, work / "out") as served, browser() as chrome, chrome.visit(served.url) as visitor:
@@ -55,7 +56,7 @@ def measure(work: Path, count: int, seed: int = 0) -> dict[str, Any]:
         done = 0
         while done < WARM_UP + count:
             for x, y in places(chance, visitor):
-                visitor.click(x, y)
+                visitor.click(x, y, held_s=held_s)
                 if done >= WARM_UP:
                     samples.append(newest(visitor))
                 done += 1
@@ -66,6 +67,7 @@ def measure(work: Path, count: int, seed: int = 0) -> dict[str, Any]:
         learned = served.json("/api/learning")
     return {
         "clicks": len(samples),
+        "held_ms": held_s * 1e3,
         "published": learned["published"],
         "stages": by_stage(samples),
         "samples": [{name: round(took, 2) for name, took in sample.items()} for sample in samples],
@@ -101,7 +103,10 @@ def by_stage(samples: Sequence[Sample]) -> list[dict[str, Any]]:
 
 def lines(result: dict[str, Any]) -> list[str]:
     """For people."""
-    rows = [f"{result['clicks']} clicks, {result['published']} decoders published meanwhile; milliseconds:"]
+    rows = [
+        f"{result['clicks']} clicks, the button down for {result['held_ms']:g} ms, {result['published']} decoders "
+        "published meanwhile; milliseconds:"
+    ]
     rows.append(f"{'':12} {'p50':>7} {'p95':>7} {'mean':>7}")
     rows += [
         f"{one['stage']:12} {one['p50']:7.1f} {one['p95']:7.1f} {one['mean']:7.1f}  {STAGES[one['stage']]}"

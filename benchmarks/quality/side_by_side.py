@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from typing import Any
@@ -35,7 +36,7 @@ def side_by_side(
         raise ValueError(f"at least one process is needed, got {processes}")
     threads = max(1, (os.cpu_count() or 1) // processes)
     spawn = multiprocessing.get_context("spawn")  # a forked process inherits locks of threads that it has not got
-    with ProcessPoolExecutor(processes, mp_context=spawn, initializer=_limit, initargs=(threads,)) as pool:
+    with ProcessPoolExecutor(processes, mp_context=spawn, initializer=_begin, initargs=(threads,)) as pool:
         waiting = {pool.submit(_whole_set, name, refs, make, settings): name for name, refs in sets.items()}
         try:
             for done in as_completed(waiting):
@@ -45,10 +46,19 @@ def side_by_side(
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _limit(threads: int) -> None:
+def _begin(threads: int) -> None:
     import torch
 
     torch.set_num_threads(threads)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A parent that was killed cannot tell its workers, which would finish their sets for nobody."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _whole_set(

@@ -51,9 +51,9 @@ class Corrections(Previews):
             question, look = self._dialogue.again(), self._dialogue.looks
             output, decoded = decode(self.slot, question.view, [question.seen])
             tokens = sorted((1, 2, 3), key=lambda token: -output.ious[0, token])
-            shown = [show(question.view, question.prompt.clicks, output, 0, token, look) for token in tokens]
-            self._candidates = Candidates(self._dialogue.steps[-1], question, decoded.version, tokens, shown)
             said = question.prompt.with_mask(None)
+            shown = [show(question.view, said, output, 0, token, look) for token in tokens]
+            self._candidates = Candidates(self._dialogue.steps[-1], question, decoded.version, tokens, shown)
             return tuple(decoded.result(one, said, started) for one in shown)
 
     def choose(self, index: int) -> MaskResult:
@@ -111,7 +111,8 @@ class Corrections(Previews):
                     continue
                 question = other.ask(step.prompt)
                 output, decoded = decode(slot, question.view, [question.seen])
-                shown = other.hear(question, output, decoded.version, step.token)
+                asked = question if step.token is None else question.redrawn
+                shown = other.hear(asked, output, decoded.version, step.token)
                 result = decoded.result(shown, question.prompt, started)
             if decoded is None:
                 raise SessionError("no decoder has answered yet: click first")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from livesam.engine.session.question import Shown, show
+from livesam.engine.session.question import Shown, moved, show
 from livesam.engine.values.packed_masks import unpack_each
 from livesam.engine.values.result import MaskResult
 from livesam.engine.view.points import check_prompt, geometry_of
@@ -16,13 +16,18 @@ from livesam.engine.view.selection import select_token
 
 if TYPE_CHECKING:
     from livesam.engine.serving.slot import DecoderSlot
+    from livesam.engine.session.question import Question
     from livesam.engine.values.packed_masks import PackedMasks
-    from livesam.engine.values.prompt import Click, Prompt
+    from livesam.engine.values.prompt import Prompt
     from livesam.engine.values.protocols import Painter
     from livesam.engine.values.result import DecoderOutput
+    from livesam.engine.values.step import Step
     from livesam.engine.view.look import Look
     from livesam.engine.view.selection import Rule
     from livesam.engine.view.view import Pixels, View
+
+
+NOT_ASKED: Mapping[str, float] = {"wait": 0.0, "decode": 0.0}  # stages of an answer that needed no decoder
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,6 +61,20 @@ def decode(slot: DecoderSlot, view: View, prompts: Sequence[Prompt]) -> tuple[De
     return output, _decoded(view, version, asked, leased)
 
 
+def next_step(
+    slot: DecoderSlot, question: Question, steps: Sequence[Step], look: Look, rule: Rule
+) -> tuple[Shown, Decoded]:
+    """What is shown for a question about an object that had these steps; asks the decoder only where it has to.
+
+    Errors as ``decode``.
+    """
+    border = moved(question, steps[-1], look) if steps else None
+    if border is not None:
+        return border, Decoded(steps[-1].decoder_version, NOT_ASKED, question.view.pixels)
+    (shown,), decoded = answer(slot, question.view, [(question.prompt, question.seen)], look, rule)
+    return shown, decoded
+
+
 def answer(
     slot: DecoderSlot, view: View, asked_for: Sequence[tuple[Prompt, Prompt]], look: Look, rule: Rule = "official"
 ) -> tuple[list[Shown], Decoded]:
@@ -67,7 +86,7 @@ def answer(
         asked_for: each prompt in pixels of the whole image, and as the decoder gets it.
     """
     seen = [prompt for _, prompt in asked_for]
-    clicks = [prompt.clicks for prompt, _ in asked_for]
+    prompts = [prompt for prompt, _ in asked_for]
     _check(view, seen)
     asked = time.perf_counter()
     with slot.lease() as lease:
@@ -76,19 +95,17 @@ def answer(
             drawn = not view.draws_to_edges(look)
             masks = painter.decode_masks(view.embedding, seen, rule, draw=drawn)
             decoded = _decoded(view, version, asked, leased)
-            return _painted(painter, view, masks, clicks, look), decoded
+            return _painted(painter, view, masks, prompts, look), decoded
         output = lease.decoder.decode(view.embedding, seen)
     decoded = _decoded(view, version, asked, leased)
     tokens = [select_token(output.ious[i], prompt, rule) for i, prompt in enumerate(seen)]
-    return [show(view, clicks[i], output, i, token, look) for i, token in enumerate(tokens)], decoded
+    return [show(view, prompts[i], output, i, token, look) for i, token in enumerate(tokens)], decoded
 
 
-def _painted(
-    painter: Painter, view: View, masks: PackedMasks, clicks: Sequence[Sequence[Click]], look: Look
-) -> list[Shown]:
+def _painted(painter: Painter, view: View, masks: PackedMasks, prompts: Sequence[Prompt], look: Look) -> list[Shown]:
     """Answers that the decoder's device draws; once more, for two small copies, where their logits were corrected."""
     decoded = [np.array(logits) for logits in masks.low_res_logits]  # a view would keep those of all prompts alive
-    corrected = [view.corrected(logits, clicks[i], look) for i, logits in enumerate(decoded)]
+    corrected = [view.corrected(logits, prompts[i], look) for i, logits in enumerate(decoded)]
     begun = time.perf_counter()
     packed = dict(enumerate(masks.packed))
     changed = [i for i, (logits, _) in enumerate(corrected) if logits is not decoded[i] or packed[i].size == 0]

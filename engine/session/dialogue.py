@@ -58,11 +58,8 @@ class Dialogue:
         make: Callable[[View, Window], View] | None = None,
     ) -> None:
         self.look, self.learners_look, self.rule = look, PLAIN, rule
-        self._encode, self._feed_back, self._zoom = (
-            encode,
-            feed_back,
-            Zoom(make or (lambda whole, window: whole.part(window, encode))),
-        )
+        self._encode, self._feed_back = encode, feed_back
+        self._zoom = Zoom(make or (lambda whole, window: whole.part(window, encode)))
         self._whole: View | None = None  # read from other threads too
         self.domain = self._object_domain = "default"
         self._sizes: dict[str, SizePrior] = {}  # by domain
@@ -170,7 +167,7 @@ class Dialogue:
             token: which of the four masks to show; None leaves that to the rule.
         """
         chosen = select_token(output.ious[0], question.seen, self.rule) if token is None else token
-        shown = show(question.view, question.prompt.clicks, output, 0, chosen, self.looks)
+        shown = show(question.view, question.prompt, output, 0, chosen, self.looks)
         return self.take(question, shown, version, token)
 
     def take(self, question: Question, shown: Shown, version: int = 0, token: int | None = None) -> Shown:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 from livesam.engine.files.hashing import is_hash_of
+from livesam.engine.session.asked import Asked, ask
 from livesam.engine.session.decoding import answer, decode
 from livesam.engine.session.dialogue import Dialogue
 from livesam.engine.session.log import SessionLog
@@ -44,6 +45,7 @@ class Previews:
         self.preparing = Preparing()
         self._lock = threading.RLock()  # of the dialogue
         self._digest = ""  # of the image
+        self._pressed: Asked | None = None
 
     @property
     def runtime(self) -> str:
@@ -110,6 +112,25 @@ class Previews:
         """
         return self.predict(Prompt((Click(x, y, positive),)))
 
+    def press(self, x: float, y: float, positive: bool = True) -> None:
+        """Answer a click whose button is down already: ``click`` at the same place then has its answer at hand.
+
+        People hold a button for some 80 ms, three times what an answer takes. Waits for a running click.
+
+        Raises:
+            SessionError: no image is set.
+            ValueError: the click is outside of the image, or not finite.
+        """
+        with self._lock, self.right_of_way.click():
+            self._pressed = ask(self._dialogue, self.slot, self._dialogue.clicked(Click(x, y, positive)))
+
+    def _asked(self, prompt: Prompt) -> Asked:
+        """Under the lock: the answer to the object's next prompt, which a pressed button may have brought already."""
+        pressed, self._pressed = self._pressed, None
+        if pressed is not None and pressed.fits(prompt, self._dialogue, self.slot.current):
+            return pressed.at_hand()
+        return ask(self._dialogue, self.slot, prompt)
+
     def predict(self, prompt: Prompt, rule: Rule = "official") -> MaskResult:
         """Answer a prompt without making it part of the session (a hover preview, a script).
 
@@ -147,7 +168,7 @@ class Previews:
         prompt = fitted(prompt, view.hw)
         with self.right_of_way.click():
             output, decoded = decode(self.slot, view, [prompt])
-            shown = [show(view, (), output, 0, token, PLAIN) for token in range(4)]
+            shown = [show(view, prompt, output, 0, token, PLAIN) for token in range(4)]
             return tuple(decoded.result(one, prompt, started) for one in shown)
 
     def _view(self, embedding: ImageEmbedding, image: npt.NDArray[np.uint8]) -> View:

@@ -14,7 +14,6 @@ from livesam.engine.files.places import as_path
 from livesam.engine.serving.right_of_way import RightOfWay
 from livesam.engine.session.cached_encoder import CachedEncoder
 from livesam.engine.session.corrections import Corrections
-from livesam.engine.session.decoding import answer
 from livesam.engine.session.dialogue import Dialogue
 from livesam.engine.session.foresight import Foresight
 from livesam.engine.session.listeners import Listeners, SessionLearner
@@ -278,21 +277,18 @@ class Session(Corrections):
         """The object's next answer."""
         started = time.perf_counter()
         with self.right_of_way.click():
-            looked = self.look.zoom and (self.look.size_prior or bool(self._dialogue.steps))
-            question = self._dialogue.ask(prompt)
-            zoomed = {"zoom": (time.perf_counter() - started) * 1e3} if looked else {}
-            asked = [(question.prompt, question.seen)]
-            (shown,), decoded = answer(self.slot, question.view, asked, self.look, self._dialogue.rule)
-            self._dialogue.take(question, shown, decoded.version)
-            result = decoded.result(shown, prompt, started, zoomed)
+            asked = self._asked(prompt)
+            self._dialogue.take(asked.question, asked.shown, asked.decoded.version)
+            result = asked.result(started)
         if self.listeners.any:
-            self.listeners.tell(self._dialogue.interaction(question.view))
+            self.listeners.tell(self._dialogue.interaction(asked.question.view))
         if self.foresight.on:
             self.foresight.expect(self._dialogue.expected())
         return result
 
     def _give_up(self) -> Interaction | None:
         """Forget the object's clicks; what is to be handed over of that, if it had any."""
+        self._pressed = None
         wanted = self.listeners.any or self.look.size_prior
         interaction = self._dialogue.finish() if self._dialogue.steps and wanted else None
         self._dialogue.begin_object(next(_numbers))

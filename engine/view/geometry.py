@@ -11,6 +11,10 @@ import numpy.typing as npt
 from livesam.engine.models.spec import PIXEL_MEAN, PIXEL_STD
 from PIL import Image
 
+LARGE_PX = 6_000_000  # below that OpenCV's two steps are as fast
+SMALL_SHARE = 1 / 8  # of the image, and beyond that, too
+BLOCK = 64  # rows at a time, which stay in the processor's caches
+
 
 @dataclass(frozen=True, slots=True)
 class ResizeGeometry:
@@ -116,6 +120,56 @@ def postprocess(low_res: npt.NDArray[np.float32], geometry: ResizeGeometry) -> n
     if (resized_h, resized_w) == (height, width):
         return np.ascontiguousarray(square)
     return cast("npt.NDArray[np.float32]", cv2.resize(square, (width, height), interpolation=cv2.INTER_LINEAR))
+
+
+def drawn(low_res: npt.NDArray[np.float32], geometry: ResizeGeometry) -> npt.NDArray[np.bool_]:
+    """Where ``postprocess`` is above 0, bool ``(H, W)``; of a small object on a large image only its part is scaled up.
+
+    On 12 Mpx 4 ms instead of 63 (two cores with AVX2, an object on a fortieth of the photo): no float of every pixel is
+    written to memory. A logit of less than a millionth of the largest one may get the other sign.
+
+    Raises:
+        ValueError: as ``postprocess``.
+    """
+    height, width = geometry.original_hw
+    if height * width < LARGE_PX:
+        return np.asarray(postprocess(low_res, geometry) > 0)
+    square = postprocess(low_res, ResizeGeometry.of(geometry.resized_hw, geometry.image_size))
+    mask = np.zeros((height, width), np.bool_)
+    x, y, across, down = cv2.boundingRect((square > 0).view(np.uint8))
+    if across == 0:
+        return mask
+    if across * down > SMALL_SHARE * square.size:
+        return np.asarray(postprocess(low_res, geometry) > 0)
+    columns, left, to_right = _between(width, square.shape[1], x, x + across)
+    rows, above, to_below = _between(height, square.shape[0], y, y + down)
+    seen = square[above[0] : above[-1] + 2]
+    last = square.shape[1] - 1
+    wide = seen[:, left] * (1 - to_right) + seen[:, np.minimum(left + 1, last)] * to_right
+    above, below = above - above[0], np.minimum(above + 1 - above[0], len(wide) - 1)
+    for at in range(0, len(above), BLOCK):
+        part = slice(at, at + BLOCK)
+        share = to_below[part, None]
+        mask[rows.start + at : rows.start + at + len(share), columns] = (
+            wide[above[part]] * (1 - share) + wide[below[part]] * share > 0
+        )
+    return mask
+
+
+def _between(
+    count: int, source: int, first: int, last: int
+) -> tuple[slice, npt.NDArray[np.intp], npt.NDArray[np.float32]]:
+    """Which of ``count`` places of a scaled-up axis lie beside ``first`` to ``last`` of its source.
+
+    Returns:
+        the places; of each the source's place before it, and how far it is on the way to the next.
+    """
+    at = (np.arange(count) + 0.5) * (source / count) - 0.5
+    low = np.clip(np.floor(at).astype(np.intp), 0, source - 1)
+    share = np.clip(at - low, 0, 1).astype(np.float32)
+    share[low == source - 1] = 0
+    places = slice(int(np.searchsorted(low, first - 1)), int(np.searchsorted(low, last)))
+    return places, low[places], share[places]
 
 
 def require_rgb(image: npt.NDArray[np.uint8]) -> None:

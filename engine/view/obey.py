@@ -1,10 +1,10 @@
 """Clicks are obeyed: where a mask contradicts a click, its logits are corrected around that click.
 
 A decoder takes clicks as advice. The further an image is from what it was trained on, the more of them it leaves
-unheeded. The correction is what a kernel machine learns from the clicks of the object: a sum of bumps, one a click,
-each falling off with distance in place and in colour, solved together so that every click gets its margin while those
-that have it already keep what they have. A closed form, so nothing has to be swapped; as with any learning from clicks
-alone, it holds for this object only.
+unheeded. First the mask's border is moved past the clicks that are near it (``border.py``). Then comes what a kernel
+machine learns from the clicks of the object: a sum of bumps, one a click, each falling off with distance in place and
+in colour, solved together so that every click gets its margin while those that have it already keep what they have.
+Closed forms, so nothing has to be swapped; as with any learning from clicks alone, it holds for this object only.
 """
 
 from __future__ import annotations
@@ -15,18 +15,16 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 from livesam.engine.values.prompt import Click
+from livesam.engine.view.border import moved
+from livesam.engine.view.bumps import Colours, Float64, at, bumps_at, correction
 from livesam.engine.view.geometry import ResizeGeometry
 
 Logits = npt.NDArray[np.float32]
-Colours = npt.NDArray[np.float32]
-Float64 = npt.NDArray[np.float64]
 
 # Chosen on validation sets: more reach or likeness spills onto what was right, less corrects little but the click.
 REACH = 1 / 32  # standard deviation of a bump in place, of the side of the low-res logits
 LIKENESS = 25.0  # in colour, of 255
 MARGIN = 2.0  # logit that a click gets
-RIDGE = 0.05  # added to the diagonal, in shares of it: clicks side by side that contradict each other stay solvable
-SPAN = 4  # a bump ends at so many standard deviations
 BLUR = 1 / 4  # of a reach, standard deviation with which colours are smoothed: texture must not tear a correction
 
 
@@ -49,16 +47,15 @@ def obey(logits: Logits, colours: Colours, clicks: Sequence[Click], geometry: Re
     latest = list({(x, y): index for index, (x, y) in enumerate(cells.tolist())}.values())
     places, cells = places[latest], cells[latest]
     signs = np.array([1.0 if clicks[index].positive else -1.0 for index in latest])
-    said = _at(logits, places)
+    corrected = moved(logits, colours, places, cells, signs, at(logits, places))
+    said = at(corrected, places)
     missing = np.where(signs * said < MARGIN, signs * MARGIN - said, 0.0)
-    if not missing.any():
+    if missing.any():
+        reach = np.full(len(places), REACH * max(logits.shape))
+        bumps = bumps_at(places, cells, colours, logits.shape, reach, LIKENESS)
+        corrected = corrected + correction(bumps, places, missing)
+    if corrected is logits:
         return logits
-    bumps = _bumps(places, cells, colours, logits.shape)
-    felt = _at(bumps, places).T  # (K, K): by a click of each bump, as the mask will have it
-    solution = np.linalg.pinv(felt * (1 + RIDGE * np.eye(len(felt))))
-    heights = solution @ missing
-    heights += solution @ (missing - felt @ heights)  # what the ridge has left
-    corrected = np.asarray(logits + np.tensordot(heights.astype(np.float32), bumps, 1), np.float32)
     part = slice(colours.shape[0]), slice(colours.shape[1])
     _turn_specks(corrected[part], logits[part], places, (REACH * max(logits.shape)) ** 2)
     return corrected
@@ -87,33 +84,6 @@ def _turn_specks(corrected: Logits, before: Logits, places: Float64, size: float
             touched[pieces[beside]] = True
             touched[pieces[clicked]] = False
             corrected[(turned & touched)[pieces]] *= -1
-
-
-def _bumps(places: Float64, cells: npt.NDArray[np.int_], colours: Colours, shape: tuple[int, ...]) -> Logits:
-    """A bump a click, of height 1 at its place and colour: float32 ``(K, 4h, 4w)``."""
-    reach = REACH * max(shape)
-    span, rows, columns = int(np.ceil(SPAN * reach)), len(colours), colours.shape[1]
-    down, across = (
-        np.exp(-((np.arange(length) - at[:, None]) ** 2) / (2 * reach**2)).astype(np.float32)
-        for length, at in ((rows, places[:, 1]), (columns, places[:, 0]))
-    )
-    bumps = np.zeros((len(places), *shape), np.float32)
-    for k, (x, y) in enumerate(cells.tolist()):
-        part = slice(max(0, y - span), y + span + 1), slice(max(0, x - span), x + span + 1)
-        away = colours[part] - colours[y, x]
-        alike = np.exp(np.einsum("ijc,ijc->ij", away, away) * np.float32(-0.5 / LIKENESS**2))
-        bumps[k, :rows, :columns][part] = alike * down[k, part[0], None] * across[k, part[1]]
-    return bumps
-
-
-def _at(maps: Logits, places: Float64) -> Float64:
-    """Maps ``(..., 4h, 4w)`` at places ``(K, 2)``, bilinear, as masks are scaled up: ``(..., K)``."""
-    last = np.array(maps.shape[:-3:-1]) - 1
-    low = np.minimum(np.maximum(np.floor(places), 0), last - 1).astype(int)  # np.clip takes thrice as long
-    x, y = np.minimum(np.maximum(places - low, 0), 1).T
-    j, i = low.T
-    top = maps[..., i, j] * (1 - x) + maps[..., i, j + 1] * x
-    return np.asarray(top * (1 - y) + (maps[..., i + 1, j] * (1 - x) + maps[..., i + 1, j + 1] * x) * y, np.float64)
 
 
 def low_res_colours(pixels: npt.NDArray[np.uint8], geometry: ResizeGeometry) -> Colours:

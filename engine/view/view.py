@@ -14,8 +14,9 @@ from livesam.engine.values.embedding import ImageEmbedding
 from livesam.engine.values.prompt import Box, Click, Prompt
 from livesam.engine.values.step import Step
 from livesam.engine.values.window import Window
+from livesam.engine.view.border import moves_border
 from livesam.engine.view.edges import EdgeFilter
-from livesam.engine.view.geometry import ResizeGeometry, postprocess
+from livesam.engine.view.geometry import ResizeGeometry, drawn, postprocess
 from livesam.engine.view.look import Look
 from livesam.engine.view.obey import Colours, low_res_colours, obey
 from livesam.engine.view.points import check_prompt, geometry_of
@@ -110,6 +111,17 @@ class View:
             return low_res
         return obey(low_res, self.colours, self.window.clicks(clicks), geometry_of(self.embedding))
 
+    def keeps_last(self, prompt: Prompt) -> bool:
+        """Whether the newest click moves the border of the fed-back mask, which is then shown instead of a new one.
+
+        Args:
+            prompt: its clicks in pixels of the whole image; its mask is the window's.
+        """
+        last, clicks = prompt.mask_logits, prompt.clicks
+        if last is None or self.colours is None or not self.window.clicks(clicks[-1:]):
+            return False
+        return moves_border(last, self.window.clicks(clicks), geometry_of(self.embedding))
+
     def inside(self, prompt: Prompt) -> Prompt:
         """A prompt in the window's pixels, without the clicks beyond it; ``mask_logits`` are the window's already.
 
@@ -131,29 +143,31 @@ class View:
         """Whether every answer's logits change before they are drawn."""
         return look.edges and self.edges is not None
 
-    def corrected(self, low_res: Logits, clicks: Sequence[Click], look: Look) -> tuple[Logits, dict[str, float]]:
+    def corrected(self, low_res: Logits, prompt: Prompt, look: Look) -> tuple[Logits, dict[str, float]]:
         """An answer's low-res logits as they are shown, and the milliseconds of each stage; the same where unchanged.
 
         Args:
             low_res: float32 ``(4h, 4w)``, the decoder's.
+            prompt: its clicks in pixels of the whole image; its mask is what the window showed before.
             look: whether to obey clicks, and to draw to edges where the image's colours are at hand.
         """
         logits, stages, begun = low_res, {}, time.perf_counter()
-        if look.edges and self.edges is not None:
+        last = prompt.mask_logits if look.obey and self.keeps_last(prompt) else None
+        if last is None and look.edges and self.edges is not None:
             logits = self.edges.drawn(low_res)
             stages["edges"] = (time.perf_counter() - begun) * 1e3
         if look.obey:
             begun = time.perf_counter()
-            logits = self.obeyed(logits, clicks)
+            logits = self.obeyed(logits if last is None else last.copy(), prompt.clicks)
             stages["obey"] = (time.perf_counter() - begun) * 1e3
         return logits, stages
 
-    def shown(self, low_res: Logits, clicks: Sequence[Click], look: Look) -> tuple[Logits, Mask, dict[str, float]]:
+    def shown(self, low_res: Logits, prompt: Prompt, look: Look) -> tuple[Logits, Mask, dict[str, float]]:
         """An answer as it is shown: its low-res logits, its mask, and the milliseconds of each stage.
 
         Arguments as for ``corrected``; ``low_res`` is not kept.
         """
-        logits, stages = self.corrected(low_res, clicks, look)
+        logits, stages = self.corrected(low_res, prompt, look)
         if logits is low_res:
             logits = low_res.copy()  # a view would keep all masks of all prompts alive
         mask, drawing = self.mask(logits)
@@ -166,7 +180,7 @@ class View:
             low_res: float32 ``(4h, 4w)``.
         """
         begun = time.perf_counter()
-        shown = postprocess(low_res, ResizeGeometry.of(self.window.hw, self.image_size)) > 0
+        shown = drawn(low_res, ResizeGeometry.of(self.window.hw, self.image_size))
         return self.placed(shown), {"postprocess": (time.perf_counter() - begun) * 1e3}
 
     def placed(self, shown: Mask) -> Mask:

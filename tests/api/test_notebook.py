@@ -41,6 +41,7 @@ def said(talk: Conversation, op: str, payload: bytes = b"", **fields: Any) -> tu
 
 
 def test_a_click_answers_as_the_session_does(talk: Conversation, opened: Session) -> None:
+    assert said(talk, "press", x=70.0, y=60.0, positive=True) == ({"re": 7}, b"")
     header, bits = said(talk, "click", x=70.0, y=60.0, positive=True)
     answer = opened.answer()
     assert answer is not None

@@ -37,7 +37,8 @@ def test_a_spoilt_file_is_read_or_refused(name: str) -> None:
 MESSAGES = (
     {"op": "click", "x": 44, "y": 54, "positive": True}, {"op": "box", "x0": 3, "y0": 4, "x1": 90, "y1": 70.5},
     {"op": "undo"}, {"op": "preview", "x": 1, "y": 2}, {"op": "choose", "index": 1}, {"op": "reset"},
-    {"op": "paint", "box": [1, 2, 9, 4]}, {"op": "paint", "box": 5}, {"op": "accept", "label": "coin", "rough": False},
+    {"op": "press", "x": 1, "y": 2}, {"op": "paint", "box": [1, 2, 9, 4]}, {"op": "paint", "box": 5},
+    {"op": "accept", "label": "coin", "rough": False},
     {"op": "edit", "object": 1}, {"op": "compare"}, {"op": "take", "proposal": 0, "label": "x"},
     {"op": "domain", "name": "d"}, {"op": "open", "image": "00000000000000000000"},
 )  # fmt: skip

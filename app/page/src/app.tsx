@@ -11,6 +11,7 @@ import { Objects } from "./panels/objects";
 import { CompareLegend, ProposalBar } from "./panels/proposals";
 import { Thumbnails } from "./panels/thumbnails";
 import { Toolbar } from "./panels/toolbar";
+import { Button } from "./panels/button";
 import { hook } from "./hook";
 import { press } from "./state/actions";
 import { looks } from "./state/looks";
@@ -55,11 +56,11 @@ export function App({ store }: { store: Store }) {
             <Toolbar annotator={annotator} stage={() => stage.current} step={(by, done) => void store.step(by, done)} />
             <div class="stage-frame">
               <Stage annotator={annotator} onReady={(handle) => (stage.current = handle)} />
-              <ProposalBar annotator={annotator} />
-              <CompareLegend annotator={annotator} />
               <Busy store={store} />
               <Notices annotator={annotator} />
             </div>
+            <ProposalBar annotator={annotator} />
+            <CompareLegend annotator={annotator} />
             <Caption store={store} />
           </main>
           <aside class={panel.value ? "panel panel--open" : "panel"} aria-label="Labels, objects and learning">
@@ -131,6 +132,15 @@ function Busy({ store }: { store: Store }) {
           <strong>The server is away.</strong> {store.socket.why.value || "What you have accepted is saved; what you are clicking now is kept here."} Start it again with{" "}
           <code>livesam serve</code>; the page goes on by itself.
         </span>
+      </div>
+    );
+  if (annotator.broken.value !== null)
+    return (
+      <div class="floating floating--bad" role="alert">
+        <span>
+          <strong>This image cannot be opened.</strong> {annotator.broken.value}
+        </span>
+        <Button label="Next image" action="next" onClick={() => void store.step(1)} />
       </div>
     );
   if (annotator.image.value && !annotator.ready.value) return <div class="floating floating--quiet">Preparing the image…</div>;

@@ -46,8 +46,9 @@ def test_a_folder_is_annotated_and_a_killed_server_loses_nothing(served: Served,
     open_image(visitor, "astronaut.png")
     visitor.click(150, 260)
     first = visitor.painted()
-    visitor.click(215, 115)
+    visitor.click(215, 115, held_s=0.5)
     assert visitor.steps() == 2
+    assert visitor.ask("window.__livesam.latencies().at(-1).decode") == 0  # it was answered while the button was down
     visitor.key("Control+z")
     assert visitor.steps() == 1
     assert iou(visitor.painted(), first) == 1
@@ -226,6 +227,8 @@ def test_the_rest_is_proposed_and_decided_by_one_key(served: Served, visitor: Vi
     visitor.key("g")
     bar = visitor.page.get_by_role("group", name="Proposals")
     bar.wait_for(timeout=60_000)
+    visitor.until(f"document.querySelector('.stage').getBoundingClientRect().bottom <= {bar.bounding_box()['y'] + 1}")
+    assert visitor.place(0, 303)[1] <= bar.bounding_box()["y"]  # it covers nothing of the picture
     count = int(bar.inner_text().split("of")[1].split()[0])
     assert count >= 1
     visitor.key("y")
@@ -246,6 +249,30 @@ def test_the_original_decoder_is_compared(visitor: Visitor) -> None:
     assert visitor.steps() == 0
     assert visitor.painted() is None
     assert visitor.complaints == []
+
+
+def test_what_cannot_be_opened_or_exported_says_why(visitor: Visitor) -> None:
+    page, refusal = visitor.page, {"error": {"code": "image", "message": "the file is cut off"}}
+    page.route("**/pixels*", lambda route: route.fulfill(status=422, json=refusal))
+    page.route("**/export/yolo", lambda route: route.fulfill(status=422, json=refusal))
+    page.get_by_role("button", name="chelsea.png").click()
+    alert = page.get_by_role("alert")
+    assert "cannot be opened. the file is cut off" in alert.inner_text(timeout=60_000)
+    page.unroute("**/pixels*")
+    alert.get_by_role("button", name="Next image").click()
+    visitor.settled()
+    assert alert.count() == 0
+
+    def export(name: str) -> None:
+        page.get_by_role("button", name="Import and export annotations").click()
+        page.get_by_role("menuitem", name=name, exact=True).click()
+
+    export("YOLO segmentation")
+    page.get_by_role("status").get_by_text("the file is cut off").wait_for(timeout=60_000)
+    with page.expect_download(timeout=60_000) as download:
+        export("COCO")
+    assert download.value.suggested_filename.endswith(".json")
+    assert "annotations" in json.loads(download.value.path().read_text())
 
 
 def test_no_mouse_is_needed(visitor: Visitor) -> None:

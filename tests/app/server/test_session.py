@@ -50,6 +50,7 @@ def test_the_same_masks_as_a_local_session(server, photos) -> None:
         opened = wire.ask("open", image=server.images()["coins.png"])
         assert (opened["width"], opened["height"]) == (384, 303)
         assert np.array_equal(wire.mask("click", x=44, y=54), local.click(44, 54).mask)
+        assert wire.ask("press", x=80, y=54, positive=False) == {"re": wire.asked}
         assert np.array_equal(wire.mask("click", x=80, y=54, positive=False), local.click(80, 54, False).mask)
         assert np.array_equal(wire.mask("preview", x=155, y=50), local.preview(155, 50).mask)
         assert np.array_equal(wire.mask("undo"), local.undo().mask)

@@ -1,9 +1,12 @@
 """Whole runs over small sets: schema, resumption, determinism, and the two kinds of predictor with a real decoder."""
 
 import json
+import subprocess
+import sys
 
 import cv2
 import numpy as np
+import psutil
 import pytest
 from livesam.benchmarks.quality.evaluation import Progress, run
 from livesam.benchmarks.quality.grabcut import GrabCutPredictor
@@ -169,3 +172,24 @@ def test_several_processes_need_to_know_how_to_open_a_predictor(two_sets):
         run(two_sets, Disks(), SETTINGS, processes=2)
     with pytest.raises(ValueError, match="at least one process"):
         list(side_by_side({}, Disks, SETTINGS, 0))
+
+
+PARENT = """
+import multiprocessing, time
+from livesam.benchmarks.quality.side_by_side import _end_with_parent
+if __name__ == "__main__":
+    worker = multiprocessing.get_context("spawn").Process(target=_end_with_parent)
+    worker.start()
+    print(worker.pid, flush=True)
+    time.sleep(600)
+"""
+
+
+def test_workers_of_a_killed_run_do_not_go_on(tmp_path):
+    script = tmp_path / "parent.py"
+    script.write_text(PARENT)
+    with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True) as parent:
+        worker = psutil.Process(int(parent.stdout.readline()))
+        parent.kill()
+    psutil.wait_procs([worker], timeout=60)
+    assert not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE

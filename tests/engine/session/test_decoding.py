@@ -62,3 +62,30 @@ def test_a_plain_click_is_one_copy_up_and_one_down(nano: Sam, encoder: TorchEnco
     for count, x in enumerate((200, 220, 240), start=1):
         session.click(x, 150)
         assert (decoder.transfers.ups, decoder.transfers.downs) == (count, count)
+
+
+def test_a_click_at_the_border_asks_no_decoder_and_shows_what_asking_one_would(
+    nano: Sam, encoder: TorchEncoder, photo: np.ndarray
+) -> None:
+    """The evaluator asks for every click, and measures what a session shows."""
+    look = Look(zoom=True, obey=True, edges=True)
+    session = Session(encoder, DecoderSlot(TorchGraph(nano), decoder_weights(nano)), look=look)
+    session.set_image(photo)
+    dialogue = session._dialogue.begun_again()
+    unasked = 0
+    for _ in range(8):
+        answer = session.answer()
+        x, y, positive = 220.0, 120.0, True
+        if answer is not None:  # a click two pixels outside of the mask, or one inside of it, in turns
+            rows, columns = np.nonzero(answer.mask)
+            row = int(rows[np.argmin(columns)])
+            positive = session.clicks % 2 == 0
+            x, y = float(columns.min() - 2 if positive else columns.min() + 2), float(row)
+        shown = session.click(x, y, positive)
+        question = dialogue.ask(dialogue.clicked(Click(x, y, positive)))
+        with session.slot.lease() as lease:
+            want = dialogue.hear(question, lease.decoder.decode(question.view.embedding, [question.seen]))
+        assert np.array_equal(shown.mask, want.mask)
+        assert np.array_equal(shown.low_res_logits, want.low_res_logits)
+        unasked += shown.timings_ms["decode"] == 0
+    assert 2 <= unasked <= 6

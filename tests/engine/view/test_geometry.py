@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from livesam.engine.view.geometry import ResizeGeometry, postprocess, prepare, resize
+from livesam.engine.view.geometry import ResizeGeometry, drawn, postprocess, prepare, resize
 from segment_anything.modeling import Sam
 from segment_anything.utils.transforms import ResizeLongestSide
 
@@ -47,6 +47,29 @@ def test_masks_at_the_original_size_equal_the_reference(hw: tuple[int, int]) -> 
         reference(512).postprocess_masks(torch.from_numpy(low)[None, None], geometry.resized_hw, hw)[0, 0].numpy()
     )
     np.testing.assert_allclose(postprocess(low, geometry), expected, rtol=0, atol=1e-4 * np.abs(low).max())
+
+
+@pytest.mark.parametrize("hw", [(2500, 3000), (3001, 2999), (200, 40000), (480, 640)])
+@pytest.mark.parametrize("where", ["inside", "at two borders", "everywhere", "nowhere", "two pixels"])
+def test_a_large_mask_is_drawn_as_all_of_its_logits_are(hw: tuple[int, int], where: str) -> None:
+    noise = np.random.default_rng(0).normal(size=(128, 128)).astype(np.float32)
+    logits = np.full((128, 128), -8, np.float32) + noise
+    part = {
+        "inside": np.s_[10:50, 20:90],
+        "at two borders": np.s_[:40, 100:],
+        "everywhere": np.s_[:],
+        "two pixels": np.s_[0:1, 60:62],
+    }
+    if where != "nowhere":
+        logits[part[where]] = 3 * noise[part[where]] + 4
+    geometry = ResizeGeometry.of(hw, 512)
+    full = postprocess(logits, geometry)
+    mask = drawn(logits, geometry)
+    assert mask.dtype == np.bool_
+    other = mask != (full > 0)
+    assert (np.abs(full[other]) < 1e-5).all()
+    assert other.sum() <= 3
+    assert mask.any() == (full > 0).any()
 
 
 def test_an_image_of_the_right_size_is_not_resampled() -> None:

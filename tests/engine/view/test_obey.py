@@ -165,7 +165,6 @@ def test_a_correction_leaves_no_islands_and_holes_that_nobody_asked_for(seed: in
     for sign in (1, -1):
         before = [piece.tobytes() for piece in pieces(sign * logits[seen] > 0)]
         after = pieces(sign * result[seen] > 0)
-        assert any(piece.tobytes() in before for piece in after)
         assert all(piece.sum() >= SPECK or piece.tobytes() in before or (piece & asked[seen]).any() for piece in after)
 
 

@@ -1,6 +1,8 @@
 /** Mouse, pen and fingers on the stage, told as what the user means. Positions are CSS pixels of the stage. */
 
 export interface Meanings {
+  /** A button is down that is likely to become a click. */
+  press(x: number, y: number, positive: boolean): void;
   click(x: number, y: number, positive: boolean, since: number): void;
   /** While a box is drawn; null when that ends. */
   drawing(box: [number, number, number, number] | null): void;
@@ -63,7 +65,8 @@ export class Gestures {
     if (event.button === 1) event.preventDefault();
     this.press = { id: event.pointerId, x, y, button: event.button, shift: event.shiftKey, mode: pan ? "pan" : paint ? "paint" : "undecided", timer: null };
     if (paint) this.means.stroke(x, y, "begin", event.timeStamp);
-    else if (event.pointerType === "touch") this.press.timer = setTimeout(() => this.longPress(), LONG_PRESS_MS);
+    else if (!pan && event.button !== 1) this.means.press(x, y, event.button === 0 && !event.shiftKey);
+    if (!paint && event.pointerType === "touch") this.press.timer = setTimeout(() => this.longPress(), LONG_PRESS_MS);
   };
 
   private longPress(): void {

@@ -90,26 +90,22 @@ export class Mask {
     if (this.edge) return this.edge;
     const path = new Path2D();
     const [w, h, [ox, oy]] = [this.cropWidth, this.cropHeight, this.box];
-    const at = (x: number, y: number): number => (x < 0 || y < 0 || x >= w || y >= h ? 0 : this.pixels[y * w + x]!);
+    const wide = w + 2; // a border of nothing, so that no pixel has to ask whether it has neighbours
+    const padded = new Uint8Array(wide * (h + 2));
+    for (let y = 0; y < h; y++) padded.set(this.pixels.subarray(y * w, y * w + w), (y + 1) * wide + 1);
     for (let y = 0; y <= h; y++)
-      for (let x = 0; x < w; ) {
-        if (at(x, y) === at(x, y - 1)) {
-          x++;
-          continue;
-        }
+      for (let x = 0, at = (y + 1) * wide + 1; x < w; x++, at++) {
+        if (padded[at] === padded[at - wide]) continue;
         const from = x;
-        while (x < w && at(x, y) !== at(x, y - 1)) x++;
+        while (x < w && padded[at] !== padded[at - wide]) x++, at++;
         path.moveTo(ox + from, oy + y);
         path.lineTo(ox + x, oy + y);
       }
     for (let x = 0; x <= w; x++)
-      for (let y = 0; y < h; ) {
-        if (at(x, y) === at(x - 1, y)) {
-          y++;
-          continue;
-        }
+      for (let y = 0, at = wide + x + 1; y < h; y++, at += wide) {
+        if (padded[at] === padded[at - 1]) continue;
         const from = y;
-        while (y < h && at(x, y) !== at(x - 1, y)) y++;
+        while (y < h && padded[at] !== padded[at - 1]) y++, (at += wide);
         path.moveTo(ox + x, oy + from);
         path.lineTo(ox + x, oy + y);
       }

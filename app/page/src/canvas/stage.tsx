@@ -1,6 +1,6 @@
 /** The image with all that lies over it: a canvas for each kind, so that what has changed is all that is drawn and composited again. */
 
-import { effect, useSignal } from "@preact/signals";
+import { effect, untracked, useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import type { Annotator } from "../state/annotator";
 import { looks } from "../state/looks";
@@ -80,12 +80,13 @@ class Screen implements StageHandle {
   private readonly stops: (() => void)[] = [];
   private place: View = { scale: 1, x: 0, y: 0 };
   private shown = ""; // the image that the view was fitted to
+  private fitted = true; // nobody has zoomed or moved it since
   private box: Box | null = null; // being drawn
   private stroke: Stroke | null = null;
   private pointer: [number, number] | null = null; // in pixels of the image
   private cross: [number, number] | null = null;
   private asked = 0; // the next frame
-  private stale = { base: true, rest: true, over: true };
+  private stale = { base: true, rest: true, over: true, marks: true };
 
   constructor(
     private readonly element: HTMLElement,
@@ -105,21 +106,23 @@ class Screen implements StageHandle {
         this.cross = null;
         this.fit();
       }
-      this.later(true);
+      this.later("base");
     }));
     this.stops.push(effect(() => {
       resting(annotator);
-      this.stale.rest = true;
-      this.later(false);
+      this.later("rest");
     }));
     this.stops.push(effect(() => {
       current(annotator);
-      this.stale.over = true;
-      this.later(false);
+      this.later("over");
     }));
     this.stops.push(effect(() => {
-      void [annotator.steps.value, looks.tool.value, looks.brush.value];
-      this.later(false);
+      void [annotator.seen.value, looks.tool.value, looks.brush.value];
+      this.later("marks");
+    }));
+    // An answer is drawn while the browser waits for its next frame, not in it.
+    this.stops.push(effect(() => {
+      if (annotator.latency.painting.value) untracked(() => this.draw(false));
     }));
   }
 
@@ -135,6 +138,7 @@ class Screen implements StageHandle {
   fit(): void {
     const image = this.annotator.image.value;
     if (image) this.go(fit(image.width, image.height, this.element.clientWidth, this.element.clientHeight));
+    this.fitted = true;
   }
 
   zoom(factor: number): void {
@@ -156,7 +160,7 @@ class Screen implements StageHandle {
     const [x, y] = this.cross ?? [image.width / 2, image.height / 2];
     const inside = (value: number, end: number) => Math.min(end - 1, Math.max(0, value));
     this.cross = [inside(x + dx / this.place.scale, image.width), inside(y + dy / this.place.scale, image.height)];
-    this.later(false);
+    this.later("marks");
   }
 
   clickCross(positive: boolean): void {
@@ -166,7 +170,8 @@ class Screen implements StageHandle {
 
   private go(view: View): void {
     this.place = view;
-    this.later(true);
+    this.fitted = false;
+    this.later("base");
   }
 
   private meanings(): Meanings {
@@ -174,23 +179,24 @@ class Screen implements StageHandle {
     const at = (x: number, y: number) => toImage(this.place, x, y);
     const boxAt = ([x0, y0, x1, y1]: Box): Box => [...at(x0, y0), ...at(x1, y1)];
     return {
+      press: (x, y, positive) => annotator.press(...at(x, y), positive),
       click: (x, y, positive, since) => annotator.click(...at(x, y), positive, since),
       box: (box, since) => annotator.box(boxAt(box), since),
       drawing: (box) => {
         this.box = box && boxAt(box);
-        this.later(false);
+        this.later("marks");
       },
       pan: (dx, dy) => this.go(moved(this.place, dx, dy)),
       zoom: (factor, x, y) => this.go(zoomed(this.place, factor, x, y)),
       hover: (x, y) => {
         this.pointer = at(x, y);
-        if (looks.tool.value !== "click") this.later(false);
+        if (looks.tool.value !== "click") this.later("marks");
         else if (looks.hover.value) void annotator.hover(...this.pointer);
       },
       leave: () => {
         this.pointer = null;
         annotator.preview.value = null;
-        this.later(false);
+        this.later("marks");
       },
       paints: () => looks.tool.value !== "click" && annotator.ready.value,
       stroke: (x, y, phase, since) => this.brushed(at(x, y), phase, since),
@@ -205,25 +211,27 @@ class Screen implements StageHandle {
       this.stroke = new Stroke(this.annotator.mask.value, image.width, image.height, looks.brush.value / 2, looks.tool.value === "brush" ? 1 : 0);
     if (!this.stroke) return;
     this.stroke.to(...place);
-    this.stale.over = true;
     if (phase === "end") {
       this.annotator.paint(this.stroke.mask, since);
       this.stroke = null;
     }
-    this.later(false);
+    this.later("over", "marks");
   }
 
   private resize(): void {
-    if (this.annotator.image.value) this.fit();
-    this.later(true);
+    if (this.fitted) this.fit();
+    this.later("base");
   }
 
-  private later(base: boolean): void {
-    this.stale.base ||= base;
-    if (!this.asked) this.asked = requestAnimationFrame(() => this.draw());
+  /** Draw these in the next frame; with the image all that lies over it, too. */
+  private later(...what: (keyof Screen["stale"])[]): void {
+    for (const one of what) this.stale[one] = true;
+    if (!this.asked) this.asked = requestAnimationFrame(() => this.draw(true));
   }
 
-  private draw(): void {
+  /** @param inFrame whether the browser has begun the frame that will show it */
+  private draw(inFrame: boolean): void {
+    cancelAnimationFrame(this.asked);
     this.asked = 0;
     const begun = performance.now();
     const { stale, annotator } = this;
@@ -231,9 +239,9 @@ class Screen implements StageHandle {
     if (stale.base) this.drawImage();
     if (stale.base || stale.rest) this.drawLayers(this.rest, there ? resting(annotator) : []);
     if (stale.base || stale.over) this.drawLayers(this.over, there ? this.currentLayers() : []);
-    this.stale = { base: false, rest: false, over: false };
-    this.drawMarks(there);
-    if (there) annotator.latency.drawn(begun);
+    if (stale.base || stale.marks) this.drawMarks(there);
+    this.stale = { base: false, rest: false, over: false, marks: false };
+    if (there) annotator.latency.drawn(begun, inFrame);
   }
 
   private begin(surface: Surface, needed: Box | null): CanvasRenderingContext2D | null {
@@ -271,7 +279,7 @@ class Screen implements StageHandle {
     const { place } = this;
     const context = this.begin(this.marks, there ? this.marked() : null);
     if (!context) return;
-    paintSteps(context, place, this.annotator.steps.value);
+    paintSteps(context, place, this.annotator.seen.value);
     if (this.box) paintBox(context, place, this.box);
     if (this.cross) paintRing(context, place, ...this.cross, CROSS_PX / place.scale);
     if (this.pointer && looks.tool.value !== "click") paintRing(context, place, ...this.pointer, looks.brush.value / 2);
@@ -281,7 +289,7 @@ class Screen implements StageHandle {
   private marked(): Box | null {
     let found: Box | null = null;
     const add = (box: Box, margin: number) => (found = around(found, this.onScreen(box, margin)));
-    for (const step of this.annotator.steps.value) {
+    for (const step of this.annotator.seen.value) {
       if (step.op === "click") add([step.x, step.y, step.x, step.y], DISC_PX);
       if (step.op === "box") add(step.box, LINE_PX);
     }

@@ -12,7 +12,7 @@ export const LARGEST = 40;
 /** The whole image in the middle, with a margin. */
 export function fit(width: number, height: number, stageWidth: number, stageHeight: number): View {
   const margin = Math.min(24, stageWidth / 20);
-  const scale = Math.min((stageWidth - 2 * margin) / width, (stageHeight - 2 * margin) / height, 8);
+  const scale = Math.min((stageWidth - 2 * margin) / width, (stageHeight - 2 * margin) / height, LARGEST);
   return { scale, x: (stageWidth - width * scale) / 2, y: (stageHeight - height * scale) / 2 };
 }
 

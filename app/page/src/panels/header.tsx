@@ -31,9 +31,9 @@ export function Header({ store, onHelp, onPanel }: { store: Store; onHelp: () =>
       <div class="group group--end">
         <Menu icon="out" label="Import and export annotations" text="Import, export">
           {(info?.export_formats ?? []).map((format) => (
-            <a key={format} role="menuitem" href={`/api/export/${format}`} download>
+            <button key={format} type="button" role="menuitem" onClick={() => void store.save(`export/${format}`, NAMES[format] ?? format)}>
               {NAMES[format] ?? format}
-            </a>
+            </button>
           ))}
           <hr />
           {(info?.import_formats ?? []).map((format) => (

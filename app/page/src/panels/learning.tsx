@@ -26,6 +26,7 @@ export function LearningPanel({ store }: { store: Store }) {
       </dl>
       <Falling learning={learning} />
       <Times store={store} learning={learning} />
+      {learning.preparing && <p class="hint">{learning.preparing}</p>}
       {learning.last_error && <p class="bad">Trouble with learning: {learning.last_error}</p>}
       {learning.refused.length > 0 && (
         <details class="sub">
@@ -40,15 +41,15 @@ export function LearningPanel({ store }: { store: Store }) {
         </details>
       )}
       <div class="group group--wrap">
-        <Button label="Compare with the original decoder" action="compare" pressed={annotator.comparison.value.length > 0} disabled={!annotator.started.value} onClick={() => void annotator.compare()}>
+        <Button label="Compare with the original decoder" action="compare" pressed={annotator.comparison.value.length > 0} disabled={!annotator.begun.value} onClick={() => void annotator.compare()}>
           Compare
         </Button>
         <RollBack store={store} learning={learning} />
         <Menu label="Export this decoder" text="Export" up>
           {(store.info.value?.decoder_formats ?? []).map((format) => (
-            <a key={format} role="menuitem" href={`/api/${whose(`decoder/${format}`)}`} download>
+            <button key={format} type="button" role="menuitem" onClick={() => void store.save(whose(`decoder/${format}`), format)}>
               {format}
-            </a>
+            </button>
           ))}
         </Menu>
       </div>

@@ -1,14 +1,14 @@
 import type { Annotator } from "../state/annotator";
 import { Button } from "./button";
 
-/** Over the stage while there is something to decide. */
+/** Below the stage, so that it covers nothing, while there is something to decide. */
 export function ProposalBar({ annotator }: { annotator: Annotator }) {
   const { proposals } = annotator;
   const count = proposals.all.value.length;
   if (count === 0) return null;
   const go = (by: number) => proposals.select((proposals.at.value + by + count) % count);
   return (
-    <div class="floating" role="group" aria-label="Proposals">
+    <div class="bar" role="group" aria-label="Proposals">
       <span>
         Proposal {proposals.at.value + 1} of {count}
       </span>
@@ -30,7 +30,7 @@ export function ProposalBar({ annotator }: { annotator: Annotator }) {
 export function CompareLegend({ annotator }: { annotator: Annotator }) {
   if (annotator.comparison.value.length === 0) return null;
   return (
-    <div class="floating" role="note">
+    <div class="bar" role="note">
       <span class="key key--now" /> now
       <span class="key key--original" /> original decoder
       <Button label="Close the comparison" action="compare" onClick={() => void annotator.compare()}>

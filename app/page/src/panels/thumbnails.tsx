@@ -57,11 +57,17 @@ function Thumbnail({ store, at }: { store: Store; at: number }) {
       title={item.name}
       onClick={() => void store.step(at - store.at.value)}
     >
-      <img src={`/api/images/${item.id}/thumbnail`} alt="" loading="lazy" decoding="async" draggable={false} />
+      <Preview key={item.id} id={item.id} />
       <span class="thumbnail__name">{item.name}</span>
       {state && <span class={`badge ${item.state === "done" ? "badge--done" : ""}`}>{state}</span>}
     </button>
   );
+}
+
+function Preview({ id }: { id: string }) {
+  const broken = useSignal(false);
+  if (broken.value) return <span class="thumbnail__broken">no preview</span>;
+  return <img src={`/api/images/${id}/thumbnail`} alt="" loading="lazy" decoding="async" draggable={false} onError={() => (broken.value = true)} />;
 }
 
 /** Scroll just so far that the image at hand is seen. */

@@ -15,7 +15,7 @@ export function Toolbar({ annotator, stage, step }: Props) {
   const painting = tool.value !== "click";
   const ready = annotator.ready.value;
   const candidates = annotator.candidates.value.length;
-  const first = annotator.steps.value.length === 1 && annotator.steps.value[0]!.op === "click";
+  const first = annotator.seen.value.length === 1 && annotator.seen.value[0]!.op === "click";
   return (
     <div class="toolbar" role="toolbar" aria-label="Tools">
       <div class="group">
@@ -31,9 +31,9 @@ export function Toolbar({ annotator, stage, step }: Props) {
         )}
       </div>
       <div class="group">
-        <Button quiet icon="undo" label="Undo" action="undo" disabled={annotator.steps.value.length === 0} onClick={() => annotator.undo()} />
+        <Button quiet icon="undo" label="Undo" action="undo" disabled={annotator.seen.value.length === 0} onClick={() => annotator.undo()} />
         <Button quiet icon="redo" label="Redo" action="redo" disabled={annotator.undone.value.length === 0} onClick={() => annotator.redo()} />
-        <Button quiet icon="reset" label="Start over" action="reset" disabled={!annotator.started.value} onClick={() => annotator.reset()} />
+        <Button quiet icon="reset" label="Start over" action="reset" disabled={!annotator.begun.value} onClick={() => annotator.reset()} />
         <Button quiet icon="cycle" label="Other masks for this click" action="cycle" disabled={!first} onClick={() => void annotator.cycle()} />
         {candidates > 0 && <span class="chip">{annotator.choice.value + 1} of {candidates}</span>}
       </div>

@@ -11,6 +11,8 @@ import { Objects } from "./objects";
 import { Proposals } from "./proposals";
 import { type Step, say, sayAgain } from "./steps";
 
+const SOON_MS = 80; // nobody sees a click's mark come later by that
+
 export interface Notice {
   text: string;
   bad: boolean;
@@ -29,8 +31,12 @@ export class Annotator {
   readonly image = signal<ImageDetails | null>(null);
   readonly bitmap = signal<ImageBitmap | null>(null);
   readonly ready = signal(false); // the image is encoded
+  readonly broken = signal<string | null>(null); // why the chosen image cannot be opened
   readonly steps = signal<readonly Step[]>([]);
   readonly undone = signal<readonly Step[]>([]);
+  /** The steps as they are seen: with their answer, where that comes soon, so that a browser draws one frame and not two. */
+  readonly seen = signal<readonly Step[]>([]);
+  private together: ReturnType<typeof setTimeout> | null = null; // until then
   readonly mask = signal<Mask | null>(null);
   readonly iou = signal<number | null>(null);
   readonly version = signal<number | null>(null);
@@ -60,12 +66,19 @@ export class Annotator {
   readonly accepting = signal<Promise<void> | null>(null);
   private later: (() => void)[] = []; // what is said meanwhile
   readonly started = computed(() => this.steps.value.length > 0 || this.editing.value !== null);
+  /** The same as it is seen. */
+  readonly begun = computed(() => this.seen.value.length > 0 || this.editing.value !== null);
   private latest = 0; // the newest question whose answer is shown
   private hovering: number | null = null;
   private readonly saving = signal<Saving | null>(null);
   private levels: [number, number] | null = null;
 
-  constructor(readonly backend: Backend) {}
+  constructor(readonly backend: Backend) {
+    effect(() => {
+      const steps = this.steps.value;
+      if (this.together === null) this.seen.value = steps;
+    });
+  }
 
   get wire() {
     return this.backend.wire;
@@ -88,6 +101,7 @@ export class Annotator {
     this.later = [];
     batch(() => {
       this.forget();
+      this.broken.value = null;
       this.ready.value = false;
       this.bitmap.value = null;
       this.objects.clear();
@@ -109,10 +123,15 @@ export class Annotator {
       await opened.reply;
       if (this.image.value?.id !== id) return;
       this.ready.value = true;
-      await this.objects.loadMasks();
     } catch (error) {
-      this.fail(error);
+      if (error instanceof LinkLost || this.latest !== opened.id) return this.fail(error);
+      batch(() => {
+        this.image.value = this.bitmap.value = null;
+        this.broken.value = error instanceof Error ? error.message : String(error);
+      });
+      return;
     }
+    await this.objects.loadMasks().catch((error) => this.fail(error));
   }
 
   async setLevels(levels: [number, number]): Promise<void> {
@@ -125,6 +144,14 @@ export class Annotator {
     } catch (error) {
       this.fail(error);
     }
+  }
+
+  /** The button is down: the server may think already about the click that is to come. */
+  press(x: number, y: number, positive: boolean): void {
+    const image = this.image.value;
+    if (!image || !this.ready.value || !this.live.value || this.accepting.value !== null) return;
+    if (x < 0 || y < 0 || x >= image.width || y >= image.height || !(positive || this.started.value)) return;
+    this.wire.send("press", { x, y, positive }).reply.catch(() => undefined); // the click asks again, and says what is wrong
   }
 
   /** @param since when the user did it, on the clock of `performance.now()` */
@@ -157,6 +184,7 @@ export class Annotator {
   }
 
   private advance(step: Step, since: number, refused: () => void = () => undefined): void {
+    if (this.live.value) this.together ??= setTimeout(() => this.seeSteps(), SOON_MS);
     batch(() => {
       this.steps.value = [...this.steps.value, step];
       this.undone.value = [];
@@ -379,15 +407,23 @@ export class Annotator {
       })
       .catch((error) => {
         if (!(error instanceof LinkLost)) undo();
+        this.seeSteps();
         this.fail(error);
       })
       .finally(() => this.waiting.value--);
+  }
+
+  private seeSteps(): void {
+    if (this.together !== null) clearTimeout(this.together);
+    this.together = null;
+    this.seen.value = this.steps.value;
   }
 
   private take(reply: Reply, since: number, sent: number): void {
     const { iou, version, stages = {} } = reply.header;
     const mask = maskOf(reply);
     this.mask.value = mask;
+    this.seeSteps();
     // What is written about the mask comes after it: a browser composites one rectangle around all that has changed.
     this.latency.expect({ since, sent, came: reply.came, stages }, () => {
       if (this.mask.value !== mask) return;

@@ -14,6 +14,11 @@ export interface Marks {
   stages: Readonly<Record<string, number>>;
 }
 
+interface Drawn extends Marks {
+  taken: number;
+  painted: () => void;
+}
+
 /** Milliseconds of each stage; those of the page and `server` add up to `total`. */
 export type Sample = Readonly<Record<string, number>>;
 
@@ -22,7 +27,7 @@ export class Latency {
   private readonly totals = computed(() => this.samples.value.map((one) => one.total!));
   readonly p50 = computed(() => quantile(this.totals.value, 0.5));
   readonly p95 = computed(() => quantile(this.totals.value, 0.95));
-  private marks: (Marks & { taken: number; painted: () => void }) | null = null;
+  private marks: Drawn | null = null;
   /** A mask has come that is not on the screen yet. */
   readonly painting = signal(false);
 
@@ -32,18 +37,29 @@ export class Latency {
     this.painting.value = true;
   }
 
-  /** A frame was drawn, begun at this time; the end is taken in the next task, when the browser has painted it. */
-  drawn(begun: number): void {
+  /**
+   * The mask was drawn, begun at this time. The end is taken in the first task after the frame that shows it.
+   * @param inFrame whether that frame has begun; else it is the next one
+   */
+  drawn(begun: number, inFrame: boolean): void {
     const { marks } = this;
     if (marks === null) return;
     this.marks = null;
     const drawn = performance.now();
+    if (inFrame) this.end(marks, begun, drawn, drawn);
+    else requestAnimationFrame(() => this.end(marks, begun, drawn, performance.now()));
+  }
+
+  private end(marks: Drawn, begun: number, drawn: number, frame: number): void {
     const channel = new MessageChannel();
     channel.port1.onmessage = () => {
       const { since, sent, came, taken, stages, painted } = marks;
       const now = performance.now();
       const server = stages.server ?? 0;
-      const page = { send: sent - since, wire: came - sent - server, unpack: taken - came, frame: begun - taken, draw: drawn - begun, paint: now - drawn };
+      const page = {
+        send: sent - since, wire: came - sent - server, unpack: taken - came,
+        draw: drawn - begun, frame: begun - taken + frame - drawn, paint: now - frame,
+      };
       this.samples.value = [...this.samples.value.slice(1 - KEPT), { ...stages, server, ...page, total: now - since }];
       channel.port1.close();
       batch(() => {

@@ -1,7 +1,7 @@
 /** The page: a folder of images, what was learned, and how it is looked at. */
 
 import { batch, computed, signal } from "@preact/signals";
-import { bitmap, change, get, maskFrom, upload, whose } from "../wire/http";
+import { bitmap, change, get, maskFrom, save, upload, whose } from "../wire/http";
 import { Socket } from "../wire/socket";
 import type { Header, ImageDetails, ImageItem, ImageList, Info, Label, Learning } from "../wire/types";
 import { Annotator } from "./annotator";
@@ -191,6 +191,17 @@ export class Store {
     try {
       await call();
       this.learning.value = await get<Learning>(whose("learning"));
+    } catch (error) {
+      this.annotator.fail(error);
+    }
+  }
+
+  /** Export to a file; by a link alone nobody would be told what the server says against it. */
+  async save(path: string, name: string): Promise<void> {
+    this.annotator.say(`Exporting ${name}…`);
+    try {
+      await save(path);
+      this.annotator.say(`Exported ${name}.`);
     } catch (error) {
       this.annotator.fail(error);
     }

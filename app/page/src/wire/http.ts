@@ -42,6 +42,16 @@ export async function upload<T>(path: string, file: Blob): Promise<T> {
   return (await answer(await fetch(`/api/${path}`, { method: "POST", body: file }))).json() as Promise<T>;
 }
 
+/** Have the browser save what a path answers. */
+export async function save(path: string): Promise<void> {
+  const response = await answer(await fetch(`/api/${path}`));
+  const link = document.createElement("a");
+  link.download = /filename="([^"]+)"/.exec(response.headers.get("content-disposition") ?? "")?.[1] ?? "";
+  link.href = URL.createObjectURL(await response.blob());
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000); // by then it is read
+}
+
 export async function bitmap(path: string): Promise<ImageBitmap> {
   return createImageBitmap(await (await answer(await fetch(`/api/${path}`))).blob());
 }

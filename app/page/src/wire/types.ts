@@ -81,6 +81,7 @@ export interface Learning {
   history: { object: Id; clicks: number; version: number; label: string }[];
   latency_ms: { p50: number | null; p95: number | null };
   last_error: string | null;
+  preparing: string | null;
 }
 
 /** The header of an answer; which fields are there depends on what was asked. */

@@ -1,0 +1,119 @@
+"""Late clicks near a mask's border move that border, and what earlier clicks gained stays."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from livesam.engine.values.embedding import ImageEmbedding
+from livesam.engine.values.prompt import Click, Prompt
+from livesam.engine.values.window import Window
+from livesam.engine.view.border import FEWEST, FROM_CLICK, NEAR, moves_border
+from livesam.engine.view.geometry import ResizeGeometry
+from livesam.engine.view.look import Look
+from livesam.engine.view.obey import low_res_colours, obey
+from livesam.engine.view.view import View
+
+HW = (512, 512)  # a low-res cell is 4 x 4 pixels
+GEOMETRY = ResizeGeometry.of(HW, 512)
+PIXELS = np.full((*HW, 3), 90, np.uint8)
+EARLIER = (Click(256, 256), Click(20, 20, positive=False))
+
+
+def at_cell(x: float, y: float, positive: bool = True) -> Click:
+    return Click(4 * x + 2, 4 * y + 2, positive)
+
+
+@pytest.fixture
+def last() -> np.ndarray:
+    """A square of 60 x 60 cells of which the right 4 columns are missing."""
+    logits = np.full((128, 128), -6.0, np.float32)
+    logits[34:94, 34:90] = 6.0
+    return logits
+
+
+@pytest.fixture
+def view() -> View:
+    return View.whole(ImageEmbedding(np.zeros((1, 256, 32, 32), np.float32), HW, HW, "key"), PIXELS)
+
+
+def test_a_click_near_the_border_that_contradicts_the_mask_moves_it(last: np.ndarray) -> None:
+    assert moves_border(last, (*EARLIER, at_cell(92, 64)), GEOMETRY)
+    assert moves_border(last, (*EARLIER, at_cell(87, 64, positive=False)), GEOMETRY)
+
+
+@pytest.mark.parametrize(
+    ("newest", "why"),
+    [
+        (at_cell(87, 64), "the mask has it already"),
+        (at_cell(92, 64, positive=False), "nothing is there to be taken away"),
+        (at_cell(110, 64), "far outside: another part of the object"),
+        (at_cell(62, 64, positive=False), "far inside: a hole"),
+    ],
+)
+def test_other_clicks_are_the_decoders(last: np.ndarray, newest: Click, why: str) -> None:
+    assert not moves_border(last, (*EARLIER, newest), GEOMETRY), why
+
+
+def test_so_are_early_clicks_specks_and_broken_answers(last: np.ndarray) -> None:
+    newest = at_cell(92, 64)
+    assert not moves_border(last, (*EARLIER, newest)[1 - FROM_CLICK :], GEOMETRY)
+    speck = np.where(np.add.outer(np.arange(128), np.arange(128)) < 5, 6.0, -6.0).astype(np.float32)
+    assert (speck > 0).sum() < FEWEST
+    assert not moves_border(speck, (*EARLIER, at_cell(3, 3)), GEOMETRY)
+    assert not moves_border(np.full_like(last, np.nan), (*EARLIER, newest), GEOMETRY)
+
+
+def test_how_near_is_measured_in_the_masks_own_size(last: np.ndarray) -> None:
+    reach = NEAR * np.sqrt((last > 0).sum())
+    inside, outside = (at_cell(89 + cells, 64) for cells in (int(reach), int(reach) + 2))
+    assert moves_border(last, (*EARLIER, inside), GEOMETRY)
+    assert not moves_border(last, (*EARLIER, outside), GEOMETRY)
+
+
+def test_one_click_in_the_middle_of_a_missing_piece_brings_back_all_of_its_width(last: np.ndarray) -> None:
+    colours = low_res_colours(PIXELS, GEOMETRY)
+    result = obey(last, colours, (*EARLIER, at_cell(91.5, 64)), GEOMETRY)
+    row = np.flatnonzero(result[64] > 0)
+    assert 92 <= row.max() <= 95, "the click is 2 cells out, so the border belongs 4 cells out"
+    gained = (result > 0) & ~(last > 0)
+    assert 30 < gained.sum() < 4 * 60, "more than the click's own cells, less than beyond the side"
+    far = np.ones((128, 128), np.bool_)
+    far[30:98, 70:] = False
+    assert np.array_equal(result[far] > 0, last[far] > 0)
+    assert not ((last > 0) & ~(result > 0)).any(), "nothing is lost"
+
+
+def test_a_negative_click_takes_as_much_away(last: np.ndarray) -> None:
+    colours = low_res_colours(PIXELS, GEOMETRY)
+    result = obey(last, colours, (*EARLIER, at_cell(87.5, 64, positive=False)), GEOMETRY)
+    row = np.flatnonzero(result[64] > 0)
+    assert 84 <= row.max() <= 87
+    assert not ((result > 0) & ~(last > 0)).any()
+
+
+def test_what_is_shown_is_the_last_mask_corrected_and_not_the_decoders_new_one(view: View, last: np.ndarray) -> None:
+    redrawn = np.full((128, 128), -6.0, np.float32)
+    redrawn[50:94, 34:96] = 6.0  # has the piece, and has lost the upper part
+    prompt = Prompt((*EARLIER, at_cell(91.5, 64)), mask_logits=last)
+    for look in (Look(obey=True), Look(obey=True, edges=True)):
+        logits, mask, _ = view.shown(redrawn, prompt, look)
+        assert mask[4 * 40, 4 * 60], "the upper part stays"
+        assert mask[4 * 64 + 2, 4 * 92], "and the piece is there"
+        assert logits is not last
+    for told, look in ((prompt.with_mask(None), Look(obey=True)), (prompt, Look())):
+        shown = view.shown(redrawn, told, look)[1]
+        assert not shown[4 * 40, 4 * 60], "asked for the decoder's own"
+
+
+def test_a_newest_click_beyond_the_window_is_no_correction_in_it(view: View, last: np.ndarray) -> None:
+    window = replace(view, window=Window(0, 0, 400, 400))
+    assert not window.keeps_last(Prompt((*EARLIER, Click(450, 300)), mask_logits=last))
+    assert not replace(view, colours=None).keeps_last(Prompt((*EARLIER, at_cell(91.5, 64)), mask_logits=last))
+
+
+def test_the_last_answer_is_not_written_to(view: View, last: np.ndarray) -> None:
+    before = last.copy()
+    view.corrected(last, Prompt((*EARLIER, at_cell(91.5, 64)), mask_logits=last), Look(obey=True))
+    assert np.array_equal(last, before)

@@ -8,7 +8,7 @@ from livesam.engine.models.loading import decoder_weights, load
 from livesam.engine.runtimes.torch_encoder import TorchEncoder
 from livesam.engine.runtimes.torch_graph import TorchGraph
 from livesam.engine.serving.slot import DecoderSlot
-from livesam.engine.session import asked
+from livesam.engine.session import decoding
 from livesam.engine.session.session import Session
 from livesam.engine.values.errors import SessionError
 from livesam.engine.values.prompt import Prompt
@@ -26,13 +26,13 @@ class Opened:
         self.session = Session(TorchEncoder(nano), slot, look=Look(zoom=True, obey=True, edges=True, size_prior=True))
         self.session.set_image(photo)
         self.prompts: list[Prompt] = []
-        answer = asked.answer
+        answer = decoding.answer
 
         def counted(slot, view, asked_for, look, rule="official"):
             self.prompts += [prompt for prompt, _ in asked_for]
             return answer(slot, view, asked_for, look, rule)
 
-        monkeypatch.setattr(asked, "answer", counted)
+        monkeypatch.setattr(decoding, "answer", counted)
 
 
 @pytest.fixture

@@ -63,7 +63,10 @@ class Asked:
 
 
 def ask(dialogue: Dialogue, slot: DecoderSlot, prompt: Prompt) -> Asked:
-    """Ask the decoder that serves, where there is need; the dialogue stays as it is. Errors as ``Dialogue.ask``, ``decode``."""
+    """Ask the decoder that serves, where it has to be asked; the dialogue stays as it is.
+
+    Errors as ``Dialogue.ask`` and ``decode``.
+    """
     started, look = time.perf_counter(), dialogue.looks
     looked = look.zoom and (look.size_prior or bool(dialogue.steps))
     question = dialogue.ask(prompt)

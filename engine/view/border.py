@@ -22,14 +22,14 @@ from livesam.engine.view.geometry import ResizeGeometry
 
 Logits = npt.NDArray[np.float32]
 
-# Chosen on the five tuning sets (docs/results.md), where they save an eighth of the clicks; no change on validation.
+# Chosen on the tuning sets (docs/results.md), for clicks and failures; on validation nothing changes.
 FROM_CLICK = 3  # before that the decoder knows better where the object is
-NEAR = 0.08  # of the square root of the mask's area: further from the border than that, a click is about something else
+NEAR = 0.25  # of the mask's thickness: further from the border than that, a click is about something else
 FEWEST = 16  # cells of a mask that has a border to speak of
 FURTHEST = 16.0  # cells that a border moves for a decoder's answer; further, it is the answer that is wrong
 REACH = 3 / 64  # least standard deviation of a change in place, of the side of the low-res logits
 WIDTH = 4.0  # and in distances of the click from the border
-WIDEST = 1 / 3  # most, of the square root of the mask's area
+WIDEST = 1.0  # most, of the mask's thickness: leaves and cracks must not melt
 LIKENESS = 100.0  # in colour, of 255
 
 
@@ -44,15 +44,15 @@ def moves_border(last: Logits, clicks: Sequence[Click], geometry: ResizeGeometry
     if len(clicks) < FROM_CLICK or not np.isfinite(last).all():
         return False
     mask = last > 0
-    area = int(mask.sum())
-    if area < FEWEST:
+    if mask.sum() < FEWEST:
         return False
     newest = clicks[-1]
     x, y = geometry.to_input_frame(np.array([(newest.x + 0.5, newest.y + 0.5)]))[0] / 4 - 0.5
     row, column = (min(max(round(float(place)), 0), side - 1) for place, side in zip((y, x), mask.shape, strict=True))
     if mask[row, column] == newest.positive:
         return False
-    return abs(float(_distance(mask)[row, column])) <= NEAR * area**0.5
+    distance = _distance(mask)
+    return abs(float(distance[row, column])) <= NEAR * _thickness(distance)
 
 
 def moved(
@@ -69,15 +69,14 @@ def moved(
     """
     wrong = signs * said <= 0
     mask = logits > 0
-    area = int(mask.sum())
-    if not wrong.any() or area < FEWEST or mask[: len(colours), : colours.shape[1]].all():
+    if not wrong.any() or mask.sum() < FEWEST or mask[: len(colours), : colours.shape[1]].all():
         return logits
     distance = _distance(mask)
     here = distance[cells[:, 1], cells[:, 0]].astype(np.float64)
     depth = np.where(wrong, np.maximum(np.abs(here), 1), 0)
     if depth.max() > FURTHEST:
         return logits
-    reach = np.minimum(np.maximum(REACH * max(logits.shape), WIDTH * depth), WIDEST * area**0.5)
+    reach = np.minimum(np.maximum(REACH * max(logits.shape), WIDTH * depth), WIDEST * _thickness(distance))
     bumps = bumps_at(places, cells, colours, logits.shape, reach, LIKENESS)
     change = correction(bumps, places, np.where(wrong, signs * depth - here, 0))
     result, after = logits.copy(), distance + change
@@ -91,3 +90,8 @@ def _distance(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
     inside = mask.astype(np.uint8)
     into, out_of = (cv2.distanceTransform(side, cv2.DIST_L2, 5) - np.float32(0.5) for side in (inside, 1 - inside))
     return np.asarray(np.where(mask, into, -out_of), np.float32)
+
+
+def _thickness(distance: npt.NDArray[np.float32]) -> float:
+    """Of a mask, in cells from its border to the place that is furthest inside."""
+    return float(distance.max())

@@ -65,11 +65,18 @@ def test_so_are_early_clicks_specks_and_broken_answers(last: np.ndarray) -> None
     assert not moves_border(np.full_like(last, np.nan), (*EARLIER, newest), GEOMETRY)
 
 
-def test_how_near_is_measured_in_the_masks_own_size(last: np.ndarray) -> None:
-    reach = NEAR * np.sqrt((last > 0).sum())
+def test_how_near_is_measured_in_the_masks_own_thickness(last: np.ndarray) -> None:
+    reach = NEAR * 56 / 2
     inside, outside = (at_cell(89 + cells, 64) for cells in (int(reach), int(reach) + 2))
     assert moves_border(last, (*EARLIER, inside), GEOMETRY)
     assert not moves_border(last, (*EARLIER, outside), GEOMETRY)
+
+
+def test_a_leaf_as_large_is_thin(last: np.ndarray) -> None:
+    leaf = np.full_like(last, -6.0)
+    leaf[34:42, 4:124] = 6.0
+    assert not moves_border(leaf, (*EARLIER, at_cell(60, 44)), GEOMETRY)
+    assert moves_border(leaf, (*EARLIER, at_cell(60, 42)), GEOMETRY)
 
 
 def test_one_click_in_the_middle_of_a_missing_piece_brings_back_all_of_its_width(last: np.ndarray) -> None:

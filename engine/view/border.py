@@ -52,7 +52,7 @@ def moves_border(last: Logits, clicks: Sequence[Click], geometry: ResizeGeometry
     if mask[row, column] == newest.positive:
         return False
     distance = _distance(mask)
-    return abs(float(distance[row, column])) <= NEAR * _thickness(distance)
+    return bool(abs(distance[row, column]) <= NEAR * _thickness(distance))
 
 
 def moved(

@@ -15,10 +15,11 @@ from livesam.engine.values.prompt import Box, Click, Prompt
 from livesam.engine.values.step import Step
 from livesam.engine.values.window import Window
 from livesam.engine.view.border import moves_border
+from livesam.engine.view.bumps import Colours
 from livesam.engine.view.edges import EdgeFilter
 from livesam.engine.view.geometry import ResizeGeometry, drawn, postprocess
 from livesam.engine.view.look import Look
-from livesam.engine.view.obey import Colours, low_res_colours, obey
+from livesam.engine.view.obey import low_res_colours, obey
 from livesam.engine.view.points import check_prompt, geometry_of
 
 Pixels = npt.NDArray[np.uint8]

@@ -16,9 +16,10 @@ from livesam.engine.values.embedding import ImageEmbedding
 from livesam.engine.values.prompt import Click, Prompt
 from livesam.engine.values.result import DecoderOutput
 from livesam.engine.values.window import Window
+from livesam.engine.view.bumps import Colours
 from livesam.engine.view.geometry import ResizeGeometry, postprocess
 from livesam.engine.view.look import Look
-from livesam.engine.view.obey import MARGIN, REACH, Colours, low_res_colours, obey
+from livesam.engine.view.obey import MARGIN, REACH, low_res_colours, obey
 from livesam.engine.view.points import geometry_of
 from livesam.engine.view.view import View
 

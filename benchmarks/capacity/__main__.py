@@ -41,7 +41,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60.0, help="of each real run")
     parser.add_argument("--think-s", type=float, default=1.0, help="of the real users, and of the same simulated")
     parser.add_argument("--runtime", default="auto")
-    parser.add_argument("--simulated-seconds", type=float, default=1200.0, help="at most; few people need the longest")
+    parser.add_argument("--simulated-seconds", type=float, default=600.0, help="at most; few people need the longest")
     parser.add_argument("--p99-ms", type=float, default=100.0)
     parser.add_argument("--factor", type=float, default=FACTOR, help="that simulated and real times may be apart")
     parser.add_argument("--price-cpu", type=float, help=f"an hour of two cores, dollars; {PRICE}")
@@ -92,8 +92,11 @@ def _simulated(
 
 
 def check(machine: Machine, real: Mapping[str, Any], seconds: float = 400.0) -> list[dict[str, Any]]:
-    """Real users beside simulated ones. Nothing of the real users' times goes into the simulation but the processor time
-    of the lone user's own program: costs were measured alone, in another process."""
+    """Real users beside simulated ones.
+
+    Nothing of the real users' times goes into the simulation but the processor time of their own program: costs were
+    measured alone, in another process.
+    """
     users, think_s = real["users"], real["think_s"]
     person = Person(think_s=think_s, look_s=think_s, clicks=(1, 2, 3, 4), new_images=0.0,
                     own_ms=users[0]["users_ms"])  # fmt: skip

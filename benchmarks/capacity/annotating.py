@@ -49,7 +49,7 @@ class Load:
         people: on it.
         p50_ms, p95_ms, p99_ms: of the clicks, from the click to the mask.
         cores, card, python: share of their time that is taken by clicks and encodings; Python's is the processes' mean.
-        learning, learning_card: share of the cores' and the card's time that lessons took or still wait for.
+        learning, learning_card: share of the cores' and the card's time that lessons take, or would if there were any.
         behind: objects that waited to be learned at the end.
         windows_p95_ms: until a window or an image was encoded, in the first and in the second half of the run.
         clicks_per_s: of all people.
@@ -133,6 +133,7 @@ class Replica:
                     yield world.timeout(self._pause(person.think_s))
                     window = yield from self._click(world, has, seen, process, window)
                 yield world.timeout(self._pause(person.think_s))
+                seen.lessons += has.counts
                 if self.learns:
                     world.process(self._learn(has, seen))
 
@@ -169,7 +170,6 @@ class Replica:
 
     def _learn(self, has: Resources, seen: _Seen) -> Generator[Any, Any, None]:
         seen.waiting += 1
-        seen.lessons += has.counts
         yield from has.steps(self._costs.steps, self._costs.step_ms)
         yield from has.work(self._costs.lessons_ms, LEARN)
         seen.waiting -= 1

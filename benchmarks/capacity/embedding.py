@@ -26,7 +26,8 @@ class Encoding:
         decode_ms: of an image file of 1.6 Mpx on one core; an assumption (a loaded core of a slow machine took 28).
         cores: beside each GPU.
         read_bytes, write_bytes: of an image and its embedding.
-        pack_s_a_gib: to make a shard's file on the local disk and hash it; measured on two loaded AVX2 cores, 0.36 to 0.55 s for 64 MiB.
+        pack_s_a_gib: to make a shard's file on the local disk and hash it: 0.36 to 0.55 s of a loaded AVX2 core for 64
+            MiB of nano's.
         link_gbit: of the GPU's share of the network.
         request_s: until a store has answered a read or taken a file, besides its bytes.
     """
@@ -131,7 +132,7 @@ def write_s(kind: Encoding) -> float:
     return SHARD * kind.write_bytes / (1 << 30) * kind.pack_s_a_gib + 2 * kind.request_s
 
 
-def scaled(kind: Encoding, store: Store, gpus: int, one: float | None = None, seconds: float = 120.0) -> Scaled:
+def scaled(kind: Encoding, store: Store, gpus: int, one: float | None = None, seconds: float = 40.0) -> Scaled:
     """Simulate so many GPUs, each with a worker as ``app/jobs/worker.py`` is.
 
     Args:

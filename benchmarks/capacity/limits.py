@@ -44,7 +44,8 @@ def capacity(machine: Machine, person: Person, *, learns: bool, p99_ms: float, s
     fast there, only a run with so many does.
     """
     replica = Replica(machine, person, learns=learns)
-    alone, few = _at(replica, 1, seconds), replica.run(FEW, max(seconds, 600.0))
+    alone = _at(replica, 1, seconds)
+    few = Replica(machine, person, learns=False).run(FEW, max(seconds, SHORTEST_S))  # lessons are counted all the same
     limits = _limits(machine, few, learns)
     people, first = max(1, min(limits.values())), min(limits, key=lambda name: limits[name])
     at, kept = _at(replica, people, seconds), alone.p99_ms <= p99_ms

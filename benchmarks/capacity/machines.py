@@ -89,7 +89,7 @@ def machines(alone: Mapping[str, Any], h100: Mapping[str, Any], page: Mapping[st
     A decoder of one's own takes 50 MiB, its lessons up to 256 (docs/serving.md).
 
     Args:
-        page: page_latency.json, for how often a click's window is not there: 50 clicks of ``alone`` are too few for that.
+        page: page_latency.json, for how often a click's window is not there: 50 clicks of ``alone`` are too few.
     """
     cpu = replace(cpu_costs(alone, "near"), late=late_of(page))
     gpu = gpu_costs(h100["sections"], cpu)

@@ -20,8 +20,8 @@ class Resources:
     """A machine's, in a simulated world.
 
     Cores go round in slices: the kernel knows no clicks, but learning is idle work for it (SCHED_IDLE). A decoder and
-    an encoder on CPUs have a thread on each core; one image is encoded at a time (``Turns``). The card does one thing at
-    a time and finishes it: clicks first, encodings next, steps of learning last.
+    an encoder on CPUs have a thread on each core; one image is encoded at a time (``Turns``). The card does one thing
+    at a time and finishes it: clicks first, encodings next, steps of learning last.
 
     Args:
         warm_s: nothing is counted before.

@@ -70,7 +70,9 @@ def test_capacity_is_the_smallest_of_its_limits() -> None:
     assert (found.limits["sessions"], found.limits["domains"]) == (500, 400)
     few = capacity(replace(CPU, sessions=3), Person(), learns=False, p99_ms=100.0, seconds=60.0)
     assert (few.people, few.first) == (3, "sessions")
-    light = replace(CARD, sessions=1, costs=replace(COSTS, clicks=((0.1, 0.01),), encodes=(0.01,), server_ms=0.1, open_ms=0.1))
+    light = replace(
+        CARD, sessions=1, costs=replace(COSTS, clicks=((0.1, 0.01),), encodes=(0.01,), server_ms=0.1, open_ms=0.1)
+    )
     assert capacity(light, Person(), learns=False, p99_ms=100.0, seconds=60.0).limits["card"] > 20_000
 
 

@@ -1,7 +1,7 @@
 """What one click, one window, one image and one lesson cost, each measured with nobody beside it in the process.
 
 Milliseconds of processor time, not of the clock, which counts what others do on the machine. They still slow a core
-down: nano's window takes 130 ms of two idle AVX2 cores, and 155 to 199 beside four threads of other programs.
+down: nano's window took 66 ms of both of two idle AVX2 cores, and 155 to 199 in all beside four threads of other programs.
 """
 
 from __future__ import annotations

@@ -106,7 +106,8 @@ class Replica:
         for number in range(people):
             world.process(self._work(world, has, seen, number % self.machine.processes))
         world.run(WARM_S + seconds)
-        load = Load(people, len(seen.taken), **has.shares(seconds))
+        load, shares = Load(people, len(seen.taken)), has.shares(seconds)
+        load.cores, load.card, load.python = shares["cores"], shares["card"], shares["python"]
         if seen.taken:
             p50, p95, p99 = (round(float(np.percentile(seen.taken, q)), 1) for q in (50, 95, 99))
             load.p50_ms, load.p95_ms, load.p99_ms = p50, p95, p99

@@ -114,7 +114,7 @@ def cpu_costs(alone: Mapping[str, Any], stream: str) -> Costs:
 
 def late_of(page: Mapping[str, Any]) -> float:
     """Share of a page's clicks that waited for a window."""
-    waited = [sample["zoom"] > LATE_MS for sample in page["samples"]]
+    waited: list[bool] = [sample["zoom"] > LATE_MS for sample in page["samples"]]
     return round(sum(waited) / len(waited), 3)
 
 

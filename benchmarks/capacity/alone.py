@@ -1,7 +1,7 @@
 """What one click, one window, one image and one lesson cost, each measured with nobody beside it in the process.
 
 Milliseconds of processor time, not of the clock, which counts what others do on the machine. They still slow a core
-down: nano's window took 66 ms of both of two idle AVX2 cores, and 155 to 199 in all beside four threads of other programs.
+down: nano's window took 66 ms of both of two idle AVX2 cores, and 155 to 199 in all beside four threads of others.
 """
 
 from __future__ import annotations
@@ -137,7 +137,8 @@ def _lessons(
         for turn in range(count):
             image = photos[turn % len(photos)]
             session.set_image(image)
-            session.click(*(float(one) for one in rng.uniform(0.3, 0.7, 2) * image.shape[1::-1]))
+            x, y = rng.uniform(0.3, 0.7, 2) * image.shape[1::-1]
+            session.click(float(x), float(y))
             cpu, clock = time.process_time(), time.perf_counter()
             session.accept()
             learner.wait(60)

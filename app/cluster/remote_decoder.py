@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from typing import TYPE_CHECKING, Any
 
 from livesam.app.cluster.courier import Courier, Send
+from livesam.app.cluster.names import REGISTRY
 from livesam.app.registry.registry import Registry
-from livesam.app.server.kept_decoder import KeptDecoder
+from livesam.app.server.kept_decoder import KeptDecoder, last_readable
 from livesam.app.server.problems import NotFound
 from livesam.engine.serving.version import STABLE
 from livesam.engine.values.adapted_info import AdaptedInfo
@@ -40,6 +42,7 @@ class RemoteDecoder(KeptDecoder):
     ) -> None:  # fmt: skip
         super().__init__(domain, engine, store, files, settings)
         self._registry, self._seen = registry, 0  # entries of the registry that were acted upon
+        self._brought, self._own = False, registry.url == str(settings.out / REGISTRY)
         self.learning, self.retired = settings.learning, False
         self.follow()
         self._courier = Courier(domain, send)
@@ -47,6 +50,9 @@ class RemoteDecoder(KeptDecoder):
     def follow(self) -> None:
         """Serve what is stable by now. On one thread at a time; what cannot be served is said, and not tried again."""
         with self._lock:
+            if not self._brought:
+                self._bring()
+                self._brought = True
             history = self._registry.history(self.domain)
             if len(history) == self._seen:
                 return
@@ -58,6 +64,7 @@ class RemoteDecoder(KeptDecoder):
                     self.slot.rollback(found.version)
                 elif found.blob is not None:
                     weights = self._files.unpack(found.blob, f"{found.digest} in {self._registry.url}")
+                    self._agree(found.version, weights)
                     self.slot.publish(weights, STABLE, found.version)
                 if found.version:
                     self.slot.promote(found.version)
@@ -66,6 +73,22 @@ class RemoteDecoder(KeptDecoder):
             if wrong:
                 self._failed = "; ".join(wrong)
                 log.error("domain %s serves version %s: %s", self.domain, self.slot.current, self._failed)
+
+    def _bring(self) -> None:
+        """Let what this folder served last without the registry serve on: it goes there, before what will be learned.
+
+        Into the history of a registry that other folders may share, only where there is none.
+        """
+        last, there = max(self._created, default=0), self._registry.last(self.domain)
+        if not last or (there and not self._own):
+            return
+        kept, lost = last_readable(self.domain, self._store, self._files)
+        blob = self._files.pack(self._engine.base if kept is None else kept)
+        same = {one.version: one.digest for one in self._registry.history(self.domain) if one.published}
+        if last > there:
+            self._registry.adopt(self.domain, blob, last + (lost is not None))
+        elif lost is None and same.get(last) != hashlib.sha256(blob).hexdigest():
+            self._registry.adopt(self.domain, blob, there + 1)  # both went on from one number
 
     def submit(self, interaction: Interaction) -> bool:
         """Take what the user said, while learning is on."""

@@ -1,9 +1,9 @@
 """Every version of every domain's decoder, and which of them serves.
 
 A domain is a list of entries that only grows: ``domains/HASH/00000001.json``, ``00000002.json``, ... Each names a blob
-by its SHA-256 and the labels that point to it from then on; a version is the number of the entry that published it, so
-no two writers ever give one number to two decoders. Going back is one more entry. Nothing is changed and nothing is
-deleted, so a reader that knows n entries asks for number n + 1 and for nothing else.
+by its SHA-256 and the labels that point to it from then on; a version is the number of the entry that published it,
+plus what ``adopt`` began with, so no two writers ever give one number to two decoders. Going back is one more entry.
+Nothing is changed and nothing is deleted, so a reader that knows n entries asks for number n + 1 and for nothing else.
 """
 
 from __future__ import annotations
@@ -30,11 +30,12 @@ class Entry:
 
     Attributes:
         number: its place in the domain's history, from 1.
-        version: that the labels point to: ``number`` where it was published now, 0 for the base.
+        version: that the labels point to, 0 for the base.
         digest: SHA-256 of the version's blob; empty for the base.
         labels: that point to it from now on.
         created: UTC, ISO 8601.
         note: what the writer says of it.
+        published: whether it brought a new version.
     """
 
     number: int
@@ -43,11 +44,16 @@ class Entry:
     labels: tuple[str, ...]
     created: str
     note: Mapping[str, Any] = field(default_factory=dict)
+    published: bool = False
 
-    @property
-    def published(self) -> bool:
-        """Whether it brought a new version."""
-        return self.number == self.version
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What a writer wants to say of a version."""
+
+    version: int
+    digest: str
+    published: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +99,24 @@ class Registry:
             ValueError: there is no such label, or the note is no JSON.
             OSError: it cannot be written; nothing was published.
         """
-        digest = hashlib.sha256(blob).hexdigest()
-        if not self._intact(digest):
-            self._place.write(_blob(digest), blob)
-        return self._append(domain, lambda number: (number, digest), labels, note)
+        digest = self._write(blob)
+        entry = self._append(domain, lambda known: _Said(_next(known), digest, True), labels, note)
+        assert entry is not None
+        return entry
+
+    def adopt(self, domain: str, blob: bytes, version: int) -> Entry | None:
+        """What served without a registry serves on, under its number, and later ones are counted from there.
+
+        Returns:
+            None where the registry has come so far by itself, or another process was faster.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        if self.last(domain) >= version:
+            return None
+        said = _Said(version, self._write(blob), True)
+        return self._append(domain, lambda known: None if _last(known) >= version else said, (CANDIDATE, STABLE), None)
 
     def promote(self, domain: str, version: int, label: str = STABLE, note: Mapping[str, Any] | None = None) -> Entry:
         """Move a label to a version that was published before, or to 0; for ``stable`` that is a rollback.
@@ -105,7 +125,9 @@ class Registry:
             ValueError: there is no such version or label.
         """
         digest = "" if version == 0 else self._version(domain, version).digest
-        return self._append(domain, lambda number: (version, digest), (label,), note)
+        entry = self._append(domain, lambda known: _Said(version, digest, False), (label,), note)
+        assert entry is not None
+        return entry
 
     # Reading
 
@@ -119,6 +141,10 @@ class Registry:
                 if entry is None:
                     return tuple(known)
                 known.append(entry)
+
+    def last(self, domain: str) -> int:
+        """The highest version; 0 where there is none."""
+        return _last(self.history(domain))
 
     def labels(self, domain: str) -> dict[str, int]:
         """Where each label points; ``base`` is 0 always."""
@@ -155,26 +181,34 @@ class Registry:
         known = ", ".join(str(entry.version) for entry in self.history(domain) if entry.published) or "none"
         raise ValueError(f"domain {domain!r} has no version {version} in {self.url}: it has {known}")
 
+    def _write(self, blob: bytes) -> str:
+        digest = hashlib.sha256(blob).hexdigest()
+        if not self._intact(digest):
+            self._place.write(_blob(digest), blob)
+        return digest
+
     def _append(
-        self, domain: str, what: Callable[[int], tuple[int, str]], labels: Sequence[str],
+        self, domain: str, what: Callable[[Sequence[Entry]], _Said | None], labels: Sequence[str],
         note: Mapping[str, Any] | None,
-    ) -> Entry:  # fmt: skip
+    ) -> Entry | None:  # fmt: skip
         for label in labels:
             require_label(label)
         while True:
             known = self.history(domain)
             number = known[-1].number + 1 if known else 1
-            version, digest = what(number)
+            one = what(known)
+            if one is None:
+                return None
             created = datetime.now(UTC).isoformat("T", "milliseconds")
             said = {
-                "domain": domain, "version": version, "sha256": digest, "labels": list(labels), "created": created,
-                "note": dict(note or {}),
+                "domain": domain, "version": one.version, "sha256": one.digest, "labels": list(labels),
+                "created": created, "note": dict(note or {}), "published": one.published,
             }  # fmt: skip
             try:
                 self._place.create(_name(domain, number), json.dumps(said, allow_nan=False).encode())
             except FileExistsError:
                 continue  # another writer was faster: its entry comes first
-            return Entry(number, version, digest, tuple(labels), created, note or {})
+            return Entry(number, one.version, one.digest, tuple(labels), created, note or {}, one.published)
 
     def _entry(self, domain: str, number: int) -> Entry | None:
         name = _name(domain, number)
@@ -185,9 +219,11 @@ class Registry:
             said = json.loads(content)
             if said["domain"] != domain:
                 raise ValueError(f"it is of domain {said['domain']!r}")
+            version = int(said["version"])
             return Entry(
-                number, int(said["version"]), str(said["sha256"]), tuple(said["labels"]), said["created"], said["note"]
-            )
+                number, version, str(said["sha256"]), tuple(said["labels"]), said["created"], said["note"],
+                bool(said.get("published", number == version)),
+            )  # fmt: skip
         except (ValueError, KeyError, TypeError) as error:
             # It keeps its number, so that no later version gets it, and moves no label.
             log.error("%s is damaged and left out: %s", self._place.where(name), error)
@@ -211,6 +247,16 @@ class Registry:
         except CheckpointError:
             return False
         return True
+
+
+def _last(known: Sequence[Entry]) -> int:
+    return max((entry.version for entry in known if entry.published), default=0)
+
+
+def _next(known: Sequence[Entry]) -> int:
+    """The number of the next entry, moved on by as much as one that was adopted is ahead of its own."""
+    number = known[-1].number + 1 if known else 1
+    return number + max((entry.version - entry.number for entry in known if entry.published), default=0)
 
 
 def _blob(digest: str) -> str:

@@ -7,8 +7,9 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from livesam.engine.files.hashing import weights_hash
 from livesam.engine.serving.version import STABLE
-from livesam.engine.values.errors import LivesamError
+from livesam.engine.values.errors import CheckpointError, LivesamError
 from livesam.engine.view.look import Look
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class KeptDecoder:
         first: int | None = None,
     ) -> None:
         self.domain, self._engine, self._store, self._files, self._look = domain, engine, store, files, settings.look
+        self._agreed: set[int] = set()  # versions whose weights are known to be those on disk
         self._created: dict[int, tuple[str, str]] = {
             number: (digest, created) for number, digest, created in store.versions(domain)
         }
@@ -104,8 +106,9 @@ class KeptDecoder:
 
         Raises:
             OSError: its weights cannot be written.
+            LivesamError: the folder has other weights under this number.
         """
-        if version and version not in self._created:
+        if version and version not in self._agreed:
             self._keep(version, self.slot.weights(version))
 
     def state(self) -> dict[str, Any]:
@@ -154,11 +157,28 @@ class KeptDecoder:
             self._failed = f"version {version} serves but could not be kept: {error}"
             log.exception("version %s of domain %s could not be kept", version, self.domain)
 
+    def _agree(self, version: int, weights: DecoderWeights) -> bool:
+        """Whether these weights are kept under this number already.
+
+        Raises:
+            LivesamError: others are: a replay would take those.
+        """
+        if version not in self._created:
+            return False
+        if version not in self._agreed and weights_hash(weights) != self._created[version][0]:
+            raise LivesamError(
+                f"version {version} of domain {self.domain!r} is another decoder in the output folder than where it "
+                "comes from: give another --out"
+            )
+        self._agreed.add(version)
+        return True
+
     def _keep(self, version: int, weights: DecoderWeights) -> None:
-        if version in self._created:
+        if self._agree(version, weights):
             return
         digest = self._files.write(weights)
         self._store.note_version(self.domain, version, digest)
+        self._agreed.add(version)
         self._created = {number: (d, when) for number, d, when in self._store.versions(self.domain)}
 
 
@@ -199,3 +219,15 @@ def standing_in(preparing: Preparing) -> str | None:
     if preparing.state == "failed":
         return f"PyTorch answers, because there is no engine: {preparing.error}"
     return None
+
+
+def last_readable(domain: str, store: Store, files: WeightFiles) -> tuple[DecoderWeights | None, str | None]:
+    """The newest weights whose file can be read, None for the model's own; and what is lost if that is not the last."""
+    lost: str | None = None
+    for number, digest, _ in sorted(store.versions(domain), reverse=True):
+        try:
+            return files.read(digest), lost
+        except CheckpointError as error:
+            lost = lost or f"version {number} is lost, an earlier decoder serves: {error}"
+            log.error("domain %s: version %s is lost: %s", domain, number, error)
+    return None, lost

@@ -143,7 +143,9 @@ def test_a_damaged_record_stops_the_job_and_its_shard_stays(photos: Path, tmp_pa
 
 
 @pytest.mark.parametrize("place", ["local", "memory"])
-def test_two_jobs_on_one_target_are_refused(photos: Path, tmp_path: Path, memory: str, toy: list[int], place: str) -> None:
+def test_two_jobs_on_one_target_are_refused(
+    photos: Path, tmp_path: Path, memory: str, toy: list[int], place: str
+) -> None:
     from livesam.app.jobs.claim import claimed
 
     target = Target(str(tmp_path / "out") if place == "local" else memory)
@@ -152,7 +154,7 @@ def test_two_jobs_on_one_target_are_refused(photos: Path, tmp_path: Path, memory
     assert embed(photos, target.url).made == 9
     if place == "memory":  # the first was killed: nobody lets go of what is not a file of this machine
         target.create("job.lock", b"process 1 on elsewhere")
-        with pytest.raises(LivesamError, match="if it was killed, remove .*job.lock and run again"):
+        with pytest.raises(LivesamError, match=r"if it was killed, remove .*job\.lock and run again"):
             embed(photos, target.url)
         target.remove("job.lock")
         assert embed(photos, target.url).found == 9

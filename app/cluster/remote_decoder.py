@@ -16,6 +16,8 @@ from livesam.engine.values.adapted_info import AdaptedInfo
 from livesam.engine.values.errors import LivesamError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from livesam.app.server.settings import Settings
     from livesam.app.server.store import Store
     from livesam.app.server.weights import WeightFiles
@@ -44,11 +46,18 @@ class RemoteDecoder(KeptDecoder):
         self._registry, self._seen = registry, 0  # entries of the registry that were acted upon
         self._brought, self._own = False, registry.url == str(settings.out / REGISTRY)
         self.learning, self.retired = settings.learning, False
-        self.follow()
+        self._wrong: str | None = None  # of the last look at the registry
+        try:
+            self.follow()
+        except Exception as error:  # the registry's disk or network: the follower asks again
+            self._tell([f"the registry {registry.url} cannot be read now: {error}"])
         self._courier = Courier(domain, send)
 
     def follow(self) -> None:
-        """Serve what is stable by now. On one thread at a time; what cannot be served is said, and not tried again."""
+        """Serve what is stable by now. On one thread at a time.
+
+        What is damaged is said, and not tried again; what cannot be read now is.
+        """
         with self._lock:
             if not self._brought:
                 self._bring()
@@ -56,7 +65,6 @@ class RemoteDecoder(KeptDecoder):
             history = self._registry.history(self.domain)
             if len(history) == self._seen:
                 return
-            self._seen = len(history)
             found = self._registry.find(self.domain)
             wrong = list(found.damaged)
             try:
@@ -70,9 +78,20 @@ class RemoteDecoder(KeptDecoder):
                     self.slot.promote(found.version)
             except LivesamError as error:
                 wrong.append(str(error))
-            if wrong:
-                self._failed = "; ".join(wrong)
-                log.error("domain %s serves version %s: %s", self.domain, self.slot.current, self._failed)
+            self._tell(wrong)
+            if not found.passing:
+                self._seen = len(history)
+
+    def _tell(self, wrong: Sequence[str]) -> None:
+        """What could not be served, once; nothing more of it when that has passed."""
+        said, before = "; ".join(wrong) or None, self._wrong
+        self._wrong = said
+        if said is not None:
+            self._failed = said
+            if said != before:
+                log.error("domain %s serves version %s: %s", self.domain, self.slot.current, said)
+        elif before is not None and self._failed == before:
+            self._failed = None
 
     def _bring(self) -> None:
         """Let what this folder served last without the registry serve on: it goes there, before what will be learned.

@@ -63,12 +63,14 @@ class Found:
     Attributes:
         version: 0 for the base, whose blob is None.
         damaged: a sentence for each blob that should have come before this one and could not be read.
+        passing: whether one of those may be readable later: its place gave an error, and no wrong bytes.
     """
 
     version: int
     digest: str
     blob: bytes | None
     damaged: tuple[str, ...] = ()
+    passing: bool = False
 
 
 class Registry:
@@ -156,23 +158,29 @@ class Registry:
         Raises:
             ValueError: there is no such version.
             CheckpointError: its file is missing or damaged; the message names it.
+            OSError, or what the place raises: it cannot be read now.
         """
         return self._blob(self._version(domain, version).digest)
 
     def find(self, domain: str, label: str = STABLE) -> Found:
         """What a label leads to, or led to before where that is damaged; the base where nothing else is left."""
         damaged: list[str] = []
+        passing = False
         for entry in reversed(self.history(domain)):
             if label not in entry.labels:
                 continue
-            if entry.version == 0:
-                return Found(0, "", None, tuple(damaged))
+            blob: bytes | None = None
             try:
-                return Found(entry.version, entry.digest, self._blob(entry.digest), tuple(damaged))
+                blob = None if entry.version == 0 else self._blob(entry.digest)
             except CheckpointError as error:
-                if str(error) not in damaged:
-                    damaged.append(str(error))
-        return Found(0, "", None, tuple(damaged))
+                said = str(error)
+            except Exception as error:  # each of fsspec's file systems has errors of its own
+                passing, said = True, f"{self._place.where(_blob(entry.digest))} cannot be read now: {error}"
+            else:
+                return Found(entry.version, entry.digest, blob, tuple(damaged), passing)
+            if said not in damaged:
+                damaged.append(said)
+        return Found(0, "", None, tuple(damaged), passing)
 
     def _version(self, domain: str, version: int) -> Entry:
         for entry in self.history(domain):
@@ -231,10 +239,7 @@ class Registry:
 
     def _blob(self, digest: str) -> bytes:
         where = self._place.where(_blob(digest))
-        try:
-            blob = self._place.read(_blob(digest))
-        except OSError as error:
-            raise CheckpointError(f"the decoder {where} cannot be read: {error}") from error
+        blob = self._place.read(_blob(digest))
         if blob is None:
             raise CheckpointError(f"the decoder {where} is missing")
         if hashlib.sha256(blob).hexdigest() != digest:
@@ -244,7 +249,7 @@ class Registry:
     def _intact(self, digest: str) -> bool:
         try:
             self._blob(digest)
-        except CheckpointError:
+        except Exception:  # damaged, or its place does not say: it is written again
             return False
         return True
 

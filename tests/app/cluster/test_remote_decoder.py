@@ -18,6 +18,7 @@ from livesam.app.server.problems import NotFound
 from livesam.app.server.settings import Settings
 from livesam.app.server.store import Store
 from livesam.app.server.weights import WeightFiles
+from livesam.app.storage import Target
 from livesam.engine.files.hashing import weights_hash
 from livesam.engine.serving.slots import Slots
 from livesam.export.opening import Opening, open_engine
@@ -156,6 +157,35 @@ def test_a_number_that_another_decoder_has_here_serves_nobody(place):
     assert decoder.slot.current == 0
     assert "version 1 of domain 'cells' is another decoder in the output folder" in decoder.state()["last_error"]
     place.publish(1.0002)
+    decoder.follow()
+    assert (decoder.slot.current, decoder.state()["last_error"]) == (2, None)
+    decoder.close()
+
+
+def test_what_cannot_be_read_now_is_read_later(place, monkeypatch):
+    """Unlike damage, an error of the place passes; meanwhile the version before serves."""
+    place.publish(1.0001)
+    entry = place.publish(1.0002)
+    read, down = Target.read, [entry.digest]
+
+    def broken(self, name):
+        if any(one in name for one in down):
+            raise OSError(5, "the network is away")
+        return read(self, name)
+
+    monkeypatch.setattr(Target, "read", broken)
+    decoder = place.decoder()
+    assert decoder.slot.current == 1
+    assert "cannot be read now: [Errno 5] the network is away" in decoder.state()["last_error"]
+    down.clear()
+    decoder.follow()
+    assert (decoder.slot.current, decoder.state()["last_error"]) == (2, None)
+    decoder.close()
+    down.append("domains")  # nothing of the registry can be read
+    decoder = place.decoder()
+    assert decoder.slot.current == 0
+    assert "the registry" in decoder.state()["last_error"]
+    down.clear()
     decoder.follow()
     assert (decoder.slot.current, decoder.state()["last_error"]) == (2, None)
     decoder.close()

@@ -66,6 +66,8 @@ class Pupil:
 
         self.domain, self._files, self._registry = domain, files, registry
         found = registry.find(domain)
+        if found.passing:  # from an earlier version it would learn what was learned already, and publish over it
+            raise ConnectionError("; ".join(found.damaged))
         self._slot = engine.slot(on_publish=self._published)
         self._host = engine.session(self._slot, domain=domain)
         self._quiet = True  # what serves already is no news

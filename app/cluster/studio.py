@@ -94,7 +94,7 @@ class ClusterStudio(Studio):
             with self._changed:
                 if self._closed:
                     raise NotReady("the server is closing")
-                if not decoder.slot.closed:
+                if decoder in self._alive and not decoder.retired:  # else it made room meanwhile, and is being closed
                     decoder.users += sits_down
                     return decoder
 

@@ -86,6 +86,19 @@ def test_a_decoder_that_is_used_makes_room_when_it_is_left(studio):
     assert [one.domain for one in studio.decoders()] == ["cells"]
 
 
+def test_a_decoder_that_has_made_room_is_handed_to_nobody(studio):
+    """Between its cache and the session that asked: it is still open, and about to be closed."""
+    with studio.using("cells") as old:
+        old.retired = True
+        given, multiplexed = [old], studio._multiplexed
+        studio._multiplexed = lambda domain: given.pop() if given else studio.make(domain)
+        new = studio.decoder("cells", sits_down=True)
+    assert new is not old
+    assert (given, new.retired, new.slot.closed) == ([], False, False)
+    studio.leave(new)
+    studio._multiplexed = multiplexed
+
+
 def test_what_is_accepted_goes_to_a_learner_as_bytes(studio):
     """Arrays would lie in Ray's store until they are learned, and fill it: then every image goes by the disk."""
     with studio.using("cells") as decoder:

@@ -33,10 +33,14 @@ class Courier:
     Args:
         domain: whose.
         send: asks the domain's learner for one of ``livesam.app.cluster.learners.Learners``' calls; returns at once.
+
+    Attributes:
+        enabled: whether the domain learns; goes with every interaction, because a learner started anew does not know.
     """
 
     def __init__(self, domain: str, send: Send) -> None:
         self._domain, self._send = domain, send
+        self.enabled = True
         self._changed = threading.Condition()
         self._counts: Counter[str] = Counter()
         self._line = WaitingLine(CAPACITY, self._counts, MOST_BYTES)
@@ -63,7 +67,7 @@ class Courier:
         with self._changed:
             self._orders.append(_Asked(what, value))
             if what == "enable":
-                self._told["enabled"] = value
+                self.enabled = self._told["enabled"] = value
             self._changed.notify()
 
     def state(self) -> dict[str, Any]:
@@ -139,7 +143,8 @@ class Courier:
         with self._changed:
             self._since = time.monotonic()
         try:
-            asked = self._send(what, self._domain, *(() if what == "state" else (value,)))
+            said = {"state": (), "submit": (value, self.enabled)}.get(what, (value,))
+            asked = self._send(what, self._domain, *said)
             while not wait([asked], timeout=LOOK_S).done:
                 with self._changed:
                     if self._closing:

@@ -80,9 +80,11 @@ class Pupil:
         self._enabled = True
         self.enable(settings.learning)
 
-    def submit(self, interaction: Interaction) -> bool:
+    def submit(self, interaction: Interaction, enabled: bool) -> bool:
         """Into the line; learning happens in a thread of its own."""
-        return self._enabled and self._learner.submit(interaction)
+        if enabled != self._enabled:
+            self.enable(enabled)
+        return enabled and self._learner.submit(interaction)
 
     def enable(self, enabled: bool) -> None:
         """Learn, or do not."""
@@ -148,9 +150,9 @@ class Learners:
         self._pupils: OrderedDict[str, Pupil] = OrderedDict()
         self._lock = threading.Lock()
 
-    def submit(self, domain: str, packed: bytes) -> bool:
-        """Learn from what ``pack`` has packed, soon."""
-        return self._pupil(domain).submit(pickle.loads(packed))
+    def submit(self, domain: str, packed: bytes, enabled: bool) -> bool:
+        """Learn from what ``pack`` has packed, soon, if the domain learns; who asks knows that."""
+        return self._pupil(domain).submit(pickle.loads(packed), enabled)
 
     def enable(self, domain: str, enabled: bool) -> None:
         """Learn from what this domain is told, or do not."""

@@ -45,13 +45,14 @@ class RemoteDecoder(KeptDecoder):
         super().__init__(domain, engine, store, files, settings)
         self._registry, self._seen = registry, 0  # entries of the registry that were acted upon
         self._brought, self._own = False, registry.url == str(settings.out / REGISTRY)
-        self.learning, self.retired = settings.learning, False
+        self.retired = False
         self._wrong: str | None = None  # of the last look at the registry
         try:
             self.follow()
         except Exception as error:  # the registry's disk or network: the follower asks again
             self._tell([f"the registry {registry.url} cannot be read now: {error}"])
         self._courier = Courier(domain, send)
+        self._courier.enabled = self.learning
 
     def follow(self) -> None:
         """Serve what is stable by now. On one thread at a time.
@@ -113,13 +114,18 @@ class RemoteDecoder(KeptDecoder):
         """Take what the user said, while learning is on."""
         return self.learning and self._courier.put(interaction)
 
+    def look(self) -> None:
+        """Take what other replicas of this server were told: as ``follow``, and whether to learn."""
+        self.learning = self._courier.enabled = self._store.learning(self.domain, self._usual)
+        self.follow()
+
     def info(self) -> AdaptedInfo:
         """Where the weights come from."""
         return AdaptedInfo(model=self._engine.origin.spec.name, method="live", domain=self.domain)
 
     def enable(self, enabled: bool) -> None:
         """Learn, or leave everything as it is."""
-        self.learning = enabled
+        super().enable(enabled)
         self._courier.order("enable", enabled)
 
     def rollback(self, version: int) -> None:
@@ -136,7 +142,6 @@ class RemoteDecoder(KeptDecoder):
     def state(self) -> dict[str, Any]:
         """Everything that is to be seen, as clients get it."""
         found, told = super().state(), self._courier.state()
-        self.learning = told.get("enabled", self.learning)
         told["last_error"] = found["last_error"] or told.get("last_error")
         return {**found, **told, "enabled": self.learning}
 

@@ -50,8 +50,8 @@ class SharedDecoder(KeptDecoder):
         self.learner: Learner = self._block.enter_context(
             learn(self._host, "live", config=settings.loop, patience_s=LAST_LESSONS_S)
         )
-        if not settings.learning:
-            self.enable(False)
+        if not self.learning:
+            self.learner.pause()
 
     def submit(self, interaction: Interaction) -> bool:
         """Take what the user said, while learning is on."""
@@ -63,7 +63,7 @@ class SharedDecoder(KeptDecoder):
 
     def enable(self, enabled: bool) -> None:
         """Learn, or leave everything as it is; what is accepted meanwhile is kept, and not learned."""
-        self.learning = enabled
+        super().enable(enabled)
         if enabled:
             self.learner.resume()
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any
@@ -60,7 +61,8 @@ class KeptDecoder:
         first = max(self._created, default=1) if first is None else first
         self.slot = engine.slot(first=first, on_publish=self._published)
         self._lock = threading.Lock()
-        self.learning, self.users = True, 0
+        self._usual, self.users = settings.learning, 0
+        self.learning = store.learning(domain, self._usual)
         self.latencies_ms: deque[float] = deque(maxlen=512)
         self._failed: str | None = None
 
@@ -89,8 +91,15 @@ class KeptDecoder:
     # What the user asks for
 
     def enable(self, enabled: bool) -> None:
-        """Learn, or leave everything as it is; what is accepted meanwhile is kept, and not learned."""
-        raise NotImplementedError
+        """Learn, or leave everything as it is; what is accepted meanwhile is kept, and not learned.
+
+        It holds until the user says otherwise, for whoever opens the domain's decoder next, too.
+        """
+        self.learning = enabled
+        try:
+            self._store.set_learning(self.domain, enabled, self._usual)
+        except sqlite3.Error:  # a full disk
+            log.exception("that domain %s learns, or not, could not be noted", self.domain)
 
     def rollback(self, version: int) -> None:
         """Serve an earlier version again, and learn on from it.

@@ -160,3 +160,15 @@ def test_orders_go_before_what_is_sent_again():
     count = len(learner.heard)
     until(lambda: len(learner.heard) >= count + 1 and learner.heard[-1][0] == "submit")
     courier.close()
+
+
+def test_whether_to_learn_goes_with_every_interaction():
+    learner = Learner()
+    courier = Courier("cells", learner.send)
+    courier.put(said(1))
+    until(lambda: learner.heard)
+    courier.enabled = False  # another replica was told so
+    courier.put(said(2))
+    until(lambda: len(learner.heard) == 2)
+    assert [one[3] for one in learner.heard] == [True, False]
+    courier.close()

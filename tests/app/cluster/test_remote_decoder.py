@@ -189,3 +189,22 @@ def test_what_cannot_be_read_now_is_read_later(place, monkeypatch):
     decoder.follow()
     assert (decoder.slot.current, decoder.state()["last_error"]) == (2, None)
     decoder.close()
+
+
+def test_learning_that_was_switched_off_stays_off(place):
+    """In a decoder made anew, in another replica's, and where a learner that was started anew says that it learns."""
+    first, beside = place.decoder(), place.decoder()
+    first.enable(False)
+    beside.look()
+    assert [one.state()["enabled"] for one in (first, beside)] == [False, False]
+    first._courier._told["enabled"] = True
+    assert first.state()["enabled"] is False
+    first.close()
+    again = place.decoder()
+    assert (again.learning, again.submit(None)) == (False, False)
+    again.enable(True)
+    beside.look()
+    assert (again.learning, beside.learning) == (True, True)
+    for one in (again, beside):
+        one.close()
+    assert place.store.learning("cells", usual=False) is False  # as usual again: --no-learn holds the next time

@@ -109,11 +109,11 @@ def test_what_is_accepted_goes_to_a_learner_as_bytes(studio):
         deadline = time.monotonic() + 30
         while "submit" not in studio.learners.told and time.monotonic() < deadline:
             time.sleep(0.01)
-    domain, packed = studio.learners.told["submit"]
-    assert (domain, type(packed)) == ("cells", bytes)
+    domain, packed, enabled = studio.learners.told["submit"]
+    assert (domain, type(packed), enabled) == ("cells", bytes, True)
     learner = object.__new__(Learners)
-    learner._pupil = lambda domain: SimpleNamespace(submit=lambda interaction: interaction)
-    got = learner.submit(domain, packed)
+    learner._pupil = lambda domain: SimpleNamespace(submit=lambda interaction, enabled: interaction)
+    got = learner.submit(domain, packed, enabled)
     assert got.domain == "cells"
     assert len(packed) * 0.9 < got.nbytes < len(packed) * 2  # with what its edge filter has yet to compute
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from livesam.app.server.fields import flag, index, label_of, number, text
 from livesam.app.server.journal import clicks_of, journal
-from livesam.app.server.masks import Mask, answered, iou_of, many, ms
+from livesam.app.server.masks import answered, iou_of, many, ms
 from livesam.app.server.problems import NotFound
+from livesam.app.server.proposed import Proposed
 from livesam.app.server.studio import Studio, domain_of
 from livesam.engine.values.errors import SessionError
 from livesam.wire import mask_of
@@ -51,7 +52,7 @@ class Seat:
         self._digest = ""
         self._editing: int | None = None
         self._unlogged, self._came = False, 0.0
-        self._proposals: dict[int, tuple[Mask, float, int]] = {}
+        self._proposed = Proposed(studio.store)
         self._ops: dict[str, Callable[[Said, memoryview], Reply]] = {
             "open": self._open, "click": self._click, "box": self._box, "undo": self._undo, "redo": self._redo,
             "reset": self._reset, "candidates": self._candidates, "choose": self._choose, "preview": self._preview,
@@ -195,7 +196,12 @@ class Seat:
 
     def _accept(self, said: Said, payload: memoryview) -> Reply:
         label, rough = label_of(said), flag(said, "rough", False)
+        key = text(said, "key") if said.get("key") is not None else None
         picture, session = self._opened(), self.session
+        if key is not None and (old := self._studio.store.accepted_by(key, picture.id)) is not None:
+            session.reset()  # said twice, because the first answer was lost
+            self._editing = None
+            return {"re": said.get("id"), "object": old.public()}
         answer = session.answer()
         if answer is None or not answer.mask.any():
             raise SessionError("there is no mask to accept: click first")
@@ -213,7 +219,7 @@ class Seat:
             }  # fmt: skip
             how = journal(interaction, self._digest, session.look, session.runtime, self._studio.batch)
             try:
-                kept.append(self._studio.store.accept(found, answer.mask, how, self._editing))
+                kept.append(self._studio.store.accept(found, answer.mask, how, self._editing, key))
             except NotFound:  # deleted elsewhere: the next accept makes a new one, as the message says
                 self._editing = None
                 raise
@@ -238,27 +244,15 @@ class Seat:
     # The rest of its kind
 
     def _propose(self, said: Said, payload: memoryview) -> Reply:
-        from livesam.engine.session.proposals import propose
-
-        store, picture = self._studio.store, self._opened()
         label = None if said.get("label") is None else label_of(said)
-        objects = store.objects(picture.id)
-        masks = {one.id: store.mask(one.id) for one in objects}
-        examples = [masks[one.id] for one in objects if label in (None, one.label)]
-        if not examples:
-            raise SessionError("accept an object first: proposals are what looks like it")
         most = min(index(said, "most"), 200) if "most" in said else 50
-        found = propose(self.session, examples, list(masks.values()), most=most)
-        self._proposals = {i: (one.mask, one.iou, one.decoder_version) for i, one in enumerate(found)}
-        items = [({"id": i, "iou": round(iou, 4)}, mask) for i, (mask, iou, _) in self._proposals.items()]
-        return many(self._head(said), items)
+        found = self._proposed.find(self.session, self._opened().id, label, most)
+        return many(self._head(said), [({"id": number, "iou": round(iou, 4)}, mask) for number, iou, mask in found])
 
     def _take(self, said: Said, payload: memoryview) -> Reply:
         label, picture = label_of(said), self._opened()
         chosen = index(said, "proposal")
-        if chosen not in self._proposals:
-            raise NotFound(f"there is no proposal {chosen}: it was taken, dropped, or is of an earlier image")
-        mask, iou, version = self._proposals[chosen]
+        mask, iou, version = self._proposed[chosen]
         self._decoder.sure_of(version)
         found = {
             "image": picture.id, "domain": self.domain, "label": label, "iou": iou, "version": version, "clicks": 0,
@@ -267,12 +261,11 @@ class Seat:
         how = {"image_hash": self._digest, "hw": list(mask.shape), "domain": self.domain, "steps": []}
         kept = self._studio.store.accept(found, mask, how)
         self._studio.metrics.accepted.inc()
-        del self._proposals[chosen]
+        self._proposed.drop(chosen)
         return {"re": said.get("id"), "object": kept.public()}
 
     def _drop(self, said: Said, payload: memoryview) -> Reply:
-        if self._proposals.pop(index(said, "proposal"), None) is None:
-            raise NotFound(f"there is no proposal {said.get('proposal')}")
+        self._proposed.drop(index(said, "proposal"))
         return {"re": said.get("id")}
 
     def _opened(self) -> Picture:
@@ -282,7 +275,7 @@ class Seat:
 
     def _forget(self) -> None:
         self._editing = None
-        self._proposals.clear()
+        self._proposed.clear()
 
     # Answers
 

@@ -154,6 +154,26 @@ def test_a_damaged_or_later_database_is_said_to_be_one(tmp_path) -> None:
         Store(later)
 
 
+def test_a_database_of_before_the_keys_is_made_into_todays(tmp_path) -> None:
+    mask = np.ones((4, 6), bool)
+    found = {
+        "image": "a", "domain": "d", "label": "coin", "iou": 1.0, "version": 0, "clicks": 1, "source": "click",
+    }  # fmt: skip
+    store = Store(tmp_path)
+    store.add_image("a", "a.png", "hash", mask.shape)
+    first = store.accept(found, mask, {"steps": []})
+    store.close()
+    with sqlite3.connect(tmp_path / "annotations.sqlite") as database:
+        database.execute("DROP TABLE keys")
+        database.execute("PRAGMA user_version = 2")
+    store = Store(tmp_path)
+    assert store.object(first.id) == first
+    second = store.accept(found, mask, {"steps": []}, key="k")
+    assert store.accept(found, mask, {"steps": []}, key="k") == second
+    assert [one.id for one in store.objects("a")] == [first.id, second.id]
+    store.close()
+
+
 def test_a_failed_write_is_no_accept(photos, tmp_path, run, monkeypatch) -> None:
     with run(photos, tmp_path / "out") as server, server.wire() as wire:
         wire.ask("open", image=server.images()["coins.png"])

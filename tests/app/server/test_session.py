@@ -117,6 +117,37 @@ def test_accept_edit_paint_and_forget(server) -> None:
     assert server.http.post(f"/api/images/{image}/done", json={"done": True}).json()["state"] == "done"
 
 
+def test_an_accept_that_is_said_again_is_one_object(server) -> None:
+    ids = server.images()
+    before = len(server.http.get(f"/api/images/{ids['coins.png']}").json()["objects"])
+
+    def clicked(wire, more=0):
+        wire.ask("open", image=ids["coins.png"])
+        wire.mask("click", x=44, y=54)
+        return wire.ask("accept", label="coin", key="k" * (32 + more))
+
+    with server.wire("?domain=again") as wire:
+        first = clicked(wire)["object"]
+        assert wire.ask("accept", label="coin", key="k" * 32)["object"] == first  # its answer may have been lost
+    with server.wire("?domain=again") as wire:  # the link broke, and everything is said once more
+        assert clicked(wire)["object"] == first
+        assert wire.ask("undo")["error"]["code"] == "state"  # what was said is over
+        assert len(server.http.get(f"/api/images/{ids['coins.png']}").json()["objects"]) == before + 1
+        wire.mask("edit", object=first["id"])
+        wire.mask("click", x=44, y=75, positive=False)
+        changed = wire.ask("accept", label="coin", key="edit")["object"]
+        wire.mask("edit", object=first["id"])
+        wire.mask("click", x=44, y=75, positive=False)
+        assert wire.ask("accept", label="coin", key="edit")["object"] == changed  # its clicks are not counted twice
+        assert clicked(wire, 1)["object"]["id"] != first["id"]
+        wire.ask("open", image=ids["below/cat.jpg"])
+        wire.mask("click", x=210, y=60)
+        assert wire.ask("accept", label="cat", key="k" * 32)["error"]["code"] == "bad_request"
+        assert wire.ask("accept", label="cat", key=["k"])["error"]["code"] == "bad_request"
+        assert server.http.delete(f"/api/objects/{first['id']}").status_code == 204
+        assert clicked(wire)["error"]["code"] == "not_found"  # it does not rise from the dead
+
+
 def test_several_sessions_have_images_and_objects_of_their_own(server) -> None:
     ids = server.images()
     with server.wire("?domain=several") as one, server.wire("?domain=several") as two:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -46,6 +47,7 @@ class Seat:
     def __init__(self, studio: Studio, domain: str, private: str | None = None) -> None:
         self.id = secrets.token_hex(6)
         self._studio, self._private = studio, private
+        self._lock, self._closed = threading.Lock(), False
         self._decoder = studio.decoder(domain_of(domain, private), sits_down=True)
         self.session: Session = self._decoder.session()
         self._picture: Picture | None = None
@@ -67,8 +69,11 @@ class Seat:
         return self._decoder.domain
 
     def close(self) -> None:
-        """The client has gone."""
-        self._studio.leave(self._decoder)
+        """The client has gone; on any thread, also while it is answered."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self._studio.leave(self._decoder)
 
     def learning(self) -> dict[str, Any]:
         """What is to be seen of the learning."""
@@ -136,10 +141,14 @@ class Seat:
 
     def _domain(self, said: Said, payload: memoryview) -> Reply:
         decoder = self._studio.decoder(domain_of(text(said, "name"), self._private), sits_down=True)
-        self._studio.leave(self._decoder)
-        if decoder is not self._decoder:
+        with self._lock:
+            changed = decoder is not self._decoder
+            self._studio.leave(decoder if self._closed else self._decoder)
+            if not self._closed:
+                self._decoder = decoder
+        if changed and decoder is self._decoder:
             self.session.reset()
-            self._decoder, self.session = decoder, decoder.session()
+            self.session = decoder.session()
             self._forget()
             if self._picture is not None:
                 self._begin(self._picture)

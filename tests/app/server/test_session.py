@@ -9,6 +9,7 @@ import time
 import livesam
 import numpy as np
 import pytest
+from livesam.app.server.seat import Seat
 from livesam.wire import bits_of
 from PIL import Image
 
@@ -212,6 +213,25 @@ def test_a_private_decoder_is_nobody_elses(server) -> None:
     assert "cells" not in names
 
 
+def test_a_client_that_goes_while_its_decoder_changes_leaves_both(server, monkeypatch) -> None:
+    studio = server.studio
+    seat = Seat(studio, "gone1")
+    before = studio.decoder("gone1")
+    decoder = studio.decoder
+
+    def slow(domain, **more):
+        found = decoder(domain, **more)
+        seat.close()  # by the connection, on another thread
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(studio, "decoder", slow)
+        seat.answer({"op": "domain", "name": "gone2"}, memoryview(b""))
+    assert (before.users, studio.decoder("gone2").users) == (0, 0)
+    seat.close()
+    assert before.users == 0
+
+
 def test_the_rest_is_proposed(server) -> None:
     with server.wire("?domain=propose") as wire:
         image = server.images()["coins.png"]
@@ -262,6 +282,35 @@ def test_export_and_import_go_round(server, photos, tmp_path) -> None:
     assert server.http.post("/api/import/coco", content=b"nonsense").status_code == 422
 
 
+def test_an_import_guesses_no_image(photos, tmp_path, run) -> None:
+    """Of images with the same name in several folders, where the file has other paths than the folder."""
+    folder = tmp_path / "in"
+    for name in ("a/x.png", "b/x.png", "b/y.png"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes((photos / "coins.png").read_bytes())
+
+    def coco(*names):
+        images = [{"id": i, "file_name": name, "width": 384, "height": 303} for i, name in enumerate(names)]
+        boxes = [{"id": i, "image_id": i, "category_id": 1, "segmentation": [[5, 5, 25, 5, 25, 25 + i, 5, 25]]} for i in range(len(names))]
+        return json.dumps({"images": images, "annotations": boxes, "categories": [{"id": 1, "name": "coin"}]}).encode()
+
+    with run(folder, tmp_path / "out") as server:
+
+        def taken(*names):
+            found = server.http.post("/api/import/coco", content=coco(*names)).json()
+            items = server.http.get("/api/images").json()["items"]
+            return found["skipped"], {one["name"]: one["objects"] for one in items if one["objects"]}
+
+        skipped, objects = taken("x.png", "there/b/x.png")
+        assert objects == {}
+        assert len(skipped) == 2
+        assert "several images are called x.png, and none in the folder has this path" in skipped[0]
+        skipped, objects = taken("c/y.png", "b/y.png")  # one of them is meant, and the other is not
+        assert (len(skipped), objects) == (1, {"b/y.png": 1})
+        assert taken("c\\y.png") == ([], {"b/y.png": 2})
+        assert taken("a/x.png", "b/x.png") == ([], {"a/x.png": 1, "b/x.png": 1, "b/y.png": 2})
+
+
 def test_the_decoder_is_exported(server, tmp_path) -> None:
     got = server.http.get("/api/decoder/safetensors?domain=coins")
     assert got.status_code == 200
@@ -294,9 +343,14 @@ def test_wrong_messages_are_answered_and_nothing_breaks(server) -> None:
             b"",
             b"\xff\xff\xff\xff",
             b"1234567",
+            *(json.dumps({"op": op}) for op in (None, True, 1, 1.5, "", [], ["press"], {}, {"op": "press"})),
+            *(f'{{"op": "undo", "id": {id_}}}' for id_ in ("1e999", "[]", "[" * 500 + "]" * 500, '{"id": 1}')),
         ):
             wire.socket.send(raw)
-            assert wire.receive()[0]["error"]["code"] == "bad_request"
+            assert wire.receive()[0]["error"]["code"] == "bad_request", raw
+        for id_ in (None, True, -1, 2**80, 1.5, "", "x", "\ud800"):
+            wire.socket.send(json.dumps({"op": "reset", "id": id_}))
+            assert wire.receive()[0] == {"re": id_}
         assert wire.mask("click", x=44, y=54).any()
 
 

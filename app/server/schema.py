@@ -36,7 +36,7 @@ CREATE TABLE clicks (
 """
 # objects.bits is zlib over the bits of the box, each row padded to whole bytes; objects.log the object's steps as JSON;
 # objects.sum a CRC-32 over all the rest, because SQLite finds a page that is no page, and not a value that is another.
-# keys are what clients gave with their accepts, so that the same one twice is one object, also where that was deleted since.
+# keys are what clients gave with their accepts: the same one twice is one object, also where that was deleted since.
 SEALED = (
     "id, image, domain, label, x0, y0, x1, y1, area, iou, version, clicks, source, created, bits, log"  # in this order
 )

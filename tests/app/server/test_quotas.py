@@ -67,7 +67,7 @@ def test_a_press_is_counted_and_its_click_is_not():
 @pytest.mark.parametrize(("op", "most"), [("candidates", 10), ("compare", 10), ("propose", 10), ("preview", 6)])
 def test_what_is_only_looked_at_is_counted_and_a_hovering_mouse_leaves_some_for_clicks(op, most):
     quotas, done = Quotas(Quota(clicks_s=5), Clock()), 0
-    with pytest.raises(OverQuota):
+    with contextlib.suppress(OverQuota):
         while True:
             with quotas.asking("anna", op):
                 done += 1

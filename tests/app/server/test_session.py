@@ -64,6 +64,19 @@ def test_the_same_masks_as_a_local_session(server, photos) -> None:
     local.close()
 
 
+def test_what_a_press_took_is_said(server) -> None:
+    with server.wire("?domain=pressed") as wire:
+        wire.ask("open", image=server.images()["coins.png"])
+        assert "pressed" not in wire.ask("click", x=44, y=54)["stages"]
+        wire.ask("press", x=80, y=54, positive=False)
+        stages = wire.ask("click", x=80, y=54, positive=False)["stages"]
+        assert (stages["decode"], stages["pressed"] > 0) == (0, True)
+        wire.ask("press", x=50, y=54)
+        assert "pressed" not in wire.ask("click", x=51, y=54)["stages"]
+    (count,) = (line for line in server.http.get("/metrics").text.splitlines() if "livesam_press_seconds_count" in line)
+    assert float(count.split()[1]) >= 2
+
+
 def test_candidates_are_chosen_and_clicks_go_on_from_there(server) -> None:
     with server.wire("?domain=candidates") as wire:
         wire.ask("open", image=server.images()["below/cat.jpg"])
@@ -98,6 +111,12 @@ def test_accept_edit_paint_and_forget(server) -> None:
         again = wire.ask("accept", label="coin")["object"]
         assert (again["id"], again["clicks"]) == (object_["id"], 2)  # an edit adds to the clicks
         assert len(server.http.get(f"/api/images/{image}").json()["objects"]) == before + 1
+
+        wire.mask("edit", object=object_["id"])
+        renamed = wire.ask("accept", label="money")["object"]  # only looked at: it came about as it did
+        assert renamed == {**again, "label": "money"}
+        wire.mask("edit", object=object_["id"])
+        assert wire.ask("accept", label="coin")["object"] == again
 
         painted = np.zeros((303, 384), bool)
         painted[100:140, 200:260] = True
@@ -291,8 +310,10 @@ def test_an_import_guesses_no_image(photos, tmp_path, run) -> None:
 
     def coco(*names):
         images = [{"id": i, "file_name": name, "width": 384, "height": 303} for i, name in enumerate(names)]
-        boxes = [{"id": i, "image_id": i, "category_id": 1, "segmentation": [[5, 5, 25, 5, 25, 25 + i, 5, 25]]} for i in range(len(names))]
-        return json.dumps({"images": images, "annotations": boxes, "categories": [{"id": 1, "name": "coin"}]}).encode()
+        outline = [[5, 5, 25, 5, 25, 25 + len(names[0]), 5, 25]]
+        objects = [{"id": i, "image_id": i, "category_id": 1, "segmentation": outline} for i in range(len(names))]
+        found = {"images": images, "annotations": objects, "categories": [{"id": 1, "name": "coin"}]}
+        return json.dumps(found).encode()
 
     with run(folder, tmp_path / "out") as server:
 
@@ -307,7 +328,7 @@ def test_an_import_guesses_no_image(photos, tmp_path, run) -> None:
         assert "several images are called x.png, and none in the folder has this path" in skipped[0]
         skipped, objects = taken("c/y.png", "b/y.png")  # one of them is meant, and the other is not
         assert (len(skipped), objects) == (1, {"b/y.png": 1})
-        assert taken("c\\y.png") == ([], {"b/y.png": 2})
+        assert taken("there\\y.png") == ([], {"b/y.png": 2})
         assert taken("a/x.png", "b/x.png") == ([], {"a/x.png": 1, "b/x.png": 1, "b/y.png": 2})
 
 

@@ -24,7 +24,6 @@ from livesam.engine.values.interaction import Interaction
 from livesam.engine.values.prompt import Click, Prompt
 from livesam.engine.values.step import Step
 from livesam.engine.view.geometry import ResizeGeometry, postprocess
-from livesam.engine.view.look import Look
 from livesam.engine.view.points import geometry_of, point_count
 from livesam.engine.view.selection import select_token
 from livesam.engine.view.view import View
@@ -34,7 +33,6 @@ Mask = npt.NDArray[np.bool_]
 OWN = 6  # of the user's prompts in a view, beside the first: of twenty most teach the same
 MOST_VIEWS = 3  # the whole image, and the windows of the last answers
 KNOWN = 0.25  # a cell with less weight is nothing that a simulated user would correct
-OBEYING = Look(obey=True)
 PREPARED = StepReport("lesson", 0.0, False)
 
 
@@ -131,7 +129,10 @@ class Lessons:
             return np.array(logits)
         window = view.window
         placed = tuple(Click(click.x + window.x0, click.y + window.y0, click.positive) for click in prompt.clicks)
-        return np.array(view.corrected(logits, Prompt(placed, mask_logits=prompt.mask_logits), OBEYING)[0])
+        last = prompt.mask_logits
+        if last is not None and view.keeps_last(Prompt(placed, mask_logits=last)):
+            logits = last
+        return np.array(view.obeyed(logits, placed))
 
     def _lesson(self, view: View, prompt: Prompt, label: Label, trust: float) -> tuple[Lesson, Trunk]:
         """A lesson on a prompt in the view's pixels, and what the early layers made of that."""

@@ -17,7 +17,7 @@ from livesam.engine.files.hashing import image_hash
 from livesam.engine.files.image import read_image
 from livesam.engine.session.cache import EmbeddingCache
 from livesam.engine.session.cached_encoder import CachedEncoder
-from livesam.engine.session.question import show
+from livesam.engine.session.question import Question, corrects, moved, show
 from livesam.engine.values.errors import LivesamError
 from livesam.engine.values.painted import Painted
 from livesam.engine.values.prompt import Box, Click, Prompt
@@ -143,9 +143,12 @@ class Replay:
         if said["fed_back"] and last is not None:
             prompt = prompt.with_mask(view.fed_back(last))
         seen = view.inside(prompt)
-        output = self._serving(domain, version).decode(view.embedding, [seen])
-        token = select_token(output.ious[0], seen) if said["token"] is None else int(said["token"])
-        shown = show(view, prompt if said["token"] is None else prompt.with_mask(None), output, 0, token, look)
+        if said["token"] is None and last is not None and corrects(view, prompt, last, look):
+            shown = moved(Question(view, prompt, corrects=True), last, look)
+        else:
+            output = self._serving(domain, version).decode(view.embedding, [seen])
+            token = select_token(output.ious[0], seen) if said["token"] is None else int(said["token"])
+            shown = show(view, prompt.clicks, output, 0, token, look)
         return Step(prompt, shown.low_res_logits, shown.iou, version, window), shown.mask
 
     def _view(self, image: str, batch: int) -> tuple[View, str]:

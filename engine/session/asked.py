@@ -49,7 +49,7 @@ class Asked:
             and self.after is _last(dialogue)
             and self.whole is dialogue.whole
             and (self.number, self.domain, self.look) == (dialogue.number, dialogue.domain, dialogue.looks)
-            and self.decoded.version == version
+            and (self.decoded.version == version or self.question.corrects)
         )
 
     def at_hand(self) -> Asked:

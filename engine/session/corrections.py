@@ -52,7 +52,7 @@ class Corrections(Previews):
             output, decoded = decode(self.slot, question.view, [question.seen])
             tokens = sorted((1, 2, 3), key=lambda token: -output.ious[0, token])
             said = question.prompt.with_mask(None)
-            shown = [show(question.view, said, output, 0, token, look) for token in tokens]
+            shown = [show(question.view, said.clicks, output, 0, token, look) for token in tokens]
             self._candidates = Candidates(self._dialogue.steps[-1], question, decoded.version, tokens, shown)
             return tuple(decoded.result(one, said, started) for one in shown)
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from livesam.engine.serving.slot import DecoderSlot
     from livesam.engine.session.question import Question
     from livesam.engine.values.packed_masks import PackedMasks
-    from livesam.engine.values.prompt import Prompt
+    from livesam.engine.values.prompt import Click, Prompt
     from livesam.engine.values.protocols import Painter
     from livesam.engine.values.result import DecoderOutput
     from livesam.engine.values.step import Step
@@ -68,9 +68,9 @@ def next_step(
 
     Errors as ``decode``.
     """
-    border = moved(question, steps[-1], look) if steps else None
-    if border is not None:
-        return border, Decoded(steps[-1].decoder_version, NOT_ASKED, question.view.pixels)
+    if question.corrects:
+        last = steps[-1]
+        return moved(question, last, look), Decoded(last.decoder_version, NOT_ASKED, question.view.pixels)
     (shown,), decoded = answer(slot, question.view, [(question.prompt, question.seen)], look, rule)
     return shown, decoded
 
@@ -86,7 +86,7 @@ def answer(
         asked_for: each prompt in pixels of the whole image, and as the decoder gets it.
     """
     seen = [prompt for _, prompt in asked_for]
-    prompts = [prompt for prompt, _ in asked_for]
+    clicks = [prompt.clicks for prompt, _ in asked_for]
     _check(view, seen)
     asked = time.perf_counter()
     with slot.lease() as lease:
@@ -95,17 +95,19 @@ def answer(
             drawn = not view.draws_to_edges(look)
             masks = painter.decode_masks(view.embedding, seen, rule, draw=drawn)
             decoded = _decoded(view, version, asked, leased)
-            return _painted(painter, view, masks, prompts, look), decoded
+            return _painted(painter, view, masks, clicks, look), decoded
         output = lease.decoder.decode(view.embedding, seen)
     decoded = _decoded(view, version, asked, leased)
     tokens = [select_token(output.ious[i], prompt, rule) for i, prompt in enumerate(seen)]
-    return [show(view, prompts[i], output, i, token, look) for i, token in enumerate(tokens)], decoded
+    return [show(view, clicks[i], output, i, token, look) for i, token in enumerate(tokens)], decoded
 
 
-def _painted(painter: Painter, view: View, masks: PackedMasks, prompts: Sequence[Prompt], look: Look) -> list[Shown]:
+def _painted(
+    painter: Painter, view: View, masks: PackedMasks, clicks: Sequence[Sequence[Click]], look: Look
+) -> list[Shown]:
     """Answers that the decoder's device draws; once more, for two small copies, where their logits were corrected."""
     decoded = [np.array(logits) for logits in masks.low_res_logits]  # a view would keep those of all prompts alive
-    corrected = [view.corrected(logits, prompts[i], look) for i, logits in enumerate(decoded)]
+    corrected = [view.corrected(logits, clicks[i], look) for i, logits in enumerate(decoded)]
     begun = time.perf_counter()
     packed = dict(enumerate(masks.packed))
     changed = [i for i, (logits, _) in enumerate(corrected) if logits is not decoded[i] or packed[i].size == 0]

@@ -18,7 +18,7 @@ from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
-from livesam.engine.session.question import Question, Shown, show
+from livesam.engine.session.question import Question, Shown, corrects, moved, show
 from livesam.engine.values.embedding import ImageEmbedding
 from livesam.engine.values.errors import SessionError
 from livesam.engine.values.interaction import Interaction
@@ -157,7 +157,7 @@ class Dialogue:
             view = self._zoom.look(view, last, self.mask()[0], prompt)
         if self._feed_back and np.isfinite(last.low_res_logits).all():
             prompt = prompt.with_mask(view.fed_back(last))
-        return Question(view, prompt)
+        return Question(view, prompt, corrects(view, prompt, last, self.looks))
 
     def hear(self, question: Question, output: DecoderOutput, version: int = 0, token: int | None = None) -> Shown:
         """Take the decoder's answer to a question as the object's next step.
@@ -166,8 +166,10 @@ class Dialogue:
             version: the decoder slot's version that answered.
             token: which of the four masks to show; None leaves that to the rule.
         """
+        if question.corrects:
+            return self.take(question, moved(question, self._steps[-1], self.looks), version, token)
         chosen = select_token(output.ious[0], question.seen, self.rule) if token is None else token
-        shown = show(question.view, question.prompt, output, 0, chosen, self.looks)
+        shown = show(question.view, question.prompt.clicks, output, 0, chosen, self.looks)
         return self.take(question, shown, version, token)
 
     def take(self, question: Question, shown: Shown, version: int = 0, token: int | None = None) -> Shown:
@@ -192,8 +194,9 @@ class Dialogue:
 
     def choose(self, question: Question, shown: Shown, version: int, token: int) -> None:
         """Take another of the decoder's masks, ``token``, as the answer of the last step, whose question it was."""
-        self._steps.pop()
+        domain, _ = self._object_domain, self._steps.pop()
         self.take(question, shown, version, token)
+        self._object_domain = domain
 
     def paint(self, mask: Mask) -> None:
         """Take a mask that the user painted, bool ``(H, W)``, as the object's next step; later prompts go on from it.

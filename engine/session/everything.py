@@ -74,7 +74,7 @@ def propose_everything(session: Session, sieve: Sieve = Sieve()) -> Iterator[Pro
     masks = [one.logits[::THINNED, ::THINNED] > 0 for one in found]
     for i in distinct(masks, sieve.overlap)[: sieve.most]:
         one = found[i]
-        _, mask, _ = view.shown(one.logits, Prompt((one.click,)), session.look)
+        _, mask, _ = view.shown(one.logits, (one.click,), session.look)
         if mask.any():
             yield Proposal(mask, one.iou, 0.0, one.version)
 

@@ -168,7 +168,7 @@ class Previews:
         prompt = fitted(prompt, view.hw)
         with self.right_of_way.click():
             output, decoded = decode(self.slot, view, [prompt])
-            shown = [show(view, prompt, output, 0, token, PLAIN) for token in range(4)]
+            shown = [show(view, (), output, 0, token, PLAIN) for token in range(4)]
             return tuple(decoded.result(one, prompt, started) for one in shown)
 
     def _view(self, embedding: ImageEmbedding, image: npt.NDArray[np.uint8]) -> View:

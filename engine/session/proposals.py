@@ -119,7 +119,7 @@ def _answers(
     tokens = 1 + np.argmax(ious - 0.5 * np.abs(sizes - usual), axis=1)
     look = session.look
     return [
-        (click, show(view, Prompt((click,)), output, i, int(tokens[i]), look), decoded.version)
+        (click, show(view, (click,), output, i, int(tokens[i]), look), decoded.version)
         for i, click in enumerate(clicks)
     ]
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from livesam.engine.values.prompt import Prompt
+from livesam.engine.values.prompt import Click, Prompt
 from livesam.engine.values.result import DecoderOutput
 from livesam.engine.values.step import Step
 from livesam.engine.values.window import Window
@@ -20,10 +20,12 @@ class Question:
     Attributes:
         view: what it looks at.
         prompt: clicks and box in pixels of the whole image; the fed-back mask is the view's.
+        corrects: the newest click only moves the fed-back mask's border, so the decoder need not be asked.
     """
 
     view: View
     prompt: Prompt
+    corrects: bool = False
 
     @property
     def seen(self) -> Prompt:
@@ -32,8 +34,8 @@ class Question:
 
     @property
     def redrawn(self) -> Question:
-        """Asked for the decoder's own mask, even where the newest click only moves the border of the last one."""
-        return replace(self, prompt=self.prompt.with_mask(None))
+        """Asked for the decoder's own mask, whatever the newest click is about."""
+        return replace(self, corrects=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,27 +57,35 @@ class Shown:
     stages: Mapping[str, float] = field(default_factory=dict)
 
 
-def show(view: View, prompt: Prompt, output: DecoderOutput, index: int, token: int, look: Look) -> Shown:
+def show(view: View, clicks: Sequence[Click], output: DecoderOutput, index: int, token: int, look: Look) -> Shown:
     """One of the decoder's masks as the user sees it.
 
     Args:
-        prompt: its clicks in pixels of the whole image; its mask is the view's, None to show the decoder's answer
-            whatever was shown before.
+        clicks: in pixels of the whole image.
         index: which of the prompts of the output.
         token: which of its four masks.
     """
-    logits, mask, stages = view.shown(output.low_res_logits[index, token], prompt, look)
+    logits, mask, stages = view.shown(output.low_res_logits[index, token], clicks, look)
     return Shown(mask, logits, float(output.ious[index, token]), view.window, stages)
 
 
-def moved(question: Question, last: Step, look: Look) -> Shown | None:
-    """What is shown for a click that only moves the last mask's border, bit for bit as ``show`` has it.
+def corrects(view: View, prompt: Prompt, last: Step, look: Look) -> bool:
+    """Whether the next answer is the last one with its border moved (``engine/view/border.py``).
 
-    Returns:
-        None where the decoder has to be asked.
+    So it is for a new click where the last answer was the decoder's, or made of one in this way. A mask that the user
+    painted is left to the decoder: what was clicked before may contradict it.
+
+    Args:
+        prompt: what the next answer is for, in pixels of the whole image; its mask is the view's.
     """
+    new_click = len(prompt.clicks) > len(last.prompt.clicks) and prompt.box == last.prompt.box
+    return look.obey and new_click and last.painted is None and view.keeps_last(prompt)
+
+
+def moved(question: Question, last: Step, look: Look) -> Shown:
+    """What is shown for a question that ``corrects`` the last step: its mask with the border moved."""
     view, logits = question.view, question.prompt.mask_logits
-    if logits is None or not look.obey or not view.keeps_last(question.prompt):
-        return None
-    logits, mask, stages = view.shown(logits, question.prompt, look)
+    if logits is None:
+        raise ValueError("there is no mask to correct: ask the decoder")
+    logits, mask, stages = view.shown(logits, question.prompt.clicks, replace(look, edges=False))
     return Shown(mask, logits, last.iou, view.window, stages)

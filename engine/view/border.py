@@ -26,7 +26,7 @@ Logits = npt.NDArray[np.float32]
 FROM_CLICK = 3  # before that the decoder knows better where the object is
 NEAR = 0.25  # of the mask's thickness: further from the border than that, a click is about something else
 FEWEST = 16  # cells of a mask that has a border to speak of
-FURTHEST = 16.0  # cells that a border moves for a decoder's answer; further, it is the answer that is wrong
+FURTHEST = 1 / 8  # of the side of the low-res logits: further, a border does not move, it is the answer that is wrong
 REACH = 3 / 64  # least standard deviation of a change in place, of the side of the low-res logits
 WIDTH = 4.0  # and in distances of the click from the border
 WIDEST = 1.0  # most, of the mask's thickness: leaves and cracks must not melt
@@ -51,12 +51,18 @@ def moves_border(last: Logits, clicks: Sequence[Click], geometry: ResizeGeometry
     row, column = (min(max(round(float(place)), 0), side - 1) for place, side in zip((y, x), mask.shape, strict=True))
     if mask[row, column] == newest.positive:
         return False
-    distance = _distance(mask)
-    return bool(abs(distance[row, column]) <= NEAR * _thickness(distance))
+    distance = _distance(mask, geometry)
+    return bool(abs(distance[row, column]) <= min(NEAR * _thickness(distance), FURTHEST * max(mask.shape)))
 
 
 def moved(
-    logits: Logits, colours: Colours, places: Float64, cells: npt.NDArray[np.int_], signs: Float64, said: Float64
+    logits: Logits,
+    colours: Colours,
+    places: Float64,
+    cells: npt.NDArray[np.int_],
+    signs: Float64,
+    said: Float64,
+    geometry: ResizeGeometry,
 ) -> Logits:
     """The logits with their border past each click that contradicts them; the same array where none does.
 
@@ -66,30 +72,37 @@ def moved(
         places, cells: x and y of each click in cells, and rounded: ``(K, 2)``.
         signs: 1 or -1 for what each says, ``(K,)``.
         said: the logits at the clicks, ``(K,)``.
+        geometry: of the window.
     """
     wrong = signs * said <= 0
     mask = logits > 0
     if not wrong.any() or mask.sum() < FEWEST or mask[: len(colours), : colours.shape[1]].all():
         return logits
-    distance = _distance(mask)
+    distance = _distance(mask, geometry)
     here = distance[cells[:, 1], cells[:, 0]].astype(np.float64)
-    depth = np.where(wrong, np.maximum(np.abs(here), 1), 0)
-    if depth.max() > FURTHEST:
+    wrong &= np.abs(here) <= FURTHEST * max(logits.shape)
+    if not wrong.any():
         return logits
+    depth = np.where(wrong, np.maximum(np.abs(here), 1), 0)
     reach = np.minimum(np.maximum(REACH * max(logits.shape), WIDTH * depth), WIDEST * _thickness(distance))
     bumps = bumps_at(places, cells, colours, logits.shape, reach, LIKENESS)
     change = correction(bumps, places, np.where(wrong, signs * depth - here, 0))
     result, after = logits.copy(), distance + change
-    turned = (after > 0) != mask
+    turned = (after > 0) != (distance > 0)
     result[turned] = np.clip(after[turned], -2, 2)  # cells, taken as logits: small at the new border
     return result
 
 
-def _distance(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
-    """Cells to the border, positive inside."""
-    inside = mask.astype(np.uint8)
+def _distance(mask: npt.NDArray[np.bool_], geometry: ResizeGeometry) -> npt.NDArray[np.float32]:
+    """Cells to the border, positive inside. The image's own edges are none: a mask goes on beyond them."""
+    rows, columns = (-(-side // 4) for side in geometry.resized_hw)
+    inside = mask[:rows, :columns].astype(np.uint8)
+    if inside.all():
+        return np.full(mask.shape, max(mask.shape), np.float32)
     into, out_of = (cv2.distanceTransform(side, cv2.DIST_L2, 5) - np.float32(0.5) for side in (inside, 1 - inside))
-    return np.asarray(np.where(mask, into, -out_of), np.float32)
+    distance = np.where(inside > 0, into, -out_of)
+    beyond = ((0, mask.shape[0] - rows), (0, mask.shape[1] - columns))
+    return np.asarray(np.pad(distance, beyond, mode="edge"), np.float32)
 
 
 def _thickness(distance: npt.NDArray[np.float32]) -> float:

@@ -47,7 +47,7 @@ def obey(logits: Logits, colours: Colours, clicks: Sequence[Click], geometry: Re
     latest = list({(x, y): index for index, (x, y) in enumerate(cells.tolist())}.values())
     places, cells = places[latest], cells[latest]
     signs = np.array([1.0 if clicks[index].positive else -1.0 for index in latest])
-    corrected = moved(logits, colours, places, cells, signs, at(logits, places))
+    corrected = moved(logits, colours, places, cells, signs, at(logits, places), geometry)
     said = at(corrected, places)
     missing = np.where(signs * said < MARGIN, signs * MARGIN - said, 0.0)
     if missing.any():

@@ -137,38 +137,39 @@ class View:
         return Prompt(self.window.clicks(prompt.clicks), box, prompt.mask_logits)
 
     def fed_back(self, last: Step) -> Logits:
-        """The low-res logits of the object's last answer as this view's."""
+        """The low-res logits of the object's last answer as this view's; a painted mask's are made for it."""
+        if last.painted is not None:
+            return logits_of(last.painted.mask()[self.window.part], self.image_size, self.low_res_hw)
         return carried(last.low_res_logits, last.window, self.window, self.image_size)
 
     def draws_to_edges(self, look: Look) -> bool:
         """Whether every answer's logits change before they are drawn."""
         return look.edges and self.edges is not None
 
-    def corrected(self, low_res: Logits, prompt: Prompt, look: Look) -> tuple[Logits, dict[str, float]]:
+    def corrected(self, low_res: Logits, clicks: Sequence[Click], look: Look) -> tuple[Logits, dict[str, float]]:
         """An answer's low-res logits as they are shown, and the milliseconds of each stage; the same where unchanged.
 
         Args:
             low_res: float32 ``(4h, 4w)``, the decoder's.
-            prompt: its clicks in pixels of the whole image; its mask is what the window showed before.
+            clicks: in pixels of the whole image.
             look: whether to obey clicks, and to draw to edges where the image's colours are at hand.
         """
         logits, stages, begun = low_res, {}, time.perf_counter()
-        last = prompt.mask_logits if look.obey and self.keeps_last(prompt) else None
-        if last is None and look.edges and self.edges is not None:
+        if look.edges and self.edges is not None:
             logits = self.edges.drawn(low_res)
             stages["edges"] = (time.perf_counter() - begun) * 1e3
         if look.obey:
             begun = time.perf_counter()
-            logits = self.obeyed(logits if last is None else last.copy(), prompt.clicks)
+            logits = self.obeyed(logits, clicks)
             stages["obey"] = (time.perf_counter() - begun) * 1e3
         return logits, stages
 
-    def shown(self, low_res: Logits, prompt: Prompt, look: Look) -> tuple[Logits, Mask, dict[str, float]]:
+    def shown(self, low_res: Logits, clicks: Sequence[Click], look: Look) -> tuple[Logits, Mask, dict[str, float]]:
         """An answer as it is shown: its low-res logits, its mask, and the milliseconds of each stage.
 
         Arguments as for ``corrected``; ``low_res`` is not kept.
         """
-        logits, stages = self.corrected(low_res, prompt, look)
+        logits, stages = self.corrected(low_res, clicks, look)
         if logits is low_res:
             logits = low_res.copy()  # a view would keep all masks of all prompts alive
         mask, drawing = self.mask(logits)

@@ -61,7 +61,19 @@ def test_a_killed_server_loses_nothing_and_replay_gives_the_same_masks(photos, t
             session.click(x, y)
             masks.append(session.accept(label="coin"))
         session.click(*COINS[3])
-        session.click(COINS[3][0] + 30, COINS[3][1], positive=False)
+        mask = session.click(COINS[3][0] + 30, COINS[3][1], positive=False).mask
+        asked = []
+        for outside in (2, -2):  # the border is moved outwards, and back: no decoder is asked
+            column = int(np.flatnonzero(mask.any(0))[0])
+            row = int(np.flatnonzero(mask[:, column])[0])
+            moved = session.click(column - outside, row, positive=outside > 0)
+            mask = moved.mask
+            asked.append(moved.timings_ms.get("decode"))
+        assert 0 in asked
+        painted = mask.copy()
+        painted[: COINS[3][1]] = False  # half of it erased
+        session.paint(painted)
+        session.click(COINS[3][0], COINS[3][1] + 3)
         masks.append(session.accept(label="coin"))
         session.box(250, 100, 290, 140)
         masks.append(session.accept(label="coin"))
@@ -101,7 +113,7 @@ def test_a_killed_server_loses_nothing_and_replay_gives_the_same_masks(photos, t
         stop(process)
 
     assert replay(out) == 0, capsys.readouterr().err
-    assert "6 objects, 7 answers: every mask is the same" in capsys.readouterr().out
+    assert "6 objects, 11 answers: every mask is the same" in capsys.readouterr().out
     assert livesam_command(["export", "annotations", str(out), "-f", "coco", "-o", str(tmp_path / "c.json")]) == 0
     assert len(json.loads((tmp_path / "c.json").read_text())["annotations"]) == 6
 

@@ -6,8 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from livesam.engine.session.question import Question, corrects, moved
 from livesam.engine.values.embedding import ImageEmbedding
-from livesam.engine.values.prompt import Click, Prompt
+from livesam.engine.values.painted import Painted
+from livesam.engine.values.prompt import Box, Click, Prompt
+from livesam.engine.values.step import Step
 from livesam.engine.values.window import Window
 from livesam.engine.view.border import FEWEST, FROM_CLICK, NEAR, moves_border
 from livesam.engine.view.geometry import ResizeGeometry
@@ -100,27 +103,70 @@ def test_a_negative_click_takes_as_much_away(last: np.ndarray) -> None:
     assert not ((result > 0) & ~(last > 0)).any()
 
 
-def test_what_is_shown_is_the_last_mask_corrected_and_not_the_decoders_new_one(view: View, last: np.ndarray) -> None:
-    redrawn = np.full((128, 128), -6.0, np.float32)
-    redrawn[50:94, 34:96] = 6.0  # has the piece, and has lost the upper part
-    prompt = Prompt((*EARLIER, at_cell(91.5, 64)), mask_logits=last)
-    for look in (Look(obey=True), Look(obey=True, edges=True)):
-        logits, mask, _ = view.shown(redrawn, prompt, look)
-        assert mask[4 * 40, 4 * 60], "the upper part stays"
-        assert mask[4 * 64 + 2, 4 * 92], "and the piece is there"
-        assert logits is not last
-    for told, look in ((prompt.with_mask(None), Look(obey=True)), (prompt, Look())):
-        shown = view.shown(redrawn, told, look)[1]
-        assert not shown[4 * 40, 4 * 60], "asked for the decoder's own"
+def test_the_images_own_edges_are_no_borders(last: np.ndarray) -> None:
+    """On all four sides alike: a wide image is padded below, a tall one on the right."""
+    geometry = ResizeGeometry.of((300, 512), 512)  # 75 rows of cells
+    for rows, y in ((slice(0, 60), 2), (slice(15, 75), 72)):
+        logits = np.full((128, 128), -6.0, np.float32)
+        logits[rows, 30:90] = 6.0
+        assert not moves_border(logits, (*EARLIER, at_cell(60, y, positive=False)), geometry), "deep inside"
 
 
-def test_a_newest_click_beyond_the_window_is_no_correction_in_it(view: View, last: np.ndarray) -> None:
-    window = replace(view, window=Window(0, 0, 400, 400))
-    assert not window.keeps_last(Prompt((*EARLIER, Click(450, 300)), mask_logits=last))
-    assert not replace(view, colours=None).keeps_last(Prompt((*EARLIER, at_cell(91.5, 64)), mask_logits=last))
+def test_a_border_moves_as_far_as_a_click_may_be_from_it_on_finer_grids_too() -> None:
+    geometry = ResizeGeometry.of((1024, 1024), 1024)
+    logits = np.full((256, 256), -6.0, np.float32)
+    logits[38:218, 8:188] = 6.0
+    colours = low_res_colours(np.full((1024, 1024, 3), 90, np.uint8), geometry)
+    for depth in range(4, 60, 4):
+        clicks = (*EARLIER, at_cell(188 + depth, 128))
+        if moves_border(logits, clicks, geometry):
+            result = obey(logits, colours, clicks, geometry)
+            assert np.flatnonzero(result[128] > 0).max() > 188 + 1.5 * depth
+    assert moves_border(logits, (*EARLIER, at_cell(208, 128)), geometry)
+    deep = (at_cell(250, 250), at_cell(208, 128))  # the first is another object: it must not hold back the second
+    assert np.flatnonzero(obey(logits, colours, deep, geometry)[128] > 0).max() > 218
 
 
-def test_the_last_answer_is_not_written_to(view: View, last: np.ndarray) -> None:
+def asked(view: View, last: np.ndarray, *clicks: Click, painted: bool = False) -> tuple[Prompt, Step]:
+    """The next prompt, and the step before it."""
+    mask = Painted.of(view.mask(last)[0]) if painted else None
+    step = Step(Prompt(clicks[:-1]), last, 0.9, 3, view.window, painted=mask)
+    return Prompt(clicks, mask_logits=last), step
+
+
+def test_which_questions_correct_the_last_answer(view: View, last: np.ndarray) -> None:
+    obeying = Look(obey=True)
+    prompt, step = asked(view, last, *EARLIER, at_cell(91.5, 64))
+    assert corrects(view, prompt, step, obeying)
+    assert not corrects(view, prompt, step, Look())
+    assert not corrects(view, prompt.with_mask(None), step, obeying), "nothing is fed back"
+    assert not corrects(view, *asked(view, last, *EARLIER, at_cell(91.5, 64), painted=True), obeying)
+    same = replace(step, prompt=prompt.with_mask(None))
+    boxed = replace(prompt, box=Box(100, 100, 400, 400))
+    assert not corrects(view, boxed, same, obeying), "a box is new, and the click an old one"
+    assert not corrects(replace(view, colours=None), prompt, step, obeying)
+    window = replace(view, window=Window(0, 0, 300, 300))
+    assert not corrects(window, prompt, step, obeying), "the click is beyond the window"
+
+
+def test_what_is_shown_then_is_the_last_mask_corrected_and_not_a_new_one(view: View, last: np.ndarray) -> None:
     before = last.copy()
-    view.corrected(last, Prompt((*EARLIER, at_cell(91.5, 64)), mask_logits=last), Look(obey=True))
+    prompt, step = asked(view, last, *EARLIER, at_cell(91.5, 64))
+    for look in (Look(obey=True), Look(obey=True, edges=True)):
+        shown = moved(Question(view, prompt, corrects=True), step, look)
+        assert shown.mask[4 * 40, 4 * 60], "what was there stays"
+        assert shown.mask[4 * 64 + 2, 4 * 92], "and the piece is there"
+        assert shown.iou == step.iou
     assert np.array_equal(last, before)
+
+
+def test_a_painted_mask_is_fed_back_as_finely_as_the_window_sees(view: View) -> None:
+    mask = np.zeros(HW, np.bool_)
+    mask[100:121, 200:207] = True
+    window = replace(view, window=Window(190, 90, 220, 130))
+    step = Step(
+        Prompt((Click(203, 110),)), np.zeros((128, 128), np.float32), 1.0, 0, view.window, painted=Painted.of(mask)
+    )
+    wanted = mask[window.window.part]
+    got = window.mask(window.fed_back(step))[0][window.window.part]
+    assert (got & wanted).sum() / (got | wanted).sum() > 0.95

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from livesam.engine.values.errors import LivesamError, SessionError
 from livesam.engine.values.result import MaskResult
-from livesam.talk import RemoteObject, Talk, there, unreachable
+from livesam.talk import Read, RemoteObject, T, Talk, there, unreachable
 from livesam.wire import bits_of
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class RemoteSession:
 
     def set_image(self, image: str | Path) -> None:
         """Open an image of the server's folder by its name, its path or its id, and begin a new object."""
-        self._ask("open", image=self._talk.find(image))
+        self._ask(self._talk.over, "open", image=self._talk.find(image))
 
     def click(self, x: float, y: float, positive: bool = True) -> MaskResult:
         """Add a click on (or, not ``positive``, off) the object, in pixels of the original image."""
@@ -57,9 +57,22 @@ class RemoteSession:
         """Set the object's box."""
         return there(self._mask("box", x0=x0, y0=y0, x1=x1, y1=y1))
 
-    def preview(self, x: float, y: float) -> MaskResult:
+    def preview(self, x: float, y: float, positive: bool = True) -> MaskResult:
         """The answer to a first click here; changes nothing."""
-        return there(self._mask("preview", x=x, y=y))
+        return there(self._mask("preview", x=x, y=y, positive=positive))
+
+    def press(self, x: float, y: float, positive: bool = True) -> None:
+        """The button is down: ``click`` at the same place then has its answer at hand."""
+        self._ask(self._talk.plain, "press", x=x, y=y, positive=positive)
+
+    @property
+    def clicks(self) -> int:
+        """Clicks and boxes of the current object so far."""
+        return self._talk.clicks
+
+    def answer(self) -> MaskResult | None:
+        """The current object's last answer; None before the first click."""
+        return self._talk.answer
 
     def undo(self) -> MaskResult | None:
         """Take the last click or box back; the answer before it, or None if there is none left."""
@@ -71,12 +84,11 @@ class RemoteSession:
 
     def reset(self) -> None:
         """Forget the current object's clicks; the image stays."""
-        self._ask("reset")
-        self._talk.mask = None
+        self._ask(self._talk.over, "reset")
 
     def candidates(self) -> tuple[MaskResult, ...]:
         """The masks that the decoder has for the last click, the likeliest first; ``choose`` takes one."""
-        return tuple(result for _, result in self._talk.results(*self._ask("candidates")))
+        return tuple(result for _, result in self._ask(self._talk.results, "candidates"))
 
     def choose(self, index: int) -> MaskResult:
         """Take one of ``candidates`` instead of the last answer."""
@@ -85,20 +97,23 @@ class RemoteSession:
     def paint(self, mask: npt.NDArray[np.bool_]) -> MaskResult:
         """Take a mask as it was painted, bool ``(H, W)`` of the image."""
         box, bits = bits_of(np.asarray(mask, bool))
-        return there(self._talk.result(*self._ask("paint", bits, box=box)))
+        return there(self._ask(self._talk.result, "paint", bits, box=box))
 
-    def accept(self, *, rough: bool = False, label: str = "object") -> RemoteObject:
-        """The mask is right: it is on the server's disk when this returns, and the decoder learns from it."""
-        return self._talk.accepted(self._ask("accept", label=label, rough=rough)[0])
+    def accept(self, *, rough: bool = False, label: str = "object", key: str | None = None) -> RemoteObject:
+        """The mask is right: it is on the server's disk when this returns, and the decoder learns from it.
+
+        ``key``, of your own for each object, makes it safe to say all of it again where the answer was lost.
+        """
+        return self._ask(self._talk.accepted, "accept", label=label, rough=rough, key=key)
 
     def propose(self, label: str | None = None, *, most: int = 50) -> list[tuple[int, MaskResult]]:
         """Masks of what looks like the objects that were accepted on this image, by numbers for ``take``."""
         said = {"most": most} if label is None else {"most": most, "label": label}
-        return [(one["id"], result) for one, result in self._talk.results(*self._ask("propose", **said))]
+        return [(one["id"], result) for one, result in self._ask(self._talk.results, "propose", **said)]
 
     def take(self, proposal: int, label: str) -> int:
         """Accept a proposal; the object's id."""
-        return int(self._ask("take", proposal=proposal, label=label)[0]["object"]["id"])
+        return int(self._ask(self._talk.plain, "take", proposal=proposal, label=label)["object"]["id"])
 
     @property
     def domain(self) -> str:
@@ -107,7 +122,7 @@ class RemoteSession:
 
     @domain.setter
     def domain(self, domain: str) -> None:
-        self._ask("domain", name=domain)
+        self._ask(self._talk.over, "domain", name=domain)
         self._domain = domain
 
     def learning(self) -> dict[str, Any]:
@@ -120,9 +135,10 @@ class RemoteSession:
         self._block.close()
 
     def _mask(self, op: str, **said: Any) -> MaskResult | None:
-        return self._talk.result(*self._ask(op, **said))
+        return self._ask(self._talk.result, op, **said)
 
-    def _ask(self, op: str, payload: bytes | None = None, **said: Any) -> tuple[dict[str, Any], memoryview]:
+    def _ask(self, read: Read[T], op: str, payload: bytes | None = None, **said: Any) -> T:
+        """What ``read`` makes of the answer, before anybody else may ask."""
         from websockets.exceptions import ConnectionClosed
 
         with self._lock:
@@ -134,7 +150,7 @@ class RemoteSession:
                 raise SessionError(f"the session on {self._talk.base} has ended: {error}") from error
             except TimeoutError as error:
                 raise SessionError(f"{self._talk.base} did not answer for {ANSWER_S:.0f} s") from error
-        return found
+            return read(*found)
 
 
 def connect(

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from livesam.engine.values.errors import LivesamError, SessionError
 from livesam.engine.values.result import MaskResult
-from livesam.talk import RemoteObject, Talk, there, unreachable
+from livesam.talk import Read, RemoteObject, T, Talk, there, unreachable
 from livesam.wire import bits_of
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class AsyncRemoteSession:
 
     async def set_image(self, image: str | Path) -> None:
         """Open an image of the server's folder."""
-        await self._ask("open", image=await asyncio.to_thread(self._talk.find, image))
+        await self._ask(self._talk.over, "open", image=await asyncio.to_thread(self._talk.find, image))
 
     async def click(self, x: float, y: float, positive: bool = True) -> MaskResult:
         """Add a click."""
@@ -54,9 +54,22 @@ class AsyncRemoteSession:
         """Set the object's box."""
         return there(await self._mask("box", x0=x0, y0=y0, x1=x1, y1=y1))
 
-    async def preview(self, x: float, y: float) -> MaskResult:
+    async def preview(self, x: float, y: float, positive: bool = True) -> MaskResult:
         """The answer to a first click here."""
-        return there(await self._mask("preview", x=x, y=y))
+        return there(await self._mask("preview", x=x, y=y, positive=positive))
+
+    async def press(self, x: float, y: float, positive: bool = True) -> None:
+        """The button is down: ``click`` at the same place then has its answer at hand."""
+        await self._ask(self._talk.plain, "press", x=x, y=y, positive=positive)
+
+    @property
+    def clicks(self) -> int:
+        """Clicks and boxes of the current object so far."""
+        return self._talk.clicks
+
+    def answer(self) -> MaskResult | None:
+        """The current object's last answer; None before the first click."""
+        return self._talk.answer
 
     async def undo(self) -> MaskResult | None:
         """Take the last click or box back."""
@@ -68,12 +81,11 @@ class AsyncRemoteSession:
 
     async def reset(self) -> None:
         """Forget the current object's clicks."""
-        await self._ask("reset")
-        self._talk.mask = None
+        await self._ask(self._talk.over, "reset")
 
     async def candidates(self) -> tuple[MaskResult, ...]:
         """The masks that the decoder has for the last click, the likeliest first; ``choose`` takes one."""
-        return tuple(result for _, result in self._talk.results(*await self._ask("candidates")))
+        return tuple(result for _, result in await self._ask(self._talk.results, "candidates"))
 
     async def choose(self, index: int) -> MaskResult:
         """Take one of ``candidates`` instead of the last answer."""
@@ -82,20 +94,20 @@ class AsyncRemoteSession:
     async def paint(self, mask: npt.NDArray[np.bool_]) -> MaskResult:
         """Take a mask as it was painted, bool ``(H, W)`` of the image."""
         box, bits = bits_of(np.asarray(mask, bool))
-        return there(self._talk.result(*await self._ask("paint", bits, box=box)))
+        return there(await self._ask(self._talk.result, "paint", bits, box=box))
 
-    async def accept(self, *, rough: bool = False, label: str = "object") -> RemoteObject:
+    async def accept(self, *, rough: bool = False, label: str = "object", key: str | None = None) -> RemoteObject:
         """The mask is right."""
-        return self._talk.accepted((await self._ask("accept", label=label, rough=rough))[0])
+        return await self._ask(self._talk.accepted, "accept", label=label, rough=rough, key=key)
 
     async def propose(self, label: str | None = None, *, most: int = 50) -> list[tuple[int, MaskResult]]:
         """Masks of what looks like the objects that were accepted on this image, by numbers for ``take``."""
         said = {"most": most} if label is None else {"most": most, "label": label}
-        return [(one["id"], result) for one, result in self._talk.results(*await self._ask("propose", **said))]
+        return [(one["id"], result) for one, result in await self._ask(self._talk.results, "propose", **said)]
 
     async def take(self, proposal: int, label: str) -> int:
         """Accept a proposal; the object's id."""
-        return int((await self._ask("take", proposal=proposal, label=label))[0]["object"]["id"])
+        return int((await self._ask(self._talk.plain, "take", proposal=proposal, label=label))["object"]["id"])
 
     @property
     def domain(self) -> str:
@@ -104,7 +116,7 @@ class AsyncRemoteSession:
 
     async def set_domain(self, domain: str) -> None:
         """Take the decoder of that domain, and begin a new object."""
-        await self._ask("domain", name=domain)
+        await self._ask(self._talk.over, "domain", name=domain)
         self._domain = domain
 
     async def learning(self) -> dict[str, Any]:
@@ -118,9 +130,10 @@ class AsyncRemoteSession:
         await self._socket.close()
 
     async def _mask(self, op: str, **said: Any) -> MaskResult | None:
-        return self._talk.result(*await self._ask(op, **said))
+        return await self._ask(self._talk.result, op, **said)
 
-    async def _ask(self, op: str, payload: bytes | None = None, **said: Any) -> tuple[dict[str, Any], memoryview]:
+    async def _ask(self, read: Read[T], op: str, payload: bytes | None = None, **said: Any) -> T:
+        """What ``read`` makes of the answer, before anybody else may ask."""
         from websockets.exceptions import ConnectionClosed
 
         async with self._lock:
@@ -130,7 +143,7 @@ class AsyncRemoteSession:
                     pass
             except ConnectionClosed as error:
                 raise SessionError(f"the session on {self._talk.base} has ended: {error}") from error
-        return found
+            return read(*found)
 
 
 async def connect_async(

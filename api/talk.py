@@ -6,10 +6,10 @@ import json
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,9 @@ from livesam.engine.values.errors import LivesamError, SessionError
 from livesam.engine.values.result import MaskResult
 from livesam.engine.values.window import Window
 from livesam.wire import mask_of, pack, parse, unpack
+
+T = TypeVar("T")
+Read: TypeAlias = Callable[[Mapping[str, Any], memoryview], T]  # makes something of an answer
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,7 +55,8 @@ class Talk:
         self._private = private
         self.address = f"ws{self.base[4:]}/api/session?{self.query(domain)}"
         self._asked = 0
-        self.mask: npt.NDArray[np.bool_] | None = None  # of the last answer
+        self.answer: MaskResult | None = None  # the last one about the object
+        self.clicks = 0  # of the object
 
     def query(self, domain: str) -> str:
         """Says whose decoder is meant."""
@@ -119,15 +123,25 @@ class Talk:
 
     def result(self, head: Mapping[str, Any], payload: memoryview) -> MaskResult | None:
         """An answer with a mask; None where nothing is segmented."""
-        hw = (int(head["height"]), int(head["width"]))
-        if not head.get("preview"):
-            self.mask = None
-        if head["clicks"] == 0 and head["box"] is None and not head.get("preview"):
+        preview, hw = bool(head.get("preview")), (int(head["height"]), int(head["width"]))
+        if not preview:
+            self.answer, self.clicks = None, int(head["clicks"])
+        if head["clicks"] == 0 and head["box"] is None and not preview:
             return None
-        mask = mask_of(head["box"], payload, hw)
-        if not head.get("preview"):
-            self.mask = mask
-        return _result(mask, head, {**head.get("stages", {}), "total": float(head.get("ms", 0.0))})
+        timings = {**head.get("stages", {}), "total": float(head.get("ms", 0.0))}
+        found = _result(mask_of(head["box"], payload, hw), head, timings)
+        if not preview:
+            self.answer = found
+        return found
+
+    def over(self, head: Mapping[str, Any], payload: memoryview) -> Mapping[str, Any]:
+        """An answer after which nothing is said about an object; as it is."""
+        self.answer, self.clicks = None, 0
+        return head
+
+    def plain(self, head: Mapping[str, Any], payload: memoryview) -> Mapping[str, Any]:
+        """An answer that changes nothing; as it is."""
+        return head
 
     def results(self, head: Mapping[str, Any], payload: memoryview) -> list[tuple[dict[str, Any], MaskResult]]:
         hw = (int(head["height"]), int(head["width"]))
@@ -137,13 +151,13 @@ class Talk:
             found.append((one, _result(mask_of(one["box"], bits, hw), {**head, **one}, {})))
         return found
 
-    def accepted(self, head: Mapping[str, Any]) -> RemoteObject:
-        found, mask = head["object"], self.mask
-        if mask is None:
+    def accepted(self, head: Mapping[str, Any], payload: memoryview) -> RemoteObject:
+        found, answer = head["object"], self.answer
+        self.over(head, payload)
+        if answer is None:
             raise SessionError("the server accepted an object that was not shown")
-        self.mask = None
         box, version = tuple(found["box"]), found["version"]
-        return RemoteObject(found["id"], found["label"], box, mask, found["iou"], version, found["clicks"])
+        return RemoteObject(found["id"], found["label"], box, answer.mask, found["iou"], version, found["clicks"])
 
 
 def _result(mask: npt.NDArray[np.bool_], head: Mapping[str, Any], timings: Mapping[str, float]) -> MaskResult:

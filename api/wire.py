@@ -7,6 +7,7 @@ the bits of its bounding box, row by row, each row padded to whole bytes, the fi
 from __future__ import annotations
 
 import json
+import math
 import struct
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
@@ -51,7 +52,7 @@ def parse(text: bytes | str) -> dict[str, Any]:
         ValueError: it is none, or holds NaN or infinity, which JSON does not have.
     """
     try:
-        found = json.loads(text, parse_constant=_refuse)
+        found = json.loads(text, parse_constant=_refuse, parse_float=_finite)
     except RecursionError:
         raise ValueError("the message is nested too deeply") from None
     if not isinstance(found, dict):
@@ -96,6 +97,13 @@ def mask_of(box: Sequence[int] | None, bits: bytes | memoryview, hw: tuple[int, 
     packed = np.frombuffer(bits, np.uint8).reshape(y1 - y0, stride)
     mask[y0:y1, x0:x1] = np.unpackbits(packed, axis=1, count=x1 - x0)
     return mask
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):  # 1e999 is JSON, and cannot be said again
+        raise ValueError(f"{text[:20]} is beyond any number")
+    return value
 
 
 def _refuse(constant: str) -> None:

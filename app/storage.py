@@ -98,6 +98,11 @@ class Target:
         finally:
             beside.unlink(missing_ok=True)
 
+    @property
+    def local(self) -> bool:
+        """Whether it is a folder of this machine."""
+        return _is_local(opened(self.url)[0])
+
     def where(self, name: str) -> str:
         """A file as a person finds it."""
         return str(self._at(name)[1])
@@ -136,6 +141,7 @@ class Target:
     def names(self, folder: str) -> list[str]:
         """The files of a folder in it, hidden ones too, in the order of their names; none where it is missing."""
         files, path = self._at(folder)
+        files.invalidate_cache(path)  # fsspec's memory of s3's listings knows nothing of what other processes wrote
         try:
             found = files.ls(path, detail=False)
         except FileNotFoundError:
@@ -174,6 +180,7 @@ class Target:
         if scheme_of(self.url) in ("http", "https"):
             raise ValueError(f"{self.url!r} can be read only: give a folder, s3:// or gs://")
         files, path = opened(self.url)
+        files.invalidate_cache(path)
         if files.isfile(path):
             raise ValueError(f"a folder is wanted, {self.url!r} is a file")
 

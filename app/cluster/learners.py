@@ -7,7 +7,9 @@ import logging
 import os
 import pickle
 import threading
+import time
 from collections import OrderedDict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from livesam.app.registry.registry import Registry
@@ -17,6 +19,7 @@ from livesam.engine.values.adapted_info import AdaptedInfo
 from livesam.engine.values.errors import LivesamError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     import numpy as np
@@ -66,6 +69,8 @@ class Pupil:
 
         self.domain, self._files, self._registry = domain, files, registry
         found = registry.find(domain)
+        if found.passing:  # from an earlier version it would learn what was learned already, and publish over it
+            raise ConnectionError("; ".join(found.damaged))
         self._slot = engine.slot(on_publish=self._published)
         self._host = engine.session(self._slot, domain=domain)
         self._quiet = True  # what serves already is no news
@@ -78,9 +83,11 @@ class Pupil:
         self._enabled = True
         self.enable(settings.learning)
 
-    def submit(self, interaction: Interaction) -> bool:
+    def submit(self, interaction: Interaction, enabled: bool) -> bool:
         """Into the line; learning happens in a thread of its own."""
-        return self._enabled and self._learner.submit(interaction)
+        if enabled != self._enabled:
+            self.enable(enabled)
+        return enabled and self._learner.submit(interaction)
 
     def enable(self, enabled: bool) -> None:
         """Learn, or do not."""
@@ -104,10 +111,10 @@ class Pupil:
             "last_error": stats.last_error,
         }
 
-    def close(self) -> None:
+    def close(self, timeout: float = LAST_LESSONS_S) -> None:
         """Learn what was accepted last, for a few seconds, and stop."""
-        self._learner.loop.finish(LAST_LESSONS_S)
-        self._learner.loop.close(LAST_LESSONS_S)
+        self._learner.loop.finish(timeout)
+        self._learner.loop.close(timeout)
         try:
             self._block.close()
         except LivesamError as error:
@@ -122,6 +129,31 @@ class Pupil:
             self._registry.publish(self.domain, self._files.pack(weights), (CANDIDATE, STABLE))
         except Exception:  # the registry's disk or network: what is learned next is published again
             log.exception("what domain %s has learned could not be published", self.domain)
+
+
+class Desk:
+    """A domain's place at an actor. To make a pupil takes seconds, and where it hangs only its own domain waits.
+
+    Args:
+        make: the pupil, when it is first told something.
+    """
+
+    def __init__(self, make: Callable[[], Pupil]) -> None:
+        self._make, self._lock = make, threading.Lock()
+        self.pupil: Pupil | None = None
+
+    def sit(self) -> Pupil:
+        """The pupil."""
+        with self._lock:
+            if self.pupil is None:
+                self.pupil = self._make()
+            return self.pupil
+
+    def close(self, timeout: float = LAST_LESSONS_S) -> None:
+        """As the pupil's."""
+        with self._lock:
+            if self.pupil is not None:
+                self.pupil.close(timeout)
 
 
 class Learners:
@@ -143,12 +175,12 @@ class Learners:
         self._settings, self._registry = settings, Registry(registry)
         self._engine = open_engine(settings.opening, encoder=NoEncoder())
         self._files = WeightFiles(out / FOLDER, self._engine.base)
-        self._pupils: OrderedDict[str, Pupil] = OrderedDict()
+        self._desks: OrderedDict[str, Desk] = OrderedDict()
         self._lock = threading.Lock()
 
-    def submit(self, domain: str, packed: bytes) -> bool:
-        """Learn from what ``pack`` has packed, soon."""
-        return self._pupil(domain).submit(pickle.loads(packed))
+    def submit(self, domain: str, packed: bytes, enabled: bool) -> bool:
+        """Learn from what ``pack`` has packed, soon, if the domain learns; who asks knows that."""
+        return self._pupil(domain).submit(pickle.loads(packed), enabled)
 
     def enable(self, domain: str, enabled: bool) -> None:
         """Learn from what this domain is told, or do not."""
@@ -160,15 +192,33 @@ class Learners:
 
     def state(self, domain: str) -> dict[str, Any] | None:
         """What is to be seen of the learning; None where nothing was told yet."""
-        pupil = self._pupils.get(domain)
+        with self._lock:
+            desk = self._desks.get(domain)
+        pupil = None if desk is None else desk.pupil
         return None if pupil is None else pupil.state()
+
+    def close(self, timeout: float) -> None:
+        """Learn what was accepted last, side by side, and stop; returns when all have, or when it took too long."""
+        with self._lock:
+            desks = list(self._desks.values())
+            self._desks.clear()
+        threads = [threading.Thread(target=one.close, args=(timeout,), daemon=True) for one in desks]
+        for thread in threads:
+            thread.start()
+        deadline = time.monotonic() + 2 * timeout
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
 
     def _pupil(self, domain: str) -> Pupil:
         with self._lock:
-            if domain not in self._pupils:
-                if len(self._pupils) >= self._settings.limits.domains:
-                    _, oldest = self._pupils.popitem(last=False)
+            if domain not in self._desks:
+                if len(self._desks) >= self._settings.limits.domains:
+                    _, oldest = self._desks.popitem(last=False)
                     threading.Thread(target=oldest.close, daemon=True).start()  # one that hangs takes two minutes
-                self._pupils[domain] = Pupil(domain, self._engine, self._files, self._registry, self._settings)
-            self._pupils.move_to_end(domain)
-            return self._pupils[domain]
+                self._desks[domain] = Desk(partial(self._made, domain))
+            self._desks.move_to_end(domain)
+            desk = self._desks[domain]
+        return desk.sit()
+
+    def _made(self, domain: str) -> Pupil:
+        return Pupil(domain, self._engine, self._files, self._registry, self._settings)

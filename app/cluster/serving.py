@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -109,6 +109,11 @@ def _running(ray: Any, settings: Settings, scale: Scale) -> Iterator[None]:
     from ray import serve
 
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
+    if scale.address != LOCAL and APPLICATION in serve.status().applications:
+        raise LivesamError(
+            f"Ray at {scale.address} runs a Serve application {APPLICATION!r} already: stop that livesam serve, or, if "
+            f"it was killed, run there: python -c \"from ray import serve; serve.delete('{APPLICATION}')\""
+        )
     registry = scale.registry or str(settings.out / REGISTRY)
     limits, gpus = settings.limits, int(settings.opening.choice("encoder").device.startswith("cuda"))
     batch = batch_of(settings.opening)
@@ -135,6 +140,25 @@ def _running(ray: Any, settings: Settings, scale: Scale) -> Iterator[None]:
     except (RuntimeError, TimeoutError, ray.exceptions.RayError) as error:
         raise LivesamError(f"the server did not start: {error}; Ray's logs say more") from error
     finally:
-        serve.shutdown()
-        for one in learners:
-            ray.kill(one)
+        _end(serve, alone=scale.address == LOCAL)
+        _end_learners(ray, learners)
+
+
+def _end(serve: Any, alone: bool) -> None:
+    """End our application, and Serve with it where nobody else has one."""
+    if not alone:
+        serve.delete(APPLICATION)
+        if serve.status().applications:
+            return
+    serve.shutdown()
+
+
+def _end_learners(ray: Any, learners: Sequence[Any]) -> None:
+    """Let them learn and publish what was accepted last, for a few seconds; what they do not, is in the database."""
+    from livesam.app.cluster.learners import LAST_LESSONS_S
+
+    closing = [one.close.remote(LAST_LESSONS_S) for one in learners]
+    with contextlib.suppress(Exception):  # one that has died, or hangs
+        ray.wait(closing, num_returns=len(closing), timeout=2 * LAST_LESSONS_S)
+    for one in learners:
+        ray.kill(one)

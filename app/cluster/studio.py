@@ -94,7 +94,7 @@ class ClusterStudio(Studio):
             with self._changed:
                 if self._closed:
                     raise NotReady("the server is closing")
-                if not decoder.slot.closed:
+                if decoder in self._alive and not decoder.retired:  # else it made room meanwhile, and is being closed
                     decoder.users += sits_down
                     return decoder
 
@@ -117,7 +117,11 @@ class ClusterStudio(Studio):
     def learning(self, domain: str) -> dict[str, Any]:
         """What is to be seen of a domain's learning; looking makes no decoder."""
         found = [one for one in self.decoders() if one.domain == domain]
-        return found[-1].state() if found else resting(domain, self.store, self.settings.learning)
+        return (
+            found[-1].state()
+            if found
+            else resting(domain, self.store, self.store.learning(domain, self.settings.learning))
+        )
 
     def decoders(self) -> list[KeptDecoder]:
         """Those that are open."""
@@ -142,6 +146,6 @@ class ClusterStudio(Studio):
             for decoder in self.decoders():
                 try:
                     if isinstance(decoder, RemoteDecoder) and not decoder.slot.closed:
-                        decoder.follow()
+                        decoder.look()
                 except Exception:  # the registry's disk or network: it is asked again
                     log.exception("the registry could not be asked for domain %s", decoder.domain)

@@ -55,4 +55,5 @@ def replay(
         some = "; ".join(found.differences[:5])
         raise LivesamError(f"{len(found.differences)} of {found.objects} objects differ: {some}")
     left = f"; {found.left_out} without clicks were left out" if found.left_out else ""
+    left += f"; {found.earlier} drawn by an earlier livesam: not compared" if found.earlier else ""
     typer.echo(f"{found.objects} objects, {found.answers} answers: every mask is the same, bit for bit{left}")

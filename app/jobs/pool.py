@@ -11,12 +11,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from livesam.app.jobs.shards import Record, Shard
+from livesam.app.jobs.shards import Record, Shard, divide
 from livesam.app.jobs.worker import Job, Worker
 from livesam.engine.values.errors import LivesamError
 
 LOCAL = "local"
 FATAL: dict[str, type[Exception]] = {"failure": LivesamError, "usage": ValueError, "system": OSError}
+TRIES = 3  # for a shard whose worker died
+MOST_LOST = 16  # shards in a round; where more kill their workers, it is the machines and not an image
 STORE_BYTES = 128 << 20  # of the local object store: names and records pass through it, never pixels or features
 
 
@@ -88,6 +90,8 @@ class _Actor:
         except (LivesamError, ValueError, OSError) as error:
             kind = next(name for name, one in FATAL.items() if isinstance(error, one))
             return {"record": [""], "kind": [kind], "said": [str(error)]}
+        except Exception as error:  # raised, it would look like a worker's death
+            return {"record": [""], "kind": ["failure"], "said": [f"{type(error).__name__}: {error}"]}
         return {"record": done, "kind": [""] * len(done), "said": [""] * len(done)}
 
 
@@ -111,12 +115,41 @@ def connected(cluster: Cluster) -> Iterator[Pool]:
 def run_on_ray(job: Job, shards: Sequence[Shard], pool: Pool) -> Iterator[Record]:
     """The records of shards as they are done; while ``connected``.
 
-    A worker that dies is started anew, and what it had in hand is done again.
+    A worker that dies is started anew, and what it had in hand is done again. A shard that ends its worker ``TRIES``
+    times is done in parts, until the image that does it is found; that one is left out.
 
     Raises:
-        LivesamError: a worker could not do its work.
+        LivesamError: a worker could not do its work, or workers died of more than ``MOST_LOST`` shards.
         ValueError, OSError: what a worker raised.
     """
+    maker: Record | None = None
+    while shards:
+        done: set[str] = set()
+        for record in _round(job, shards, pool):
+            done.add(record.shard)
+            maker = record
+            yield record
+        lost, shards = [one for one in shards if one.name not in done], []
+        for one in lost:
+            if len(one.images) > 1:
+                shards += divide(one.images, len(one.images))  # four parts
+            elif maker is None:
+                raise LivesamError(f"every worker died, the last at {one.images[0]}: Ray's logs say more")
+            else:
+                yield _without(one, maker, job)
+
+
+def _without(shard: Shard, maker: Record, job: Job) -> Record:
+    """The record of an image that no worker has survived."""
+    (name,) = shard.images
+    left_out = {name: f"{name}: {TRIES} workers died of it"}
+    record = replace(maker, shard=shard.name, file="", sha256="", images={}, left_out=left_out)
+    record.write(job.target)
+    return record
+
+
+def _round(job: Job, shards: Sequence[Shard], pool: Pool) -> Iterator[Record]:
+    """Records of those shards that no worker has died of."""
     ray = _import()
     rows = [{"name": one.name, "images": json.dumps(one.images)} for one in shards]
     found = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
@@ -127,7 +160,7 @@ def run_on_ray(job: Job, shards: Sequence[Shard], pool: Pool) -> Iterator[Record
         num_cpus=pool.cpus,
         num_gpus=pool.gpus or None,
         max_restarts=-1,
-        max_task_retries=5,  # an image that kills whoever reads it ends the job, not the cluster
+        max_task_retries=TRIES - 1,
     )
     try:
         for table in found.iter_batches(batch_size=None, prefetch_batches=0, batch_format="pyarrow"):
@@ -169,6 +202,7 @@ def _import() -> Any:
         raise LivesamError(f"--ray needs Ray Data ({error}): pip install 'livesam[scale]'") from error
     context.enable_progress_bars = False
     context.print_on_execution_start = False
+    context.max_errored_blocks = MOST_LOST
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what is an error is raised, and said once
     return ray
 

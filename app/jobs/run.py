@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from livesam.app.jobs import manifest
+from livesam.app.jobs.claim import claimed
 from livesam.app.jobs.pool import Cluster, connected, run_on_ray
-from livesam.app.jobs.shards import FOLDER, SIZE, Record, divide, held, one_maker, records
-from livesam.app.jobs.source import find
+from livesam.app.jobs.shards import FOLDER, OURS, SIZE, Record, divide, held, need_all, one_maker, records
+from livesam.app.jobs.source import Source, find
 from livesam.app.jobs.worker import Job, Work, Worker
 from livesam.app.storage import Target
 
@@ -71,13 +72,19 @@ def run(request: Request, progress: Callable[[int, int], None] = lambda done, al
     Raises:
         ValueError: no images, or a target that cannot be written to.
         LivesamError: the model cannot be opened, or is another than the one that made what is there; something is not
-            installed.
+            installed; another job writes to the target; a record in it is damaged.
         OSError: a shard cannot be written.
     """
     request.target.check()
-    source, target = find(request.given), request.target
+    source = find(request.given)
+    with claimed(request.target):
+        return _run(request, source, progress)
+
+
+def _run(request: Request, source: Source, progress: Callable[[int, int], None]) -> Outcome:
+    target = request.target
     before = records(target)
-    _sweep(target, before)
+    need_all(target, before)
     done = frozenset(held(before)).intersection(source.names)
     job = Job(request.work, source.root, target, one_maker(before), request.bands)
     rest = [name for name in source.names if name not in done]
@@ -91,6 +98,8 @@ def run(request: Request, progress: Callable[[int, int], None] = lambda done, al
         progress(count, len(source.names))
     found = records(target)
     manifest.write(target, job.work.kind, source, found, request.options)
+    if before:  # else nothing says that what lies there came from a job
+        _sweep(target, found)
     left_out = {name: reason for one in fresh for name, reason in one.left_out.items()}
     made = sum(len(one.images) for one in fresh)
     runtime = ", ".join(sorted({one.runtime for one in fresh or found}))
@@ -117,5 +126,5 @@ def _sweep(target: Target, known: Sequence[Record]) -> None:
     """Remove files of shards that were never finished: who reads the folder's files would find images twice."""
     named = {one.file for one in known}
     for name in target.names(FOLDER):
-        if posixpath.join(FOLDER, name) not in named:
+        if OURS.fullmatch(name) and posixpath.join(FOLDER, name) not in named:
             target.remove(posixpath.join(FOLDER, name))

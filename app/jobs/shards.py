@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import posixpath
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -13,6 +14,8 @@ from livesam.app.storage import Target
 from livesam.engine.values.errors import LivesamError
 
 FOLDER, RECORDS = "shards", "records"  # apart, so that a reader of Parquet takes the folder as it is
+# A shard's file, and what ``livesam.engine.files.atomic`` calls it before it is whole. All else is somebody else's.
+OURS = re.compile(r"[0-9a-f]{24}\.(parquet|safetensors)|\.[0-9a-f]{24}\.(parquet|safetensors)\.[0-9a-f]{12}\.tmp")
 SIZE = 64  # images: 64 MiB of embeddings at 512 px, 256 MiB at 1024, which a worker holds twice while it writes
 
 
@@ -82,13 +85,29 @@ def _name(images: Sequence[str]) -> str:
 def records(target: Target) -> list[Record]:
     """All shards that are done, in the order of their names.
 
-    A record that cannot be understood counts as absent: its images are done again, into the same shard.
+    A record that cannot be understood counts as absent; ``need_all`` finds it.
 
     Raises:
         OSError: one of them cannot be read.
     """
     read = (parse(data) for data in target.read_all(RECORDS, ".json"))
     return [one for one in read if one is not None]
+
+
+def need_all(target: Target, found: Sequence[Record]) -> None:
+    """Stop at a record that ``records`` has not understood: its shard may hold images that would be there twice.
+
+    Raises:
+        LivesamError: there is one; the message names it.
+    """
+    names = {name for name in target.names(RECORDS) if name.endswith(".json") and not name.startswith(".")}
+    damaged = sorted(names - {f"{one.shard}.json" for one in found})
+    if damaged:
+        where, stem = target.where(posixpath.join(RECORDS, damaged[0])), damaged[0].removesuffix(".json")
+        raise LivesamError(
+            f"the record {where} is damaged ({len(damaged)} in all), so nobody knows which images its shard holds: "
+            f"put it back, or remove it and {FOLDER}/{stem}.* to have them done again"
+        )
 
 
 def record_of(target: Target, shard: Shard) -> Record | None:

@@ -1,9 +1,9 @@
 """Every version of every domain's decoder, and which of them serves.
 
 A domain is a list of entries that only grows: ``domains/HASH/00000001.json``, ``00000002.json``, ... Each names a blob
-by its SHA-256 and the labels that point to it from then on; a version is the number of the entry that published it, so
-no two writers ever give one number to two decoders. Going back is one more entry. Nothing is changed and nothing is
-deleted, so a reader that knows n entries asks for number n + 1 and for nothing else.
+by its SHA-256 and the labels that point to it from then on; a version is the number of the entry that published it,
+plus what ``adopt`` began with, so no two writers ever give one number to two decoders. Going back is one more entry.
+Nothing is changed and nothing is deleted, so a reader that knows n entries asks for number n + 1 and for nothing else.
 """
 
 from __future__ import annotations
@@ -30,11 +30,12 @@ class Entry:
 
     Attributes:
         number: its place in the domain's history, from 1.
-        version: that the labels point to: ``number`` where it was published now, 0 for the base.
+        version: that the labels point to, 0 for the base.
         digest: SHA-256 of the version's blob; empty for the base.
         labels: that point to it from now on.
         created: UTC, ISO 8601.
         note: what the writer says of it.
+        published: whether it brought a new version.
     """
 
     number: int
@@ -43,11 +44,16 @@ class Entry:
     labels: tuple[str, ...]
     created: str
     note: Mapping[str, Any] = field(default_factory=dict)
+    published: bool = False
 
-    @property
-    def published(self) -> bool:
-        """Whether it brought a new version."""
-        return self.number == self.version
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What a writer wants to say of a version."""
+
+    version: int
+    digest: str
+    published: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +63,14 @@ class Found:
     Attributes:
         version: 0 for the base, whose blob is None.
         damaged: a sentence for each blob that should have come before this one and could not be read.
+        passing: whether one of those may be readable later: its place gave an error, and no wrong bytes.
     """
 
     version: int
     digest: str
     blob: bytes | None
     damaged: tuple[str, ...] = ()
+    passing: bool = False
 
 
 class Registry:
@@ -93,10 +101,24 @@ class Registry:
             ValueError: there is no such label, or the note is no JSON.
             OSError: it cannot be written; nothing was published.
         """
-        digest = hashlib.sha256(blob).hexdigest()
-        if not self._intact(digest):
-            self._place.write(_blob(digest), blob)
-        return self._append(domain, lambda number: (number, digest), labels, note)
+        digest = self._write(blob)
+        entry = self._append(domain, lambda known: _Said(_next(known), digest, True), labels, note)
+        assert entry is not None
+        return entry
+
+    def adopt(self, domain: str, blob: bytes, version: int) -> Entry | None:
+        """What served without a registry serves on, under its number, and later ones are counted from there.
+
+        Returns:
+            None where the registry has come so far by itself, or another process was faster.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        if self.last(domain) >= version:
+            return None
+        said = _Said(version, self._write(blob), True)
+        return self._append(domain, lambda known: None if _last(known) >= version else said, (CANDIDATE, STABLE), None)
 
     def promote(self, domain: str, version: int, label: str = STABLE, note: Mapping[str, Any] | None = None) -> Entry:
         """Move a label to a version that was published before, or to 0; for ``stable`` that is a rollback.
@@ -105,7 +127,9 @@ class Registry:
             ValueError: there is no such version or label.
         """
         digest = "" if version == 0 else self._version(domain, version).digest
-        return self._append(domain, lambda number: (version, digest), (label,), note)
+        entry = self._append(domain, lambda known: _Said(version, digest, False), (label,), note)
+        assert entry is not None
+        return entry
 
     # Reading
 
@@ -120,6 +144,10 @@ class Registry:
                     return tuple(known)
                 known.append(entry)
 
+    def last(self, domain: str) -> int:
+        """The highest version; 0 where there is none."""
+        return _last(self.history(domain))
+
     def labels(self, domain: str) -> dict[str, int]:
         """Where each label points; ``base`` is 0 always."""
         return {BASE: 0, **{label: entry.version for entry in self.history(domain) for label in entry.labels}}
@@ -130,23 +158,29 @@ class Registry:
         Raises:
             ValueError: there is no such version.
             CheckpointError: its file is missing or damaged; the message names it.
+            OSError, or what the place raises: it cannot be read now.
         """
         return self._blob(self._version(domain, version).digest)
 
     def find(self, domain: str, label: str = STABLE) -> Found:
         """What a label leads to, or led to before where that is damaged; the base where nothing else is left."""
         damaged: list[str] = []
+        passing = False
         for entry in reversed(self.history(domain)):
             if label not in entry.labels:
                 continue
-            if entry.version == 0:
-                return Found(0, "", None, tuple(damaged))
+            blob: bytes | None = None
             try:
-                return Found(entry.version, entry.digest, self._blob(entry.digest), tuple(damaged))
+                blob = None if entry.version == 0 else self._blob(entry.digest)
             except CheckpointError as error:
-                if str(error) not in damaged:
-                    damaged.append(str(error))
-        return Found(0, "", None, tuple(damaged))
+                said = str(error)
+            except Exception as error:  # each of fsspec's file systems has errors of its own
+                passing, said = True, f"{self._place.where(_blob(entry.digest))} cannot be read now: {error}"
+            else:
+                return Found(entry.version, entry.digest, blob, tuple(damaged), passing)
+            if said not in damaged:
+                damaged.append(said)
+        return Found(0, "", None, tuple(damaged), passing)
 
     def _version(self, domain: str, version: int) -> Entry:
         for entry in self.history(domain):
@@ -155,26 +189,34 @@ class Registry:
         known = ", ".join(str(entry.version) for entry in self.history(domain) if entry.published) or "none"
         raise ValueError(f"domain {domain!r} has no version {version} in {self.url}: it has {known}")
 
+    def _write(self, blob: bytes) -> str:
+        digest = hashlib.sha256(blob).hexdigest()
+        if not self._intact(digest):
+            self._place.write(_blob(digest), blob)
+        return digest
+
     def _append(
-        self, domain: str, what: Callable[[int], tuple[int, str]], labels: Sequence[str],
+        self, domain: str, what: Callable[[Sequence[Entry]], _Said | None], labels: Sequence[str],
         note: Mapping[str, Any] | None,
-    ) -> Entry:  # fmt: skip
+    ) -> Entry | None:  # fmt: skip
         for label in labels:
             require_label(label)
         while True:
             known = self.history(domain)
             number = known[-1].number + 1 if known else 1
-            version, digest = what(number)
+            one = what(known)
+            if one is None:
+                return None
             created = datetime.now(UTC).isoformat("T", "milliseconds")
             said = {
-                "domain": domain, "version": version, "sha256": digest, "labels": list(labels), "created": created,
-                "note": dict(note or {}),
+                "domain": domain, "version": one.version, "sha256": one.digest, "labels": list(labels),
+                "created": created, "note": dict(note or {}), "published": one.published,
             }  # fmt: skip
             try:
                 self._place.create(_name(domain, number), json.dumps(said, allow_nan=False).encode())
             except FileExistsError:
                 continue  # another writer was faster: its entry comes first
-            return Entry(number, version, digest, tuple(labels), created, note or {})
+            return Entry(number, one.version, one.digest, tuple(labels), created, note or {}, one.published)
 
     def _entry(self, domain: str, number: int) -> Entry | None:
         name = _name(domain, number)
@@ -185,9 +227,11 @@ class Registry:
             said = json.loads(content)
             if said["domain"] != domain:
                 raise ValueError(f"it is of domain {said['domain']!r}")
+            version = int(said["version"])
             return Entry(
-                number, int(said["version"]), str(said["sha256"]), tuple(said["labels"]), said["created"], said["note"]
-            )
+                number, version, str(said["sha256"]), tuple(said["labels"]), said["created"], said["note"],
+                bool(said.get("published", number == version)),
+            )  # fmt: skip
         except (ValueError, KeyError, TypeError) as error:
             # It keeps its number, so that no later version gets it, and moves no label.
             log.error("%s is damaged and left out: %s", self._place.where(name), error)
@@ -195,10 +239,7 @@ class Registry:
 
     def _blob(self, digest: str) -> bytes:
         where = self._place.where(_blob(digest))
-        try:
-            blob = self._place.read(_blob(digest))
-        except OSError as error:
-            raise CheckpointError(f"the decoder {where} cannot be read: {error}") from error
+        blob = self._place.read(_blob(digest))
         if blob is None:
             raise CheckpointError(f"the decoder {where} is missing")
         if hashlib.sha256(blob).hexdigest() != digest:
@@ -208,9 +249,19 @@ class Registry:
     def _intact(self, digest: str) -> bool:
         try:
             self._blob(digest)
-        except CheckpointError:
+        except Exception:  # damaged, or its place does not say: it is written again
             return False
         return True
+
+
+def _last(known: Sequence[Entry]) -> int:
+    return max((entry.version for entry in known if entry.published), default=0)
+
+
+def _next(known: Sequence[Entry]) -> int:
+    """The number of the next entry, moved on by as much as one that was adopted is ahead of its own."""
+    number = known[-1].number + 1 if known else 1
+    return number + max((entry.version - entry.number for entry in known if entry.published), default=0)
 
 
 def _blob(digest: str) -> str:

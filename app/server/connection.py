@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from livesam.app.server.fields import text
 from livesam.app.server.problems import OverQuota, problem_of
 from livesam.app.server.seat import Reply, Seat
 from livesam.app.server.studio import Studio
@@ -92,6 +93,7 @@ class Connection:
             try:
                 data = event.get("bytes")
                 said, payload = unpack(data) if data is not None else (parse(event["text"]), memoryview(b""))
+                _check(said)
             except ValueError as error:
                 await self._refuse(None, error)
                 continue
@@ -115,11 +117,12 @@ class Connection:
             said, payload, size, came = message
             self._bytes -= size
             self._room.set()
-            if said.get("op") in SKIPPED and not self._waiting.empty():
+            op = said.get("op")
+            if isinstance(op, str) and op in SKIPPED and not self._waiting.empty():
                 await self._send({"re": said.get("id"), "error": {"code": "superseded", "message": "something newer"}})
                 continue
             try:
-                with self._studio.quotas.asking(self._user, said.get("op")):
+                with self._studio.quotas.asking(self._user, text(said, "op"), _place(said)):
                     reply = await asyncio.to_thread(seat.answer, said, payload, came)
             except Exception as error:
                 await self._refuse(said.get("id"), error)
@@ -152,6 +155,21 @@ class Connection:
                 await self._socket.send_bytes(reply)
             else:
                 await self._socket.send_text(json.dumps(reply, allow_nan=False))
+
+
+def _check(said: dict[str, Any]) -> None:
+    """That an answer can name the message.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    if isinstance(said.get("id"), list | dict):
+        raise ValueError(f"a message's id is a number or a text, got {type(said['id']).__name__}")
+
+
+def _place(said: dict[str, Any]) -> object:
+    """Where a click is, or would be."""
+    return said.get("x"), said.get("y"), said.get("positive", True)
 
 
 class Connections:

@@ -114,6 +114,15 @@ class Database:
         with self._lock:
             return [(row[0], row[1], row[2]) for row in self._safe.execute(sql, (domain,))]
 
+    def learning(self, domain: str, usual: bool) -> bool:
+        """Whether a domain learns: what a user has said of it, else as usual."""
+        said = self.get(f"learning {domain}")
+        return said == "on" if said else usual
+
+    def set_learning(self, domain: str, enabled: bool, usual: bool) -> None:
+        """A user has said it."""
+        self.set(f"learning {domain}", "" if enabled == usual else "on" if enabled else "off")
+
     # Clicks, and what there is one of
 
     def note_click(self, session: str, image: str, said: Mapping[str, Any]) -> None:

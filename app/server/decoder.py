@@ -7,11 +7,11 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
-from livesam.app.server.kept_decoder import KeptDecoder
+from livesam.app.server.kept_decoder import KeptDecoder, last_readable
 from livesam.app.server.problems import NotFound
 from livesam.engine.serving.version import STABLE
 from livesam.engine.values.adapted_info import AdaptedInfo
-from livesam.engine.values.errors import AdaptationError, CheckpointError, LivesamError
+from livesam.engine.values.errors import AdaptationError, LivesamError
 
 if TYPE_CHECKING:
     from livesam.adapter.learning.learner import Learner
@@ -37,7 +37,7 @@ class SharedDecoder(KeptDecoder):
     def __init__(self, domain: str, engine: Engine, store: Store, files: WeightFiles, settings: Settings) -> None:
         from livesam.adapter.learning.learner import learn
 
-        kept, lost = _last_readable(domain, store, files)
+        kept, lost = last_readable(domain, store, files)
         last = max((number for number, _, _ in store.versions(domain)), default=0)
         super().__init__(domain, engine, store, files, settings, first=max(1, last + (lost is not None)))
         self._failed = lost
@@ -50,8 +50,8 @@ class SharedDecoder(KeptDecoder):
         self.learner: Learner = self._block.enter_context(
             learn(self._host, "live", config=settings.loop, patience_s=LAST_LESSONS_S)
         )
-        if not settings.learning:
-            self.enable(False)
+        if not self.learning:
+            self.learner.pause()
 
     def submit(self, interaction: Interaction) -> bool:
         """Take what the user said, while learning is on."""
@@ -63,7 +63,7 @@ class SharedDecoder(KeptDecoder):
 
     def enable(self, enabled: bool) -> None:
         """Learn, or leave everything as it is; what is accepted meanwhile is kept, and not learned."""
-        self.learning = enabled
+        super().enable(enabled)
         if enabled:
             self.learner.resume()
         else:
@@ -131,15 +131,3 @@ class SharedDecoder(KeptDecoder):
         except AdaptationError as error:
             log.warning("domain %s: %s", self.domain, error)
         self.slot.close()
-
-
-def _last_readable(domain: str, store: Store, files: WeightFiles) -> tuple[DecoderWeights | None, str | None]:
-    """The newest weights whose file can be read, None for the model's own; and what is lost if that is not the last."""
-    lost: str | None = None
-    for number, digest, _ in sorted(store.versions(domain), reverse=True):
-        try:
-            return files.read(digest), lost
-        except CheckpointError as error:
-            lost = lost or f"version {number} is lost, an earlier decoder serves: {error}"
-            log.error("domain %s: version %s is lost: %s", domain, number, error)
-    return None, lost

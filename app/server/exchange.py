@@ -6,6 +6,7 @@ import io
 import logging
 import tempfile
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -78,22 +79,33 @@ def take_in(studio: Studio, format: str, data: bytes) -> Imported:
 
 def _take_in(studio: Studio, format: str, data: bytes) -> Imported:
     found, done = IMPORTS[format](data), Imported()
-    by_base: dict[str, Picture] = {}
+    by_base: dict[str, list[Picture]] = {}
     for one in studio.gallery.pictures():
-        by_base.setdefault(one.name.rsplit("/", 1)[-1], one)
+        by_base.setdefault(_base(one.name), []).append(one)
+    named: Counter[str] | None = None
     for image in found.images:
         if image.hw == (0, 0):
             done.skipped += [f"{image.name}: {said}" for said in image.problems]
             continue
-        picture = studio.gallery.named(image.name) or by_base.get(image.name.replace("\\", "/").rsplit("/", 1)[-1])
-        if picture is None:
-            done.skipped.append(f"{image.name}: there is no such image in the folder")
-            continue
+        picture, base = studio.gallery.named(image.name), _base(image.name)
+        if picture is None:  # it lay elsewhere: its own name will do, where no other image has the same
+            if named is None:  # the file once more, because its images come one by one
+                named = Counter(_base(name) for name in {one.name for one in IMPORTS[format](data).images})
+            alike = by_base.get(base, [])
+            if len(alike) != 1 or named[base] != 1:
+                many = f"several images are called {base}, and none in the folder has this path"
+                done.skipped.append(f"{image.name}: {many if alike else 'there is no such image in the folder'}")
+                continue
+            picture = alike[0]
         try:
             _take_image(studio, picture.id, image, done)
         except Exception as error:  # one damaged image leaves the others
             done.skipped.append(f"{image.name}: {error}")
     return done
+
+
+def _base(name: str) -> str:
+    return name.replace("\\", "/").rsplit("/", 1)[-1]
 
 
 def _take_image(studio: Studio, image_id: str, image: AnnotatedImage, done: Imported) -> None:

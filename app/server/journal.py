@@ -16,6 +16,8 @@ from livesam.engine.values.step import Step
 from livesam.engine.view.look import Look
 from livesam.wire import bits_of, mask_of
 
+DRAWING = 2  # how answers are drawn; another number where one answer gives another mask than before. 1 had no borders
+
 
 def journal(interaction: Interaction, digest: str, look: Look, runtime: str, batch: int = 1) -> dict[str, Any]:
     """The log of an object that was accepted.
@@ -32,6 +34,7 @@ def journal(interaction: Interaction, digest: str, look: Look, runtime: str, bat
         "hw": list(interaction.embedding.original_hw),
         "domain": interaction.domain,
         "look": asdict(look),
+        "drawing": DRAWING,
         "runtime": runtime,
         "batch": batch,
         "steps": [_step(step) for step in interaction.steps],

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from livesam.engine.files.hashing import weights_hash
 from livesam.engine.serving.version import STABLE
-from livesam.engine.values.errors import LivesamError
+from livesam.engine.values.errors import CheckpointError, LivesamError
 from livesam.engine.view.look import Look
 
 if TYPE_CHECKING:
@@ -52,13 +54,15 @@ class KeptDecoder:
         first: int | None = None,
     ) -> None:
         self.domain, self._engine, self._store, self._files, self._look = domain, engine, store, files, settings.look
+        self._agreed: set[int] = set()  # versions whose weights are known to be those on disk
         self._created: dict[int, tuple[str, str]] = {
             number: (digest, created) for number, digest, created in store.versions(domain)
         }
         first = max(self._created, default=1) if first is None else first
         self.slot = engine.slot(first=first, on_publish=self._published)
         self._lock = threading.Lock()
-        self.learning, self.users = True, 0
+        self._usual, self.users = settings.learning, 0
+        self.learning = store.learning(domain, self._usual)
         self.latencies_ms: deque[float] = deque(maxlen=512)
         self._failed: str | None = None
 
@@ -87,8 +91,15 @@ class KeptDecoder:
     # What the user asks for
 
     def enable(self, enabled: bool) -> None:
-        """Learn, or leave everything as it is; what is accepted meanwhile is kept, and not learned."""
-        raise NotImplementedError
+        """Learn, or leave everything as it is; what is accepted meanwhile is kept, and not learned.
+
+        It holds until the user says otherwise, for whoever opens the domain's decoder next, too.
+        """
+        self.learning = enabled
+        try:
+            self._store.set_learning(self.domain, enabled, self._usual)
+        except sqlite3.Error:  # a full disk
+            log.exception("that domain %s learns, or not, could not be noted", self.domain)
 
     def rollback(self, version: int) -> None:
         """Serve an earlier version again, and learn on from it.
@@ -104,8 +115,9 @@ class KeptDecoder:
 
         Raises:
             OSError: its weights cannot be written.
+            LivesamError: the folder has other weights under this number.
         """
-        if version and version not in self._created:
+        if version and version not in self._agreed:
             self._keep(version, self.slot.weights(version))
 
     def state(self) -> dict[str, Any]:
@@ -154,11 +166,28 @@ class KeptDecoder:
             self._failed = f"version {version} serves but could not be kept: {error}"
             log.exception("version %s of domain %s could not be kept", version, self.domain)
 
+    def _agree(self, version: int, weights: DecoderWeights) -> bool:
+        """Whether these weights are kept under this number already.
+
+        Raises:
+            LivesamError: others are: a replay would take those.
+        """
+        if version not in self._created:
+            return False
+        if version not in self._agreed and weights_hash(weights) != self._created[version][0]:
+            raise LivesamError(
+                f"version {version} of domain {self.domain!r} is another decoder in the output folder than where it "
+                "comes from: give another --out"
+            )
+        self._agreed.add(version)
+        return True
+
     def _keep(self, version: int, weights: DecoderWeights) -> None:
-        if version in self._created:
+        if self._agree(version, weights):
             return
         digest = self._files.write(weights)
         self._store.note_version(self.domain, version, digest)
+        self._agreed.add(version)
         self._created = {number: (d, when) for number, d, when in self._store.versions(self.domain)}
 
 
@@ -199,3 +228,15 @@ def standing_in(preparing: Preparing) -> str | None:
     if preparing.state == "failed":
         return f"PyTorch answers, because there is no engine: {preparing.error}"
     return None
+
+
+def last_readable(domain: str, store: Store, files: WeightFiles) -> tuple[DecoderWeights | None, str | None]:
+    """The newest weights whose file can be read, None for the model's own; and what is lost if that is not the last."""
+    lost: str | None = None
+    for number, digest, _ in sorted(store.versions(domain), reverse=True):
+        try:
+            return files.read(digest), lost
+        except CheckpointError as error:
+            lost = lost or f"version {number} is lost, an earlier decoder serves: {error}"
+            log.error("domain %s: version %s is lost: %s", domain, number, error)
+    return None, lost

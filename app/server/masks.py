@@ -15,11 +15,12 @@ if TYPE_CHECKING:
 __all__ = ["Mask", "answered", "iou_of", "many", "ms"]
 
 
-def answered(head: Mapping[str, Any], result: MaskResult | None, came: float) -> bytes:
+def answered(head: Mapping[str, Any], result: MaskResult | None, came: float, before: Mapping[str, float]) -> bytes:
     """A frame with the session's answer, or with no mask; says how many milliseconds each stage took.
 
     Args:
         came: when the message that it answers was there, by ``time.perf_counter``.
+        before: stages that are not of this time, because they were over when the message came.
     """
     begun = time.perf_counter()
     box, bits = (None, b"") if result is None else bits_of(result.mask)
@@ -28,7 +29,7 @@ def answered(head: Mapping[str, Any], result: MaskResult | None, came: float) ->
         now = time.perf_counter()
         stages = {name: ms(took / 1e3) for name, took in result.timings_ms.items() if name != "total"}
         total = result.timings_ms["total"] / 1e3
-        stages |= {"queue": ms(begun - came - total), "pack": ms(now - begun), "server": ms(now - came)}
+        stages |= {"queue": ms(begun - came - total), "pack": ms(now - begun), "server": ms(now - came), **before}
         told |= {"iou": iou_of(result), "version": result.decoder_version, "ms": ms(total), "stages": stages}
     return pack(told, bits)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import time
+from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -27,8 +29,13 @@ class Metrics:
         )
         self.clicks = Counter("livesam_clicks", "Clicks and boxes that were answered", registry=self.registry)
         self.click_seconds = Histogram(
-            "livesam_click_seconds", "From a click's arrival to its answer", buckets=BUCKETS, registry=self.registry
-        )
+            "livesam_click_seconds", "Answering a click, or finding its press's answer", buckets=BUCKETS,
+            registry=self.registry,
+        )  # fmt: skip
+        self.press_seconds = Histogram(
+            "livesam_press_seconds", "Answering a button that is down, before its click", buckets=BUCKETS,
+            registry=self.registry,
+        )  # fmt: skip
         self.open_seconds = Histogram(
             "livesam_open_seconds", "To open an image", buckets=BUCKETS, registry=self.registry
         )
@@ -44,6 +51,21 @@ class Metrics:
                 ("version", "The decoder's version that serves"),
             )
         }
+
+    @contextlib.contextmanager
+    def asked(self, op: str) -> Iterator[None]:
+        """For the length of an answer."""
+        started, outcome = time.perf_counter(), "error"
+        try:
+            yield
+            outcome = "ok"
+        finally:
+            self.operations.labels(op, outcome).inc()
+        if op in ("click", "box"):
+            self.clicks.inc()
+            self.click_seconds.observe(time.perf_counter() - started)
+        if op == "press":
+            self.press_seconds.observe(time.perf_counter() - started)
 
     def forget(self, domain: str) -> None:
         """A domain's decoder is closed."""

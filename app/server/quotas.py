@@ -11,8 +11,10 @@ from dataclasses import dataclass
 
 from livesam.app.server.problems import OverQuota
 
-CLICKS, OPENS = frozenset({"click", "box"}), frozenset({"open"})
+CLICKS = frozenset({"click", "box", "press", "preview", "candidates", "compare", "propose"})  # each asks a decoder
+OPENS = frozenset({"open"})
 BURST_S = 2.0  # so many seconds' clicks may come at once
+SPARED = 0.5  # of the burst is for clicks; a mouse that hovers asks at the rate of the answers
 FORGET = 4096  # users whose clicks are remembered; of more, the ones that are back to full
 
 
@@ -22,7 +24,7 @@ class Quota:
 
     Attributes:
         sessions: open at a time.
-        clicks_s: clicks and boxes a second.
+        clicks_s: what asks a decoder, a second; a click whose button was said to be down before is one with that.
         encoding: images that are being opened at a time.
     """
 
@@ -39,6 +41,7 @@ class Quotas:
         self._lock = threading.Lock()
         self._having: Counter[tuple[str, str]] = Counter()
         self._clicks: dict[str, tuple[float, float]] = {}  # how many are left, and when that was so
+        self._pressed: dict[str, object] = {}  # where a button is down, which has been counted
 
     @contextlib.contextmanager
     def session(self, user: str) -> Iterator[None]:
@@ -51,14 +54,14 @@ class Quotas:
             yield
 
     @contextlib.contextmanager
-    def asking(self, user: str, op: object) -> Iterator[None]:
-        """For the length of an answer to ``op``.
+    def asking(self, user: str, op: str, place: object = None) -> Iterator[None]:
+        """For the length of an answer to ``op``, which is about a ``place`` in the image.
 
         Raises:
             OverQuota: too many clicks in too short a time, or images at once.
         """
         if op in CLICKS:
-            self._click(user)
+            self._click(user, op, place)
         with self._held(user, "images being opened", self._quota.encoding if op in OPENS else None):
             yield
 
@@ -79,7 +82,7 @@ class Quotas:
                 if not self._having[user, what]:
                     del self._having[user, what]
 
-    def _click(self, user: str) -> None:
+    def _click(self, user: str, op: str, place: object) -> None:
         rate = self._quota.clicks_s
         if rate is None:
             return
@@ -88,8 +91,13 @@ class Quotas:
             now = self._clock()
             left, then = self._clicks.get(user, (most, now))
             left = min(most, left + (now - then) * rate)
-            if left < 1:
+            if op == "click" and user in self._pressed and self._pressed.pop(user) == place:
+                return
+            if left < max(1.0, SPARED * most if op == "preview" else 0.0):
                 raise OverQuota(f"you click more than {rate:g} times a second, as often as one user may: wait a moment")
             self._clicks[user] = left - 1, now
+            if op == "press":
+                self._pressed[user] = place
             if len(self._clicks) > FORGET:
                 self._clicks = {who: one for who, one in self._clicks.items() if (now - one[1]) * rate < most}
+                self._pressed = {who: one for who, one in self._pressed.items() if who in self._clicks}

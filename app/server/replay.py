@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 from livesam.app.server.accepted import Accepted
-from livesam.app.server.journal import answer_hash, painted_of
+from livesam.app.server.journal import DRAWING, answer_hash, painted_of
 from livesam.app.server.store import Store
 from livesam.app.server.weights import WeightFiles
 from livesam.engine.files.hashing import image_hash
@@ -43,12 +43,14 @@ class Replayed:
     Attributes:
         objects, answers: how many were given again.
         left_out: objects that no clicks made: proposals and imports.
+        earlier: objects that an earlier livesam drew, in another way: they are not compared.
         differences: a sentence for each object whose masks are others now.
     """
 
     objects: int = 0
     answers: int = 0
     left_out: int = 0
+    earlier: int = 0
     differences: list[str] = field(default_factory=list)
 
 
@@ -86,6 +88,9 @@ class Replay:
         for object_, log in self._store.logs():
             if not log["steps"]:
                 found.left_out += 1
+                continue
+            if log.get("drawing", 1) != DRAWING:
+                found.earlier += 1
                 continue
             difference = self._object(object_, log, found)
             if difference is not None:

@@ -19,7 +19,7 @@ from livesam.app.server.lock import only_here
 from livesam.app.server.schema import SEALED, TABLES, VERSION, sum_of
 from livesam.engine.values.errors import LivesamError
 
-KEYS = {"meta": "key", "images": "id", "labels": "name", "versions": "domain, number", "clicks": "id"}
+KEYS = {"meta": "key", "images": "id", "labels": "name", "versions": "domain, number", "keys": "key", "clicks": "id"}
 COLUMNS = SEALED.split(", ")
 
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 import sqlite3
 import zlib
 
-VERSION = 2  # 1 had no sums
+VERSION = 3  # 1 had no sums, 2 no keys
 
-TABLES = """
+KEYS = """
+CREATE TABLE IF NOT EXISTS keys (key TEXT PRIMARY KEY, object INTEGER NOT NULL) WITHOUT ROWID;
+"""
+TABLES = f"""
+{KEYS}
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE images (
     id TEXT PRIMARY KEY, name TEXT NOT NULL, hash TEXT NOT NULL, width INTEGER NOT NULL, height INTEGER NOT NULL,
@@ -32,13 +36,14 @@ CREATE TABLE clicks (
 """
 # objects.bits is zlib over the bits of the box, each row padded to whole bytes; objects.log the object's steps as JSON;
 # objects.sum a CRC-32 over all the rest, because SQLite finds a page that is no page, and not a value that is another.
+# keys are what clients gave with their accepts: the same one twice is one object, also where that was deleted since.
 SEALED = (
     "id, image, domain, label, x0, y0, x1, y1, area, iou, version, clicks, source, created, bits, log"  # in this order
 )
 
 
 def prepare(database: sqlite3.Connection) -> None:
-    """Make the tables where there are none, and those of version 1 into today's.
+    """Make the tables where there are none, and those of earlier versions into today's.
 
     Raises:
         ValueError: they are those of a later livesam.
@@ -49,12 +54,14 @@ def prepare(database: sqlite3.Connection) -> None:
     if found == 0:
         with database:
             database.executescript(f"BEGIN; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;")
-    if found == 1:
+    if found in (1, 2):
         with database:
             database.execute("BEGIN IMMEDIATE")
-            database.execute("ALTER TABLE objects ADD COLUMN sum INTEGER")
-            for (number,) in database.execute("SELECT id FROM objects").fetchall():
-                seal(database, number)
+            if found == 1:
+                database.execute("ALTER TABLE objects ADD COLUMN sum INTEGER")
+                for (number,) in database.execute("SELECT id FROM objects").fetchall():
+                    seal(database, number)
+            database.execute(KEYS)
             database.execute(f"PRAGMA user_version = {VERSION}")
 
 

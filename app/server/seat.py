@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 import secrets
-import sqlite3
+import threading
 import time
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from livesam.app.server.click_log import ClickLog
 from livesam.app.server.fields import flag, index, label_of, number, text
 from livesam.app.server.journal import clicks_of, journal
 from livesam.app.server.masks import Mask, answered, iou_of, many, ms
 from livesam.app.server.problems import NotFound
+from livesam.app.server.proposed import Proposed
 from livesam.app.server.studio import Studio, domain_of
 from livesam.engine.values.errors import SessionError
 from livesam.wire import mask_of
@@ -27,12 +29,6 @@ if TYPE_CHECKING:
 Said: TypeAlias = Mapping[str, Any]
 Reply: TypeAlias = "dict[str, Any] | bytes"  # JSON, or a frame
 
-log = logging.getLogger(__name__)
-
-QUIET_OPS = frozenset(
-    {"preview", "press", "candidates", "compare"}
-)  # change nothing, so they are no part of the click log
-
 
 class Seat:
     """One client's session.
@@ -45,19 +41,21 @@ class Seat:
     def __init__(self, studio: Studio, domain: str, private: str | None = None) -> None:
         self.id = secrets.token_hex(6)
         self._studio, self._private = studio, private
+        self._lock, self._closed = threading.Lock(), False
         self._decoder = studio.decoder(domain_of(domain, private), sits_down=True)
         self.session: Session = self._decoder.session()
         self._picture: Picture | None = None
         self._digest = ""
         self._editing: int | None = None
-        self._unlogged, self._came = False, 0.0
-        self._proposals: dict[int, tuple[Mask, float, int]] = {}
+        self._log, self._came = ClickLog(studio.store, self.id), 0.0
+        self._pressed: tuple[object, float] | None = None  # where a button is down, and how long its answer took, ms
+        self._proposed = Proposed(studio.store)
         self._ops: dict[str, Callable[[Said, memoryview], Reply]] = {
             "open": self._open, "click": self._click, "box": self._box, "undo": self._undo, "redo": self._redo,
             "reset": self._reset, "candidates": self._candidates, "choose": self._choose, "preview": self._preview,
-            "press": self._press,
-            "paint": self._paint, "accept": self._accept, "edit": self._edit, "compare": self._compare,
-            "propose": self._propose, "take": self._take, "drop": self._drop, "domain": self._domain,
+            "press": self._press, "paint": self._paint, "accept": self._accept, "edit": self._edit,
+            "compare": self._compare, "propose": self._propose, "take": self._take, "drop": self._drop,
+            "domain": self._domain,
         }  # fmt: skip
 
     @property
@@ -66,8 +64,11 @@ class Seat:
         return self._decoder.domain
 
     def close(self) -> None:
-        """The client has gone."""
-        self._studio.leave(self._decoder)
+        """The client has gone; on any thread, also while it is answered."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self._studio.leave(self._decoder)
 
     def learning(self) -> dict[str, Any]:
         """What is to be seen of the learning."""
@@ -88,30 +89,13 @@ class Seat:
         self._came = started if came is None else came
         if op not in self._ops:
             raise ValueError(f"unknown op {op!r}: choose one of {', '.join(self._ops)}")
-        outcome = "error"
-        try:
+        with self._studio.metrics.asked(op):
             reply = self._ops[op](said, payload)
-            outcome = "ok"
-        finally:
-            self._studio.metrics.operations.labels(op, outcome).inc()
         if op in ("click", "box"):
-            seconds = time.perf_counter() - started
-            self._studio.metrics.clicks.inc()
-            self._studio.metrics.click_seconds.observe(seconds)
-            self._decoder.latencies_ms.append(seconds * 1e3)
-        if op not in QUIET_OPS and self._picture is not None:
-            self._note(said, self._picture.id)
+            self._decoder.latencies_ms.append((time.perf_counter() - started) * 1e3)
+        if self._picture is not None:
+            self._log.note(said, self._picture.id, self.session.slot.current)
         return reply
-
-    def _note(self, said: Said, image: str) -> None:
-        """Into the click log. What was done is answered as done, also where the disk refuses the log."""
-        told = {key: value for key, value in said.items() if key not in ("id", "bits")}
-        try:
-            self._studio.store.note_click(self.id, image, {**told, "version": self.session.slot.current})
-        except (OSError, sqlite3.Error):
-            if not self._unlogged:  # once, not for every click on a full disk
-                log.exception("clicks of session %s cannot be logged", self.id)
-            self._unlogged = True
 
     # The image
 
@@ -135,10 +119,14 @@ class Seat:
 
     def _domain(self, said: Said, payload: memoryview) -> Reply:
         decoder = self._studio.decoder(domain_of(text(said, "name"), self._private), sits_down=True)
-        self._studio.leave(self._decoder)
-        if decoder is not self._decoder:
+        with self._lock:
+            changed = decoder is not self._decoder
+            self._studio.leave(decoder if self._closed else self._decoder)
+            if not self._closed:
+                self._decoder = decoder
+        if changed and decoder is self._decoder:
             self.session.reset()
-            self._decoder, self.session = decoder, decoder.session()
+            self.session = decoder.session()
             self._forget()
             if self._picture is not None:
                 self._begin(self._picture)
@@ -147,7 +135,11 @@ class Seat:
     # The object
 
     def _click(self, said: Said, payload: memoryview) -> Reply:
-        return self._mask(said, self.session.click(number(said, "x"), number(said, "y"), flag(said, "positive", True)))
+        at, pressed = _place(said), self._pressed
+        self._pressed = None
+        result = self.session.click(*at)
+        found = pressed is not None and pressed[0] == at and result.timings_ms["decode"] == 0
+        return self._mask(said, result, {"pressed": pressed[1]} if found and pressed else {})
 
     def _box(self, said: Said, payload: memoryview) -> Reply:
         x0, y0, x1, y1 = (number(said, name) for name in ("x0", "y0", "x1", "y1"))
@@ -165,11 +157,12 @@ class Seat:
         return {"re": said.get("id")}
 
     def _preview(self, said: Said, payload: memoryview) -> Reply:
-        result = self.session.preview(number(said, "x"), number(said, "y"), flag(said, "positive", True))
-        return self._mask(said, result, preview=True)
+        return self._mask(said, self.session.preview(*_place(said)), preview=True)
 
     def _press(self, said: Said, payload: memoryview) -> Reply:
-        self.session.press(number(said, "x"), number(said, "y"), flag(said, "positive", True))
+        at, started = _place(said), time.perf_counter()
+        self.session.press(*at)
+        self._pressed = at, ms(time.perf_counter() - started)
         return {"re": said.get("id")}
 
     def _candidates(self, said: Said, payload: memoryview) -> Reply:
@@ -195,7 +188,12 @@ class Seat:
 
     def _accept(self, said: Said, payload: memoryview) -> Reply:
         label, rough = label_of(said), flag(said, "rough", False)
+        key = text(said, "key") if said.get("key") is not None else None
         picture, session = self._opened(), self.session
+        if key is not None and (old := self._studio.store.accepted_by(key, picture.id)) is not None:
+            session.reset()  # said twice, because the first answer was lost
+            self._editing = None
+            return {"re": said.get("id"), "object": old.public()}
         answer = session.answer()
         if answer is None or not answer.mask.any():
             raise SessionError("there is no mask to accept: click first")
@@ -213,7 +211,10 @@ class Seat:
             }  # fmt: skip
             how = journal(interaction, self._digest, session.look, session.runtime, self._studio.batch)
             try:
-                kept.append(self._studio.store.accept(found, answer.mask, how, self._editing))
+                if self._is_as_it_was(interaction, answer.mask):
+                    kept.append(self._studio.store.relabel(int(self._editing or 0), label))
+                else:
+                    kept.append(self._studio.store.accept(found, answer.mask, how, self._editing, key))
             except NotFound:  # deleted elsewhere: the next accept makes a new one, as the message says
                 self._editing = None
                 raise
@@ -222,6 +223,12 @@ class Seat:
         self._studio.metrics.accepted.inc()
         self._editing = None
         return {"re": said.get("id"), "object": kept[0].public()}
+
+    def _is_as_it_was(self, interaction: Interaction, mask: Mask) -> bool:
+        """Whether an object was only opened again: then its record stays, but for the label."""
+        if self._editing is None or len(interaction.steps) > 1 or interaction.steps[0].painted is None:
+            return False
+        return bool((self._studio.store.mask(self._editing) == mask).all())
 
     def _edit(self, said: Said, payload: memoryview) -> Reply:
         found, picture = self._studio.store.object(index(said, "object")), self._opened()
@@ -238,27 +245,15 @@ class Seat:
     # The rest of its kind
 
     def _propose(self, said: Said, payload: memoryview) -> Reply:
-        from livesam.engine.session.proposals import propose
-
-        store, picture = self._studio.store, self._opened()
         label = None if said.get("label") is None else label_of(said)
-        objects = store.objects(picture.id)
-        masks = {one.id: store.mask(one.id) for one in objects}
-        examples = [masks[one.id] for one in objects if label in (None, one.label)]
-        if not examples:
-            raise SessionError("accept an object first: proposals are what looks like it")
         most = min(index(said, "most"), 200) if "most" in said else 50
-        found = propose(self.session, examples, list(masks.values()), most=most)
-        self._proposals = {i: (one.mask, one.iou, one.decoder_version) for i, one in enumerate(found)}
-        items = [({"id": i, "iou": round(iou, 4)}, mask) for i, (mask, iou, _) in self._proposals.items()]
-        return many(self._head(said), items)
+        found = self._proposed.find(self.session, self._opened().id, label, most)
+        return many(self._head(said), [({"id": number, "iou": round(iou, 4)}, mask) for number, iou, mask in found])
 
     def _take(self, said: Said, payload: memoryview) -> Reply:
         label, picture = label_of(said), self._opened()
         chosen = index(said, "proposal")
-        if chosen not in self._proposals:
-            raise NotFound(f"there is no proposal {chosen}: it was taken, dropped, or is of an earlier image")
-        mask, iou, version = self._proposals[chosen]
+        mask, iou, version = self._proposed[chosen]
         self._decoder.sure_of(version)
         found = {
             "image": picture.id, "domain": self.domain, "label": label, "iou": iou, "version": version, "clicks": 0,
@@ -267,12 +262,11 @@ class Seat:
         how = {"image_hash": self._digest, "hw": list(mask.shape), "domain": self.domain, "steps": []}
         kept = self._studio.store.accept(found, mask, how)
         self._studio.metrics.accepted.inc()
-        del self._proposals[chosen]
+        self._proposed.drop(chosen)
         return {"re": said.get("id"), "object": kept.public()}
 
     def _drop(self, said: Said, payload: memoryview) -> Reply:
-        if self._proposals.pop(index(said, "proposal"), None) is None:
-            raise NotFound(f"there is no proposal {said.get('proposal')}")
+        self._proposed.drop(index(said, "proposal"))
         return {"re": said.get("id")}
 
     def _opened(self) -> Picture:
@@ -282,7 +276,7 @@ class Seat:
 
     def _forget(self) -> None:
         self._editing = None
-        self._proposals.clear()
+        self._proposed.clear()
 
     # Answers
 
@@ -293,5 +287,11 @@ class Seat:
             "version": self.session.slot.current,
         }  # fmt: skip
 
-    def _mask(self, said: Said, result: MaskResult | None, **more: Any) -> Reply:
-        return answered({**self._head(said), "clicks": self.session.clicks, **more}, result, self._came)
+    def _mask(
+        self, said: Said, result: MaskResult | None, before: Mapping[str, float] = MappingProxyType({}), **more: Any
+    ) -> Reply:
+        return answered({**self._head(said), "clicks": self.session.clicks, **more}, result, self._came, before)
+
+
+def _place(said: Said) -> tuple[float, float, bool]:
+    return number(said, "x"), number(said, "y"), flag(said, "positive", True)

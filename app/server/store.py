@@ -89,8 +89,9 @@ class Store(Database):
     # Objects
 
     def accept(
-        self, found: Mapping[str, Any], mask: npt.NDArray[np.bool_], log: Mapping[str, Any], replaces: int | None = None
-    ) -> Accepted:
+        self, found: Mapping[str, Any], mask: npt.NDArray[np.bool_], log: Mapping[str, Any],
+        replaces: int | None = None, key: str | None = None,
+    ) -> Accepted:  # fmt: skip
         """Keep an object; it is on disk when this returns.
 
         Args:
@@ -98,6 +99,7 @@ class Store(Database):
             mask: bool ``(H, W)`` of the image.
             log: how it came about, for a replay.
             replaces: the object whose place it takes; its clicks count on, and it stays as old as it is.
+            key: of the client; the same one once more gives the object of then, as ``accepted_by``.
 
         Raises:
             ValueError: the mask is empty.
@@ -112,6 +114,8 @@ class Store(Database):
             "log": json.dumps(log, allow_nan=False), **dict(zip(("x0", "y0", "x1", "y1"), box, strict=True)),
         }  # fmt: skip
         with self._lock, self._safe as database:
+            if key is not None and (old := self.accepted_by(key, row["image"])) is not None:
+                return old
             self._check_size(row["image"], "the image", (mask.shape[0], mask.shape[1]))
             self.need_label(database, row["label"])
             if replaces is None:
@@ -125,8 +129,29 @@ class Store(Database):
                 number = replaces
                 if database.execute(sql, {**row, "id": replaces}).rowcount == 0:
                     raise NotFound("the object that was edited is gone: accept it as a new one")
+            if key is not None:
+                database.execute("INSERT INTO keys (key, object) VALUES (?, ?)", (key, number))
             seal(database, int(number or 0))
             return self._object(database, int(number or 0))
+
+    def accepted_by(self, key: str, image: str) -> Accepted | None:
+        """What was accepted with a key on an image; None where it is new.
+
+        Raises:
+            NotFound: the object was deleted since.
+            ValueError: the key is of an object of another image.
+        """
+        with self._lock:
+            row = self._safe.execute("SELECT object FROM keys WHERE key = ?", (key,)).fetchone()
+            if row is None:
+                return None
+            try:
+                found = self._object(self._safe, row[0])
+            except NotFound:
+                raise NotFound("this object was accepted already, and was deleted since") from None
+        if found.image != image:
+            raise ValueError("this key was given with an object of another image: every object has a key of its own")
+        return found
 
     def object(self, number: int) -> Accepted:
         """One object.

@@ -190,7 +190,11 @@ class Studio:
         """What is to be seen of a domain's learning; looking makes no decoder."""
         with self._changed:
             decoder = self._decoders.get(domain)
-        return resting(domain, self.store, self.settings.learning) if decoder is None else decoder.state()
+        return (
+            resting(domain, self.store, self.store.learning(domain, self.settings.learning))
+            if decoder is None
+            else decoder.state()
+        )
 
     def leave(self, decoder: KeptDecoder) -> None:
         """A session uses this decoder no longer."""

@@ -21,6 +21,7 @@ Sample: TypeAlias = dict[str, float]
 STAGES = {
     "send": "released button until the question is sent",
     "wire": "to the server and back, with what both wait for the processor",
+    "pressed": "server: the answer while the button was down; no part of the others",
     "queue": "server: until its thread begins, and around the answer",
     "zoom": "server: a window of the image encoded",
     "wait": "server: for the decoder",

@@ -87,5 +87,5 @@ def moved(question: Question, last: Step, look: Look) -> Shown:
     view, logits = question.view, question.prompt.mask_logits
     if logits is None:
         raise ValueError("there is no mask to correct: ask the decoder")
-    logits, mask, stages = view.shown(logits, question.prompt.clicks, replace(look, edges=False))
+    logits, mask, stages = view.shown_moved(logits, question.prompt.clicks, look)
     return Shown(mask, logits, last.iou, view.window, stages)

@@ -14,7 +14,7 @@ from livesam.engine.values.embedding import ImageEmbedding
 from livesam.engine.values.prompt import Box, Click, Prompt
 from livesam.engine.values.step import Step
 from livesam.engine.values.window import Window
-from livesam.engine.view.border import moves_border
+from livesam.engine.view.border import moves_border, near_changes
 from livesam.engine.view.bumps import Colours
 from livesam.engine.view.edges import EdgeFilter
 from livesam.engine.view.geometry import ResizeGeometry, drawn, postprocess
@@ -172,6 +172,18 @@ class View:
         logits, stages = self.corrected(low_res, clicks, look)
         if logits is low_res:
             logits = low_res.copy()  # a view would keep all masks of all prompts alive
+        mask, drawing = self.mask(logits)
+        return logits, mask, {**stages, **drawing}
+
+    def shown_moved(self, last: Logits, clicks: Sequence[Click], look: Look) -> tuple[Logits, Mask, dict[str, float]]:
+        """The last answer with its border moved, as ``shown`` has an answer; edges are drawn where it was moved."""
+        begun = time.perf_counter()
+        logits = self.obeyed(last, clicks)
+        if look.edges and self.edges is not None:
+            share = near_changes(last, logits)
+            logits = self.obeyed(logits + share * (self.edges.drawn(logits) - logits), clicks)
+        stages = {"obey": (time.perf_counter() - begun) * 1e3}
+        logits = logits.copy() if logits is last else logits
         mask, drawing = self.mask(logits)
         return logits, mask, {**stages, **drawing}
 

@@ -21,12 +21,28 @@ def soon(monkeypatch):
     monkeypatch.setattr(module, "SLOW_S", 0.0)
 
 
+class RayError(Exception):
+    """As Ray's own are called, and what tells them from what a learner has raised."""
+
+
+class ActorDiedError(RayError):
+    pass
+
+
+class RayTaskError(RayError):
+    pass
+
+
+class Refused(RayTaskError, ValueError):
+    pass
+
+
 class Learner:
     """Answers what it is asked, unless it is told to hang or to fail."""
 
     def __init__(self):
         self.heard, self.held, self.failures = [], [], 0
-        self.hangs = False
+        self.hangs, self.error = False, ActorDiedError
 
     def send(self, what, domain, *value):
         answer = Future()
@@ -34,7 +50,7 @@ class Learner:
             self.heard.append((what, domain, *value))
         if self.failures and what != "state":
             self.failures -= 1
-            answer.set_exception(RuntimeError("its process has died"))
+            answer.set_exception(self.error("its process has died"))
         elif self.hangs:
             self.held.append(answer)
         else:
@@ -117,3 +133,42 @@ def test_closing_does_not_wait_for_a_learner_that_hangs():
     until(lambda: learner.held)
     courier.close()
     assert not any(one.name == "livesam-courier" and one.is_alive() for one in threading.enumerate())
+
+
+def test_what_a_learner_refuses_is_dropped_after_three_tries_and_keeps_nothing_waiting():
+    learner = Learner()
+    learner.failures, learner.error = 3, Refused
+    courier = Courier("cells", learner.send)
+    for number in range(2):
+        courier.put(said(number))
+    until(lambda: len(learner.heard) == 4)
+    assert [one[2].number for one in learner.heard] == [0, 0, 0, 1]
+    until(lambda: "refused 1 times" in (courier.state()["last_error"] or ""))
+    assert courier.state()["waiting"] == 2  # what the learner says
+    courier.close()
+
+
+def test_orders_go_before_what_is_sent_again():
+    learner = Learner()
+    learner.failures = 10**9
+    courier = Courier("cells", learner.send)
+    courier.put(said(1))
+    until(lambda: len(learner.heard) > 5)  # a dead learner's is never dropped
+    courier.order("enable", False)
+    until(lambda: ("enable", "cells", False) in learner.heard)
+    learner.failures = 0
+    count = len(learner.heard)
+    until(lambda: len(learner.heard) >= count + 1 and learner.heard[-1][0] == "submit")
+    courier.close()
+
+
+def test_whether_to_learn_goes_with_every_interaction():
+    learner = Learner()
+    courier = Courier("cells", learner.send)
+    courier.put(said(1))
+    until(lambda: learner.heard)
+    courier.enabled = False  # another replica was told so
+    courier.put(said(2))
+    until(lambda: len(learner.heard) == 2)
+    assert [one[3] for one in learner.heard] == [True, False]
+    courier.close()

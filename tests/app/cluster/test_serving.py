@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import time
+from types import SimpleNamespace
 
 import pytest
 from livesam.app.cluster.names import Scale
 from livesam.app.main import run
+from livesam.engine.values.errors import LivesamError
 from PIL import Image
 
 pytest.importorskip("fastapi")
@@ -18,6 +20,75 @@ def test_what_is_for_ray_alone_is_refused_without_it(tmp_path, capsys):
     assert "are for --ray: add it" in capsys.readouterr().err
     with pytest.raises(ValueError, match="must be at least 1"):
         Scale(learners=0)
+
+
+class Cluster:
+    """Ray and Serve as far as a server's end goes; what was called, in its order."""
+
+    def __init__(self, *applications):
+        self.applications, self.called = dict.fromkeys(applications), []
+
+    def status(self):
+        return SimpleNamespace(applications=self.applications)
+
+    def run(self, bound, name, route_prefix):
+        self.applications[name] = None
+
+    def delete(self, name):
+        self.called.append(f"delete {name}")
+        del self.applications[name]
+
+    def shutdown(self):
+        self.called.append("shutdown")
+
+    def remote(self, *said, **how):
+        """Of ``ray.remote(...)(Learners)``, then of an actor, then of its ``close``."""
+        return (lambda made: self) if how else self
+
+    close = property(lambda self: SimpleNamespace(remote=lambda timeout: self.called.append("close")))
+    exceptions = SimpleNamespace(RayError=RuntimeError)
+
+    def wait(self, asked, num_returns, timeout):
+        self.called.append(f"wait for {num_returns}")
+
+    def kill(self, actor):
+        self.called.append("kill")
+
+    def deployment(self, **how):
+        return lambda made: SimpleNamespace(bind=lambda *said: None)
+
+    def start(self, **how): ...
+
+
+@pytest.mark.parametrize(
+    ("address", "others", "end"),
+    [
+        ("local", [], ["shutdown"]),
+        ("auto", [], ["delete livesam", "shutdown"]),
+        ("auto", ["somebody's"], ["delete livesam"]),
+    ],
+)
+def test_the_end_of_a_server_is_nobody_elses(tmp_path, monkeypatch, address, others, end):
+    """And what was accepted last is learned before its learners end."""
+    pytest.importorskip("ray.serve")
+    from livesam.app.cluster import encoders, serving, sessions
+    from livesam.app.server.settings import Settings
+    from livesam.export.opening import Opening
+
+    cluster = Cluster(*others)
+    monkeypatch.setattr("ray.serve", cluster)
+    monkeypatch.setattr(encoders, "encoders_class", lambda batch: None)
+    monkeypatch.setattr(sessions, "sessions_class", lambda decoders: None)
+    settings = Settings(tmp_path, tmp_path, Opening("nano", runtime="torch"))
+    with serving._running(cluster, settings, Scale(address)):
+        assert set(cluster.applications) == {*others, "livesam"}
+        if address != "local":
+            with (
+                pytest.raises(LivesamError, match="runs a Serve application 'livesam' already: stop that"),
+                serving._running(cluster, settings, Scale(address)),
+            ):
+                raise AssertionError
+    assert cluster.called == [*end, "close", "wait for 1", "kill"]
 
 
 @pytest.mark.slow  # six processes start: a minute, and four where others want the processors, too

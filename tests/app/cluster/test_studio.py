@@ -86,6 +86,19 @@ def test_a_decoder_that_is_used_makes_room_when_it_is_left(studio):
     assert [one.domain for one in studio.decoders()] == ["cells"]
 
 
+def test_a_decoder_that_has_made_room_is_handed_to_nobody(studio):
+    """Between its cache and the session that asked: it is still open, and about to be closed."""
+    with studio.using("cells") as old:
+        old.retired = True
+        given, multiplexed = [old], studio._multiplexed
+        studio._multiplexed = lambda domain: given.pop() if given else studio.make(domain)
+        new = studio.decoder("cells", sits_down=True)
+    assert new is not old
+    assert (given, new.retired, new.slot.closed) == ([], False, False)
+    studio.leave(new)
+    studio._multiplexed = multiplexed
+
+
 def test_what_is_accepted_goes_to_a_learner_as_bytes(studio):
     """Arrays would lie in Ray's store until they are learned, and fill it: then every image goes by the disk."""
     with studio.using("cells") as decoder:
@@ -96,11 +109,11 @@ def test_what_is_accepted_goes_to_a_learner_as_bytes(studio):
         deadline = time.monotonic() + 30
         while "submit" not in studio.learners.told and time.monotonic() < deadline:
             time.sleep(0.01)
-    domain, packed = studio.learners.told["submit"]
-    assert (domain, type(packed)) == ("cells", bytes)
+    domain, packed, enabled = studio.learners.told["submit"]
+    assert (domain, type(packed), enabled) == ("cells", bytes, True)
     learner = object.__new__(Learners)
-    learner._pupil = lambda domain: SimpleNamespace(submit=lambda interaction: interaction)
-    got = learner.submit(domain, packed)
+    learner._pupil = lambda domain: SimpleNamespace(submit=lambda interaction, enabled: interaction)
+    got = learner.submit(domain, packed, enabled)
     assert got.domain == "cells"
     assert len(packed) * 0.9 < got.nbytes < len(packed) * 2  # with what its edge filter has yet to compute
 

@@ -34,4 +34,4 @@ def test_the_examples_read_what_the_command_wrote(
     assert names["features"].shape == (9, 256, 4, 4)  # type: ignore[attr-defined]
     assert names["shape"] == (1, 256, 4, 4)
     assert names["problems"] == []
-    assert {path.name for path in Path("embeddings").iterdir()} == {"manifest.json", "shards", "records"}
+    assert {path.name for path in Path("embeddings").iterdir()} == {"manifest.json", "shards", "records", "job.lock"}

@@ -8,13 +8,17 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
-from livesam.app.jobs.embeddings import read_embeddings
+from livesam.app.jobs import pool
+from livesam.app.jobs.embeddings import Embed, read_embeddings
 from livesam.app.jobs.manifest import verify
 from livesam.app.jobs.pool import Cluster, Pool, pool_of
+from livesam.app.jobs.shards import Record, Shard, divide, held, records
+from livesam.app.jobs.worker import Job
 from livesam.app.storage import Target
 from livesam.embedding import embed_images, find_images
 from livesam.engine.session.cache import EmbeddingCache
@@ -71,6 +75,68 @@ def test_on_ray_embeddings_are_those_of_the_plain_command(photos: Path, tmp_path
     assert done.stderr == f"livesam: 1 of 9 images were left out: {reason}\n"
     assert verify(Target(str(out))) == []
     assert same_as_plain(photos, out, tmp_path / "plain") == 8
+
+
+KILLER = """
+import os, sys
+from dataclasses import dataclass
+from livesam.app.jobs.pool import Cluster
+from livesam.app.jobs.run import Request, run
+from livesam.app.jobs.worker import Made
+from livesam.app.storage import Target
+
+class Maker:
+    made_by, runtime, suffix, batch = "toy", "toy", ".parquet", 1
+    def make(self, pictures):
+        if pictures[0].name == "3.png":
+            os.kill(os.getpid(), 9)
+        return [Made(one.name, {"key": one.name}, None) for one in pictures]
+    def write(self, made, path):
+        path.write_text("\\n".join(one.name for one in made))
+    def close(self): ...
+
+@dataclass(frozen=True)
+class Work:
+    kind = "toys"
+    def open(self, threads):
+        return Maker()
+
+done = run(Request(Work(), [sys.argv[1]], Target(sys.argv[2]), Cluster(workers=1)))
+print(done.made, dict(done.left_out))
+"""
+
+
+@pytest.mark.slow
+def test_an_image_that_kills_its_workers_is_left_out(photos: Path, tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    script, target = tmp_path / "killer.py", Target(str(tmp_path / "out"))
+    script.write_text(KILLER)
+    done = subprocess.run([sys.executable, script, photos, target.url], capture_output=True, text=True, timeout=300)
+    assert done.stdout.endswith("8 {'3.png': '3.png: 3 workers died of it'}\n"), done.stderr  # after what Ray says
+    assert verify(target) == []
+
+
+def test_what_kills_workers_is_found_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job, names = Job(Embed(Opening()), "", Target(str(tmp_path))), [f"{i}.png" for i in range(20)]
+    rounds: list[int] = []
+
+    def survived(job: Job, shards: Sequence[Shard], pool: Pool) -> Iterator[Record]:
+        rounds.append(len(shards))
+        for one in shards:
+            if not {"3.png", "17.png"} & set(one.images):
+                yield Record(one.name, "f", "s", "toy", "cpu", {name: {} for name in one.images})
+
+    monkeypatch.setattr(pool, "_round", survived)
+    found = list(pool.run_on_ray(job, divide(names, 8, 1), Pool(1, 1, 0)))
+    assert sorted(held(found)) == sorted(set(names) - {"3.png", "17.png"})
+    assert [one.left_out for one in found if one.left_out] == [
+        {name: f"{name}: 3 workers died of it"} for name in ("3.png", "17.png")
+    ]
+    assert sorted(records(job.target), key=str) == sorted((one for one in found if one.left_out), key=str)
+    assert rounds == [4, 6, 4]
+    monkeypatch.setattr(pool, "_round", lambda *_: iter(()))
+    with pytest.raises(LivesamError, match=r"every worker died, the last at 0\.png"):
+        list(pool.run_on_ray(job, divide(names[:4], 4), Pool(1, 1, 0)))
 
 
 @pytest.mark.slow

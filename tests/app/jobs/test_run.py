@@ -93,13 +93,71 @@ def test_a_run_that_was_killed_leaves_whole_shards_and_the_next_goes_on(
     assert target.read("manifest.json") is None
     assert len(records(target)) == 2
     monkeypatch.setattr(Record, "write", write)
-    (tmp_path / "out" / "shards" / ".half.tmp").write_bytes(b"of a process that was killed while it wrote")
+    half = tmp_path / "out" / "shards" / f".{'0' * 24}.parquet.{'0' * 12}.tmp"
+    half.write_bytes(b"of a process that was killed while it wrote")
     toy.clear()
     done = embed(photos, target.url)
     assert done.made + done.found == 9
     assert len(toy) == done.made < 9
     assert verify(target) == []
     assert {f"shards/{name}" for name in target.names("shards")} == {one.file for one in done.shards}
+
+
+def test_what_others_have_put_beside_shards_stays(photos: Path, tmp_path: Path, toy: list[int]) -> None:
+    shards = tmp_path / "out" / "shards"
+    (shards / "below").mkdir(parents=True)
+    others = [shards / name for name in ("mine.parquet", ".hidden", f"{'0' * 24}.parquet", f"{'1' * 24}.parquet.bak")]
+    for one in others:
+        one.write_bytes(b"of somebody")
+    embed(photos, str(tmp_path / "out"))
+    assert all(one.exists() for one in others)  # before the first run nothing says whose they are
+    embed(photos, str(tmp_path / "out"))
+    assert [one.exists() for one in others] == [True, True, False, True]
+    assert (shards / "below").is_dir()
+
+
+def test_nothing_is_removed_where_the_model_cannot_be_opened(
+    photos: Path, tmp_path: Path, other_toy: Callable[[], None]
+) -> None:
+    embed(photos, str(tmp_path / "out"))
+    left = tmp_path / "out" / "shards" / f"{'0' * 24}.parquet"
+    left.write_bytes(b"")
+    Image.new("RGB", (9, 9)).save(photos / "new.png")
+    other_toy()
+    with pytest.raises(LivesamError, match="made by"):
+        embed(photos, str(tmp_path / "out"))
+    assert left.exists()
+
+
+def test_a_damaged_record_stops_the_job_and_its_shard_stays(photos: Path, tmp_path: Path, toy: list[int]) -> None:
+    target = Target(str(tmp_path / "out"))
+    first, *_ = embed(photos, target.url).shards
+    target.write(f"records/{first.shard}.json", b"{")
+    with pytest.raises(LivesamError, match=rf"{first.shard}\.json is damaged \(1 in all\)"):
+        embed(photos, target.url)
+    assert target.read(first.file) is not None
+    for name in (f"records/{first.shard}.json", first.file):
+        target.remove(name)
+    done = embed(photos, target.url)
+    assert (done.made, done.found, verify(target)) == (len(first.images), 9 - len(first.images), [])
+
+
+@pytest.mark.parametrize("place", ["local", "memory"])
+def test_two_jobs_on_one_target_are_refused(
+    photos: Path, tmp_path: Path, memory: str, toy: list[int], place: str
+) -> None:
+    from livesam.app.jobs.claim import claimed
+
+    target = Target(str(tmp_path / "out") if place == "local" else memory)
+    with claimed(target), pytest.raises(LivesamError, match=r"another job writes to .*out \(process \d+ on "):
+        embed(photos, target.url)
+    assert embed(photos, target.url).made == 9
+    if place == "memory":  # the first was killed: nobody lets go of what is not a file of this machine
+        target.create("job.lock", b"process 1 on elsewhere")
+        with pytest.raises(LivesamError, match=r"if it was killed, remove .*job\.lock and run again"):
+            embed(photos, target.url)
+        target.remove("job.lock")
+        assert embed(photos, target.url).found == 9
 
 
 def test_a_worker_that_died_on_the_way_home_does_not_work_again(photos: Path, tmp_path: Path, toy: list[int]) -> None:

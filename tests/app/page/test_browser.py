@@ -196,6 +196,82 @@ def test_a_refused_accept_brings_the_object_back_without_the_next_click(served: 
         visitor.key("Escape")
 
 
+def test_an_accept_whose_answer_is_lost_is_one_object_and_the_next_click_the_next(
+    served: Served, chrome: Browser
+) -> None:
+    """Enter and the next click, and the link breaks: before the server has it, and after it has."""
+    cut: list[bool] = []  # whether the next accept arrives, while its answer does not
+
+    def between(socket: Any) -> None:
+        server = socket.connect_to_server()
+
+        def said(message: Any) -> None:
+            if not (cut and isinstance(message, str) and json.loads(message)["op"] == "accept"):
+                server.send(message)
+                return
+            if cut.pop():
+                server.on_message(lambda answer: socket.close(code=1011))
+                server.send(message)
+            else:
+                socket.close(code=1011)
+
+        socket.on_message(said)
+
+    with chrome.visit("about:blank") as visitor:
+        visitor.page.route_web_socket("**/api/session**", between)
+        visitor.page.goto(served.url)
+        visitor.settled()
+        open_image(visitor, "coins.png")
+        for arrives in (False, True):
+            before = objects_of(served, "coins.png")
+            visitor.click(270, 120)
+            shown = visitor.painted()
+            cut.append(arrives)
+            visitor.page.keyboard.press("Enter")
+            visitor.page.mouse.click(*visitor.place(44.5, 54.5))
+            visitor.until("document.querySelector('[role=alert]') !== null")
+            visitor.until("document.querySelector('[role=alert]') === null")
+            visitor.settled()
+            assert visitor.objects() == len(before) + 1
+            (new,) = objects_of(served, "coins.png")[len(before) :]
+            assert (new["clicks"], iou(kept(served, new["id"]), shown)) == (1, 1)
+            assert visitor.steps() == 1
+            next_one = visitor.painted()
+            assert next_one is not None
+            assert next_one[54, 44]
+            visitor.key("Escape")
+
+
+def test_what_comes_too_late_is_not_shown(served: Served, chrome: Browser) -> None:
+    held: list[Any] = []
+
+    def between(socket: Any) -> None:
+        server = socket.connect_to_server()
+
+        def told(message: Any) -> None:
+            head = message if isinstance(message, str) else message[4 : 4 + int.from_bytes(message[:4], "little")]
+            late = '"name":"original"' in (head if isinstance(head, str) else head.decode())
+            held.append((socket, message)) if late else socket.send(message)
+
+        socket.on_message(server.send)
+        server.on_message(told)
+
+    with chrome.visit("about:blank") as visitor:
+        visitor.page.route_web_socket("**/api/session**", between)
+        visitor.page.goto(served.url)
+        visitor.settled()
+        open_image(visitor, "coins.png")
+        visitor.click(270, 120)
+        visitor.page.keyboard.press("c")
+        while not held:
+            visitor.page.wait_for_timeout(10)
+        visitor.page.keyboard.press("Escape")
+        socket, message = held[0]
+        socket.send(message)
+        visitor.settled()
+        assert visitor.page.get_by_role("note").count() == 0
+
+
 def test_a_page_that_is_turned_away_asks_again_when_told(served: Served, chrome: Browser) -> None:
     calls: list[str] = []
 
@@ -312,6 +388,14 @@ def test_a_finger_adds_removes_and_two_zoom(visitor: Visitor) -> None:
     touch("End")
     assert visitor.place(1, 0)[0] - visitor.place(0, 0)[0] > before * 1.5
     assert visitor.steps() == 2
+    visitor.key("b")
+    touch("Start", (x, y))
+    touch("Start", (x, y), (x + 100, y))
+    touch("Move", (x, y), (x + 120, y))
+    touch("End")
+    visitor.settled()
+    assert visitor.steps() == 2  # the brush painted nothing
+    visitor.key("v")
     visitor.key("Escape")
 
 

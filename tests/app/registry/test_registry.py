@@ -65,6 +65,19 @@ def test_a_rollback_is_one_more_entry_and_the_history_stays(url):
     ]  # fmt: skip
 
 
+def test_what_served_without_a_registry_is_adopted_once_and_counted_on_from(url):
+    registry = Registry(url)
+    entry = registry.adopt("cells", b"seven", 7)
+    assert (entry.number, entry.version, entry.published) == (1, 7, True)
+    assert Registry(url).adopt("cells", b"seven", 7) is None
+    assert registry.publish("cells", b"eight", ("stable",)).version == 8
+    registry.promote("cells", 7)
+    assert registry.publish("cells", b"ten", ("stable",)).version == 10
+    other = Registry(url)
+    assert (other.last("cells"), other.read("cells", 7), other.find("cells").version) == (10, b"seven", 10)
+    assert [one.version for one in other.history("cells") if one.published] == [7, 8, 10]
+
+
 def test_what_is_not_there_is_refused_with_what_is(url):
     registry = Registry(url)
     registry.publish("cells", b"one")

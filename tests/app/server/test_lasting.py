@@ -63,7 +63,7 @@ def test_a_killed_server_loses_nothing_and_replay_gives_the_same_masks(photos, t
         session.click(*COINS[3])
         mask = session.click(COINS[3][0] + 30, COINS[3][1], positive=False).mask
         asked = []
-        for outside in (2, -2):  # the border is moved outwards, and back: no decoder is asked
+        for outside in (2, -2, 2, -2, 2):  # from the sixth click on the border is moved, and no decoder asked
             column = int(np.flatnonzero(mask.any(0))[0])
             row = int(np.flatnonzero(mask[:, column])[0])
             moved = session.click(column - outside, row, positive=outside > 0)
@@ -113,7 +113,7 @@ def test_a_killed_server_loses_nothing_and_replay_gives_the_same_masks(photos, t
         stop(process)
 
     assert replay(out) == 0, capsys.readouterr().err
-    assert "6 objects, 11 answers: every mask is the same" in capsys.readouterr().out
+    assert "6 objects, 14 answers: every mask is the same" in capsys.readouterr().out
     assert livesam_command(["export", "annotations", str(out), "-f", "coco", "-o", str(tmp_path / "c.json")]) == 0
     assert len(json.loads((tmp_path / "c.json").read_text())["annotations"]) == 6
 
@@ -123,11 +123,13 @@ def test_a_killed_server_loses_nothing_and_replay_gives_the_same_masks(photos, t
         log = json.loads(database.execute("SELECT log FROM objects WHERE id = 2").fetchone()[0])
         log["steps"][0]["clicks"][0][0] += 3
         database.execute("UPDATE objects SET log = ? WHERE id = 2", (json.dumps(log),))
-        for number in (1, 2):
+        log = {key: value for key, value in log.items() if key != "drawing"}  # the same, as it was before borders
+        database.execute("UPDATE objects SET log = ? WHERE id = 3", (json.dumps(log),))
+        for number in (1, 2, 3):
             seal(database, number)
     database.close()
     assert replay(out) == 1
-    assert "1 of 6 objects differ: object 2 (coins.png): answer 1 differs" in capsys.readouterr().err
+    assert "1 of 5 objects differ: object 2 (coins.png): answer 1 differs" in capsys.readouterr().err
 
 
 def test_two_servers_on_one_folder(photos, tmp_path, capsys) -> None:
@@ -164,6 +166,26 @@ def test_a_damaged_or_later_database_is_said_to_be_one(tmp_path) -> None:
     database.close()
     with pytest.raises(LivesamError, match="update livesam"):
         Store(later)
+
+
+def test_a_database_of_before_the_keys_is_made_into_todays(tmp_path) -> None:
+    mask = np.ones((4, 6), bool)
+    found = {
+        "image": "a", "domain": "d", "label": "coin", "iou": 1.0, "version": 0, "clicks": 1, "source": "click",
+    }  # fmt: skip
+    store = Store(tmp_path)
+    store.add_image("a", "a.png", "hash", mask.shape)
+    first = store.accept(found, mask, {"steps": []})
+    store.close()
+    with sqlite3.connect(tmp_path / "annotations.sqlite") as database:
+        database.execute("DROP TABLE keys")
+        database.execute("PRAGMA user_version = 2")
+    store = Store(tmp_path)
+    assert store.object(first.id) == first
+    second = store.accept(found, mask, {"steps": []}, key="k")
+    assert store.accept(found, mask, {"steps": []}, key="k") == second
+    assert [one.id for one in store.objects("a")] == [first.id, second.id]
+    store.close()
 
 
 def test_a_failed_write_is_no_accept(photos, tmp_path, run, monkeypatch) -> None:

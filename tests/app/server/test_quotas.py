@@ -46,6 +46,39 @@ def test_clicks_a_second_with_a_burst():
         pass
 
 
+def test_a_press_is_counted_and_its_click_is_not():
+    quotas = Quotas(Quota(clicks_s=5), Clock())
+
+    def ask(op, *place):
+        with quotas.asking("anna", op, place):
+            pass
+
+    for at in range(10):
+        ask("press", at, 5, True)
+        ask("click", at, 5, True)
+    with pytest.raises(OverQuota):
+        ask("click", 9, 5, True)  # its press is used up
+    with pytest.raises(OverQuota):
+        ask("press", 1, 5, True)
+    with pytest.raises(OverQuota):
+        ask("click", 1, 5, True)  # the press was refused
+
+
+@pytest.mark.parametrize(("op", "most"), [("candidates", 10), ("compare", 10), ("propose", 10), ("preview", 6)])
+def test_what_is_only_looked_at_is_counted_and_a_hovering_mouse_leaves_some_for_clicks(op, most):
+    quotas, done = Quotas(Quota(clicks_s=5), Clock()), 0
+    with contextlib.suppress(OverQuota):
+        while True:
+            with quotas.asking("anna", op):
+                done += 1
+    assert done == most
+    for _ in range(10 - most):
+        with quotas.asking("anna", "click"):
+            pass
+    with pytest.raises(OverQuota), quotas.asking("anna", "click"):
+        pass
+
+
 def test_images_being_opened():
     quotas = Quotas(Quota(encoding=1))
     with quotas.asking("anna", "open"):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import subprocess
 import sys
 
 import livesam
 import numpy as np
 import pytest
+from livesam.engine.session.session import Session
 from livesam.remote import RemoteSession
 from livesam.remote_async import AsyncRemoteSession
 
@@ -24,6 +26,12 @@ def script(session, image):
     found.append(session.click(270, 120).mask)
     found += [one.mask for one in session.candidates()]
     found.append(session.choose(1).mask)
+    session.reset()
+    assert (session.clicks, session.answer()) == (0, None)
+    session.press(44, 54)
+    session.click(44, 54)
+    found.append(session.answer().mask)
+    assert session.clicks == 1
     session.reset()
     painted = np.zeros(found[0].shape, bool)
     painted[10:30, 20:60] = True
@@ -65,6 +73,8 @@ class Awaited:
         self._session, self._loop = session, loop
 
     def __getattr__(self, name):
+        if name in ("clicks", "answer"):  # known here
+            return getattr(self._session, name)
         return lambda *args, **more: self._loop.run_until_complete(getattr(self._session, name)(*args, **more))
 
 
@@ -90,6 +100,45 @@ def test_asyncio_has_every_call() -> None:
     )
     assert asynchronous - sync == {"open", "set_domain"}
     assert sync - asynchronous == set()
+
+
+def test_what_a_local_session_has_too_is_called_the_same() -> None:
+    """Parameters in their order, with their defaults; ``accept`` has a label in place of what is kept here."""
+    missing = {("set_image", "bands"), ("accept", "keep")}
+    for name in {name for name in dir(RemoteSession) if not name.startswith("_")} & set(dir(Session)):
+        local, remote = getattr(Session, name), getattr(RemoteSession, name)
+        assert isinstance(local, property) == isinstance(remote, property), name
+        if isinstance(local, property):
+            continue
+        for session in (RemoteSession, AsyncRemoteSession):
+            said = inspect.signature(getattr(session, name)).parameters
+            for one in inspect.signature(local).parameters.values():
+                if (name, one.name) not in missing:
+                    assert one.name in said, (session, name, one.name)
+                    assert (said[one.name].kind, said[one.name].default) == (one.kind, one.default), (name, one.name)
+    assert {name for name in ("press", "clicks", "answer") if not hasattr(RemoteSession, name)} == set()
+
+
+def test_answers_are_made_something_of_before_the_next_question(server, monkeypatch) -> None:
+    """Else another thread's answer is taken for the mask that was accepted."""
+    with livesam.connect(server.url, domain="threads") as session:
+        alone: list[bool] = []
+
+        def watched(real):
+            def read(*answer):
+                alone.append(session._lock.locked())
+                return real(*answer)
+
+            return read
+
+        for name in ("result", "results", "accepted"):
+            monkeypatch.setattr(session._talk, name, watched(getattr(session._talk, name)))
+        session.set_image("coins.png")
+        shown = session.click(44, 54).mask
+        session.candidates()
+        session.paint(shown)
+        assert np.array_equal(session.accept(key="of this object").accepted_mask, shown)
+        assert alone == [True] * 4
 
 
 def test_nobody_there(server) -> None:

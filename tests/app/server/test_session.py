@@ -9,6 +9,7 @@ import time
 import livesam
 import numpy as np
 import pytest
+from livesam.app.server.seat import Seat
 from livesam.wire import bits_of
 from PIL import Image
 
@@ -63,6 +64,19 @@ def test_the_same_masks_as_a_local_session(server, photos) -> None:
     local.close()
 
 
+def test_what_a_press_took_is_said(server) -> None:
+    with server.wire("?domain=pressed") as wire:
+        wire.ask("open", image=server.images()["coins.png"])
+        assert "pressed" not in wire.ask("click", x=44, y=54)["stages"]
+        wire.ask("press", x=80, y=54, positive=False)
+        stages = wire.ask("click", x=80, y=54, positive=False)["stages"]
+        assert (stages["decode"], stages["pressed"] > 0) == (0, True)
+        wire.ask("press", x=50, y=54)
+        assert "pressed" not in wire.ask("click", x=51, y=54)["stages"]
+    (count,) = (line for line in server.http.get("/metrics").text.splitlines() if "livesam_press_seconds_count" in line)
+    assert float(count.split()[1]) >= 2
+
+
 def test_candidates_are_chosen_and_clicks_go_on_from_there(server) -> None:
     with server.wire("?domain=candidates") as wire:
         wire.ask("open", image=server.images()["below/cat.jpg"])
@@ -98,6 +112,12 @@ def test_accept_edit_paint_and_forget(server) -> None:
         assert (again["id"], again["clicks"]) == (object_["id"], 2)  # an edit adds to the clicks
         assert len(server.http.get(f"/api/images/{image}").json()["objects"]) == before + 1
 
+        wire.mask("edit", object=object_["id"])
+        renamed = wire.ask("accept", label="money")["object"]  # only looked at: it came about as it did
+        assert renamed == {**again, "label": "money"}
+        wire.mask("edit", object=object_["id"])
+        assert wire.ask("accept", label="coin")["object"] == again
+
         painted = np.zeros((303, 384), bool)
         painted[100:140, 200:260] = True
         box, bits = bits_of(painted)
@@ -115,6 +135,37 @@ def test_accept_edit_paint_and_forget(server) -> None:
     assert server.http.delete(f"/api/objects/{number}").status_code == 204
     assert server.http.get(f"/api/objects/{number}/mask").status_code == 404
     assert server.http.post(f"/api/images/{image}/done", json={"done": True}).json()["state"] == "done"
+
+
+def test_an_accept_that_is_said_again_is_one_object(server) -> None:
+    ids = server.images()
+    before = len(server.http.get(f"/api/images/{ids['coins.png']}").json()["objects"])
+
+    def clicked(wire, more=0):
+        wire.ask("open", image=ids["coins.png"])
+        wire.mask("click", x=44, y=54)
+        return wire.ask("accept", label="coin", key="k" * (32 + more))
+
+    with server.wire("?domain=again") as wire:
+        first = clicked(wire)["object"]
+        assert wire.ask("accept", label="coin", key="k" * 32)["object"] == first  # its answer may have been lost
+    with server.wire("?domain=again") as wire:  # the link broke, and everything is said once more
+        assert clicked(wire)["object"] == first
+        assert wire.ask("undo")["error"]["code"] == "state"  # what was said is over
+        assert len(server.http.get(f"/api/images/{ids['coins.png']}").json()["objects"]) == before + 1
+        wire.mask("edit", object=first["id"])
+        wire.mask("click", x=44, y=75, positive=False)
+        changed = wire.ask("accept", label="coin", key="edit")["object"]
+        wire.mask("edit", object=first["id"])
+        wire.mask("click", x=44, y=75, positive=False)
+        assert wire.ask("accept", label="coin", key="edit")["object"] == changed  # its clicks are not counted twice
+        assert clicked(wire, 1)["object"]["id"] != first["id"]
+        wire.ask("open", image=ids["below/cat.jpg"])
+        wire.mask("click", x=210, y=60)
+        assert wire.ask("accept", label="cat", key="k" * 32)["error"]["code"] == "bad_request"
+        assert wire.ask("accept", label="cat", key=["k"])["error"]["code"] == "bad_request"
+        assert server.http.delete(f"/api/objects/{first['id']}").status_code == 204
+        assert clicked(wire)["error"]["code"] == "not_found"  # it does not rise from the dead
 
 
 def test_several_sessions_have_images_and_objects_of_their_own(server) -> None:
@@ -181,6 +232,25 @@ def test_a_private_decoder_is_nobody_elses(server) -> None:
     assert "cells" not in names
 
 
+def test_a_client_that_goes_while_its_decoder_changes_leaves_both(server, monkeypatch) -> None:
+    studio = server.studio
+    seat = Seat(studio, "gone1")
+    before = studio.decoder("gone1")
+    decoder = studio.decoder
+
+    def slow(domain, **more):
+        found = decoder(domain, **more)
+        seat.close()  # by the connection, on another thread
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(studio, "decoder", slow)
+        seat.answer({"op": "domain", "name": "gone2"}, memoryview(b""))
+    assert (before.users, studio.decoder("gone2").users) == (0, 0)
+    seat.close()
+    assert before.users == 0
+
+
 def test_the_rest_is_proposed(server) -> None:
     with server.wire("?domain=propose") as wire:
         image = server.images()["coins.png"]
@@ -231,6 +301,37 @@ def test_export_and_import_go_round(server, photos, tmp_path) -> None:
     assert server.http.post("/api/import/coco", content=b"nonsense").status_code == 422
 
 
+def test_an_import_guesses_no_image(photos, tmp_path, run) -> None:
+    """Of images with the same name in several folders, where the file has other paths than the folder."""
+    folder = tmp_path / "in"
+    for name in ("a/x.png", "b/x.png", "b/y.png"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes((photos / "coins.png").read_bytes())
+
+    def coco(*names):
+        images = [{"id": i, "file_name": name, "width": 384, "height": 303} for i, name in enumerate(names)]
+        outline = [[5, 5, 25, 5, 25, 25 + len(names[0]), 5, 25]]
+        objects = [{"id": i, "image_id": i, "category_id": 1, "segmentation": outline} for i in range(len(names))]
+        found = {"images": images, "annotations": objects, "categories": [{"id": 1, "name": "coin"}]}
+        return json.dumps(found).encode()
+
+    with run(folder, tmp_path / "out") as server:
+
+        def taken(*names):
+            found = server.http.post("/api/import/coco", content=coco(*names)).json()
+            items = server.http.get("/api/images").json()["items"]
+            return found["skipped"], {one["name"]: one["objects"] for one in items if one["objects"]}
+
+        skipped, objects = taken("x.png", "there/b/x.png")
+        assert objects == {}
+        assert len(skipped) == 2
+        assert "several images are called x.png, and none in the folder has this path" in skipped[0]
+        skipped, objects = taken("c/y.png", "b/y.png")  # one of them is meant, and the other is not
+        assert (len(skipped), objects) == (1, {"b/y.png": 1})
+        assert taken("there\\y.png") == ([], {"b/y.png": 2})
+        assert taken("a/x.png", "b/x.png") == ([], {"a/x.png": 1, "b/x.png": 1, "b/y.png": 2})
+
+
 def test_the_decoder_is_exported(server, tmp_path) -> None:
     got = server.http.get("/api/decoder/safetensors?domain=coins")
     assert got.status_code == 200
@@ -263,9 +364,14 @@ def test_wrong_messages_are_answered_and_nothing_breaks(server) -> None:
             b"",
             b"\xff\xff\xff\xff",
             b"1234567",
+            *(json.dumps({"op": op}) for op in (None, True, 1, 1.5, "", [], ["press"], {}, {"op": "press"})),
+            *(f'{{"op": "undo", "id": {id_}}}' for id_ in ("1e999", "[]", "[" * 500 + "]" * 500, '{"id": 1}')),
         ):
             wire.socket.send(raw)
-            assert wire.receive()[0]["error"]["code"] == "bad_request"
+            assert wire.receive()[0]["error"]["code"] == "bad_request", raw
+        for id_ in (None, True, -1, 2**80, 1.5, "", "x", "\ud800"):
+            wire.socket.send(json.dumps({"op": "reset", "id": id_}))
+            assert wire.receive()[0] == {"re": id_}
         assert wire.mask("click", x=44, y=54).any()
 
 

@@ -21,7 +21,7 @@ from livesam.engine.view.view import View
 HW = (512, 512)  # a low-res cell is 4 x 4 pixels
 GEOMETRY = ResizeGeometry.of(HW, 512)
 PIXELS = np.full((*HW, 3), 90, np.uint8)
-EARLIER = (Click(256, 256), Click(20, 20, positive=False))
+EARLIER = (Click(256, 256), *(Click(20 + 9 * i, 20, positive=False) for i in range(FROM_CLICK - 2)))
 
 
 def at_cell(x: float, y: float, positive: bool = True) -> Click:

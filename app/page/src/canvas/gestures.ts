@@ -13,7 +13,7 @@ export interface Meanings {
   leave(): void;
   /** Whether the pointer paints now instead of clicking. */
   paints(): boolean;
-  stroke(x: number, y: number, phase: "begin" | "go" | "end", since: number): void;
+  stroke(x: number, y: number, phase: "begin" | "go" | "end" | "cancel", since: number): void;
 }
 
 const STILL_PX = 4; // a press that moves less is a click
@@ -127,7 +127,7 @@ export class Gestures {
     this.press = null;
     if (press?.timer) clearTimeout(press.timer);
     if (press?.mode === "box") this.means.drawing(null);
-    if (press?.mode === "paint") this.means.stroke(press.x, press.y, "end", performance.now());
+    if (press?.mode === "paint") this.means.stroke(press.x, press.y, "cancel", performance.now());
   }
 
   private pinch(id: number, x: number, y: number): void {

@@ -203,15 +203,16 @@ class Screen implements StageHandle {
     };
   }
 
-  private brushed(place: [number, number], phase: "begin" | "go" | "end", since: number): void {
+  private brushed(place: [number, number], phase: "begin" | "go" | "end" | "cancel", since: number): void {
     const image = this.annotator.image.value;
     if (!image) return;
     this.pointer = place;
     if (phase === "begin")
       this.stroke = new Stroke(this.annotator.mask.value, image.width, image.height, looks.brush.value / 2, looks.tool.value === "brush" ? 1 : 0);
     if (!this.stroke) return;
-    this.stroke.to(...place);
-    if (phase === "end") {
+    if (phase === "cancel") this.stroke = null;
+    else this.stroke.to(...place);
+    if (this.stroke && phase === "end") {
       this.annotator.paint(this.stroke.mask, since);
       this.stroke = null;
     }

@@ -18,13 +18,18 @@ export interface Notice {
   bad: boolean;
 }
 
-/** What was being accepted when the server may have gone away. */
+/** What is being accepted, until the server says that it is saved. */
 interface Saving {
+  image: string;
   steps: readonly Step[];
-  mask: Mask | null;
+  mask: Mask;
   editing: AnnotatedObject | null;
-  /** Objects of the image before. */
-  known: number;
+  said: { label: string; rough: boolean; key: string };
+}
+
+/** Nobody else's: by it the server knows an accept that is said again. */
+function freshKey(): string {
+  return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 export class Annotator {
@@ -292,46 +297,60 @@ export class Annotator {
     if (!image) return;
     if (this.comparison.value.length > 0) return void (this.comparison.value = []);
     if (!this.started.value) return this.say("Click on an object first; then compare.");
+    const [steps, editing] = [this.steps.value, this.editing.value];
     const reply = await this.track(() => this.wire.send("compare").reply);
-    if (reply) this.comparison.value = masksOf(reply, image.width, image.height);
+    const same = this.image.value === image && this.steps.value === steps && this.editing.value === editing;
+    if (reply && same) this.comparison.value = masksOf(reply, image.width, image.height);
   }
 
   /** Accept what the last answer shows; what is said until that is done comes after it. */
   async accept(rough = false): Promise<void> {
     if (this.postponed(() => void this.accept(rough))) return;
     const image = this.image.value;
-    if (!image || this.saving.value) return;
-    if (!this.live.value) return this.say("The server is away: accept when it is back.", true);
+    if (!image) return;
+    if (!this.live.value || this.saving.value) {
+      this.later = []; // it was meant for the object after this one
+      return this.say("The server is away: accept when it is back.", true);
+    }
     const accepting = this.save(image, this.label.value, rough);
     this.accepting.value = accepting;
     await accepting;
     batch(() => {
       this.accepting.value = null;
-      for (const one of this.later.splice(0)) one();
+      while (this.accepting.value === null && this.later.length > 0) this.later.shift()!();
     });
   }
 
   private async save(image: ImageDetails, label: string, rough: boolean): Promise<void> {
     await this.answered();
-    if (this.image.value?.id !== image.id || !this.live.value) return; // the link's state says so
+    if (this.image.value?.id !== image.id) return;
     const [mask, editing] = [this.mask.value, this.editing.value];
-    if (!mask) return this.say("Nothing to accept yet: click on an object.");
-    this.saving.value = { steps: this.steps.value, mask, editing, known: this.objects.all.value.length };
-    const sent = this.wire.send("accept", { label, rough });
+    if (!this.live.value || !mask) {
+      this.later = []; // it was meant for the object after this one
+      if (mask) return this.say("The server went away before this object was accepted: accept it when it is back.", true);
+      return this.say("Nothing to accept yet: click on an object.");
+    }
+    const saving = { image: image.id, steps: this.steps.value, mask, editing, said: { label, rough, key: freshKey() } };
+    this.saving.value = saving;
+    const sent = this.wire.send("accept", saving.said);
     this.latest = sent.id;
     this.forget();
     try {
-      const { object } = (await sent.reply).header;
-      this.saving.value = null;
-      if (!object || this.image.value?.id !== image.id) return;
-      this.objects.add(object, object.area === mask.area ? mask : null, editing);
-      void this.objects.loadMasks(); // what the server has, where it is not what was shown
+      this.saved(saving, await sent.reply);
     } catch (error) {
-      if (error instanceof LinkLost) return;
+      if (error instanceof LinkLost) return; // resume says it again
       this.later = []; // it was meant for the next object, and this one is here again
       this.takeBack();
       this.fail(error);
     }
+  }
+
+  private saved({ image, mask, editing }: Saving, reply: Reply): void {
+    const { object } = reply.header;
+    this.saving.value = null;
+    if (!object || this.image.value?.id !== image) return;
+    this.objects.add(object, object.area === mask.area ? mask : null, editing);
+    void this.objects.loadMasks(); // what the server has, where it is not what was shown
   }
 
   /** While an object is being accepted, what is said waits: it is about the next one. */
@@ -364,14 +383,13 @@ export class Annotator {
   }
 
   /**
-   * The server is back: the same image, and what was said about the current object.
+   * The server is back: first what may not have been saved, then the same image, and what was said about the current object.
    * @throws it went away again, or has not this image any more
    */
   async resume(): Promise<void> {
+    if (this.saving.value) await this.saveAgain(this.saving.value);
     const image = this.image.value;
     if (!image) return;
-    const [saving, editing] = [this.saving.value, this.editing.value];
-    this.saving.value = null;
     const opened = this.wire.send("open", { image: image.id });
     this.latest = opened.id;
     const details = await this.backend.details(image.id);
@@ -383,18 +401,30 @@ export class Annotator {
       this.undone.value = [];
       this.ready.value = true;
     });
-    if (saving && (saving.editing !== null || details.objects.length <= saving.known) && !this.started.value)
-      batch(() => {
-        this.steps.value = saving.steps;
-        this.editing.value = saving.editing;
-      });
-    const again = this.editing.value ?? editing;
-    let last = again ? this.wire.send("edit", { object: again.id }) : null;
-    last = sayAgain(this.wire, this.steps.value) ?? last;
+    const { editing, steps } = this;
+    let last = editing.value ? this.wire.send("edit", { object: editing.value.id }) : null;
+    last = sayAgain(this.wire, steps.value) ?? last;
     this.catchingUp.value = false; // what is said from here on comes after that
     if (last) this.show(last, performance.now());
     void this.objects.loadMasks();
     if (!this.bitmap.value) this.bitmap.value = await this.backend.pixels(image.id, this.levels);
+  }
+
+  /**
+   * All of an object once more, under the same key: one that had arrived stays the one that it is.
+   * @throws the server went away again
+   */
+  private async saveAgain(saving: Saving): Promise<void> {
+    this.wire.send("open", { image: saving.image });
+    if (saving.editing) this.wire.send("edit", { object: saving.editing.id });
+    sayAgain(this.wire, saving.steps);
+    try {
+      this.saved(saving, await this.wire.send("accept", saving.said).reply);
+    } catch (error) {
+      if (error instanceof LinkLost) throw error;
+      this.takeBack();
+      this.say(`${saving.said.label} could not be saved: ${(error as Error).message}`, true);
+    }
   }
 
   /** Show the answer, unless a newer question was asked meanwhile. */
@@ -454,7 +484,7 @@ export class Annotator {
   private takeBack(): void {
     const saved = this.saving.value;
     this.saving.value = null;
-    if (!saved || this.started.value) return;
+    if (!saved || this.started.value || this.image.value?.id !== saved.image) return;
     batch(() => {
       this.steps.value = saved.steps;
       this.mask.value = saved.mask;

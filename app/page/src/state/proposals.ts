@@ -33,11 +33,12 @@ export class Proposals {
     if (this.owner.started.value) return this.owner.say("Accept or reset the current object first.");
     if (this.owner.objects.all.value.length === 0)
       return this.owner.say("Accept an object or two first; then livesam looks for more like them.");
+    const steps = this.owner.steps.value;
     this.busy.value = true;
     this.owner.say("Looking for more like these…");
     const reply = await this.owner.track(() => this.owner.wire.send("propose", { label: this.owner.label.value }).reply);
     this.busy.value = false;
-    if (!reply || this.owner.image.value?.id !== image.id) return;
+    if (!reply || this.owner.image.value !== image || this.owner.steps.value !== steps) return; // the user went on
     const found = masksOf(reply, image.width, image.height);
     batch(() => {
       this.all.value = found.flatMap(({ entry, mask }) => (mask ? [{ id: entry.id!, mask, iou: entry.iou }] : []));

@@ -62,8 +62,8 @@ export class Store {
       await this.refresh();
       await this.load(this.at.value);
       if (mine !== this.returns) return; // it went away and came back once more
-      await this.annotator.resume();
       this.annotator.say("The server is back.");
+      await this.annotator.resume(); // which may have worse to say
     } catch (error) {
       this.annotator.fail(error);
     } finally {

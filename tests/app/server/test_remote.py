@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import livesam
 import numpy as np
@@ -79,6 +80,12 @@ class Awaited:
 
 
 def test_the_same_script_for_asyncio(server, photos) -> None:
+    """In a thread of its own: the browser's tests may have a loop running in this one."""
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(played_by_asyncio, server).result()
+
+
+def played_by_asyncio(server) -> None:
     with asyncio.Runner() as runner, livesam.connect(server.url, domain="both") as remote:
         opened = runner.run(livesam.connect_async(server.url, domain="async"))
         session = Awaited(opened, runner.get_loop())

@@ -51,9 +51,9 @@ class Corrections(Previews):
             question, look = self._dialogue.again(), self._dialogue.looks
             output, decoded = decode(self.slot, question.view, [question.seen])
             tokens = sorted((1, 2, 3), key=lambda token: -output.ious[0, token])
-            said = question.prompt.with_mask(None)
-            shown = [show(question.view, said.clicks, output, 0, token, look) for token in tokens]
+            shown = [show(question.view, question.prompt.clicks, output, 0, token, look) for token in tokens]
             self._candidates = Candidates(self._dialogue.steps[-1], question, decoded.version, tokens, shown)
+            said = question.prompt.with_mask(None)
             return tuple(decoded.result(one, said, started) for one in shown)
 
     def choose(self, index: int) -> MaskResult:

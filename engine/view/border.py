@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 from livesam.engine.values.prompt import Click
-from livesam.engine.view.bumps import Colours, Float64, bumps_at, correction
+from livesam.engine.view.bumps import Colours, Float64, bumps_at, correction, places_of
 from livesam.engine.view.geometry import ResizeGeometry
 
 Logits = npt.NDArray[np.float32]
@@ -48,7 +48,7 @@ def moves_border(last: Logits, clicks: Sequence[Click], geometry: ResizeGeometry
     if mask.sum() < FEWEST:
         return False
     newest = clicks[-1]
-    x, y = geometry.to_input_frame(np.array([(newest.x + 0.5, newest.y + 0.5)]))[0] / 4 - 0.5
+    ((x, y),) = places_of([newest], geometry)
     row, column = (min(max(round(float(place)), 0), side - 1) for place, side in zip((y, x), mask.shape, strict=True))
     if mask[row, column] == newest.positive:
         return False

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
+from livesam.engine.values.prompt import Click
+from livesam.engine.view.geometry import ResizeGeometry
 
 Colours = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
@@ -11,6 +15,11 @@ Maps = npt.NDArray[np.float32]
 
 RIDGE = 0.05  # added to the diagonal, in shares of it: clicks side by side that contradict each other stay solvable
 SPAN = 4  # a bump ends at so many standard deviations
+
+
+def places_of(clicks: Sequence[Click], geometry: ResizeGeometry) -> Float64:
+    """Where a window's clicks are, in cells: x and y, ``(K, 2)``. Cell i is the middle of input pixels 4i to 4i + 3."""
+    return geometry.to_input_frame(np.array([(c.x + 0.5, c.y + 0.5) for c in clicks])).astype(np.float64) / 4 - 0.5
 
 
 def correction(bumps: Maps, places: Float64, missing: Float64) -> Maps:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from livesam.engine.values.prompt import Click
 from livesam.engine.view.border import moved
-from livesam.engine.view.bumps import Colours, Float64, at, bumps_at, correction
+from livesam.engine.view.bumps import Colours, Float64, at, bumps_at, correction, places_of
 from livesam.engine.view.geometry import ResizeGeometry
 
 Logits = npt.NDArray[np.float32]
@@ -41,8 +41,7 @@ def obey(logits: Logits, colours: Colours, clicks: Sequence[Click], geometry: Re
     """
     if not clicks or not np.isfinite(logits).all():
         return logits
-    # Low-res cell i is the middle of input pixels 4i to 4i + 3.
-    places = geometry.to_input_frame(np.array([(c.x + 0.5, c.y + 0.5) for c in clicks])).astype(np.float64) / 4 - 0.5
+    places = places_of(clicks, geometry)
     cells = np.minimum(np.maximum(np.rint(places), 0), (colours.shape[1] - 1, colours.shape[0] - 1)).astype(int)
     latest = list({(x, y): index for index, (x, y) in enumerate(cells.tolist())}.values())
     places, cells = places[latest], cells[latest]
